@@ -1,0 +1,180 @@
+"""A scenario: a condition and a set of incidents, with the weight it carries; a batch: many of them."""
+
+from dataclasses import dataclass, field
+
+from scenariogen.errors import Problems, ScenarioError
+from scenariogen.incidents.records import Incident
+from scenariogen.network import RoadNetwork
+from scenariogen.units import clock_text
+from scenariogen.window import StudyWindow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """What holds for a whole run.
+
+    ``clock_s``         seconds after midnight at SUMO's second ``begin``
+    ``day_type``        ``weekday`` or ``weekend``
+    ``weather``         ``dry`` or a kind of the published weather table
+    ``demand_scale``    factor on the project's demand
+    ``day_multiplier``  factor on every incident rate of that day (mean 1): it carries over-dispersion
+    """
+
+    clock_s: float = 0.0
+    day_type: str = "weekday"
+    weather: str = "dry"
+    demand_scale: float = 1.0
+    day_multiplier: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drivers:
+    """What drivers do about an incident that they stand behind.
+
+    ``reroute_share``   share of drivers who look for another way after standing for a while
+    ``reroute_after_s`` how long they stand first
+    Both are our assumption, marked so in the glossary; set the share to 0 to switch it off.
+    """
+
+    reroute_share: float = 0.3
+    reroute_after_s: float = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Density:
+    """Where a scenario was drawn from. Logarithms are natural; the measure is the batch header's.
+
+    ``component``       which proposal of the batch's mixture drew it (−1: the incident-free stratum)
+    ``log_model``       log-density of condition and incidents under the model at frequency 1
+    ``log_proposal``    log-density under the batch's whole-scenario mixture
+    ``counts``          incidents by kind, in the order of ``KINDS``
+    ``expected``        Λ by kind under this scenario's condition, at frequency 1
+    ``expected_given``  Λ by kind of incidents inside the condition's set A (equal to ``expected`` without one)
+    ``counts_given``    incidents of this scenario inside A, by kind
+    """
+
+    component: int
+    log_model: float
+    log_proposal: float
+    counts: tuple[int, ...]
+    expected: tuple[float, ...]
+    expected_given: tuple[float, ...]
+    counts_given: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One day to try. ``seed`` is the simulator's, shared by all policies; ``density`` is None if hand-made."""
+
+    index: int
+    seed: int
+    condition: Condition = Condition()
+    incidents: tuple[Incident, ...] = ()
+    drivers: Drivers = Drivers()
+    density: Density | None = None
+
+    @property
+    def is_incident_free(self) -> bool:
+        return not self.incidents
+
+    def __str__(self) -> str:
+        what = "; ".join(
+            f"{i.kind} on {i.edge} lanes {list(i.lanes) or 'shoulder'} at {clock_text(i.start_s)} for "
+            f"{i.duration_s / 60:.0f} min, capacity left {i.capacity_left:.2f}"
+            for i in self.incidents
+        )
+        return f"scenario {self.index}: {what or 'no incident'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConditionNode:
+    """One node of the quadrature over p(c): probability, and the Λ by kind that hold there."""
+
+    weight: float
+    expected: tuple[float, ...]
+    expected_given: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """How a batch was drawn: all that reweighting needs, without the model.
+
+    ``multipliers``   rows of frequency multipliers by kind, one per proposal of the mixture
+    ``alphas``        the mixture's shares, each at least 0.05, summing to 1
+    ``frequencies``   the multipliers asked for, ascending; estimates exist within their range only
+    ``given``         the condition on incidents as the user wrote it, empty without one
+    ``quantifier``    ``any``, ``all``, ``none``, ``count=n`` or ``given-one``
+    ``free_every``    one index in so many is an incident-free run (0: none, the condition needs an incident)
+    ``nodes``         quadrature over p(c), for probabilities averaged over the condition
+    ``lane_blocking_per_100_h``  expected lane-blocking incidents in 100 hours of the start span, frequency 1
+    ``seed``          the batch's seed
+    """
+
+    multipliers: tuple[tuple[float, ...], ...]
+    alphas: tuple[float, ...]
+    frequencies: tuple[float, ...]
+    given: str = ""
+    quantifier: str = "any"
+    free_every: int = 6
+    nodes: tuple[ConditionNode, ...] = field(default=(), repr=False)
+    lane_blocking_per_100_h: float = float("nan")
+    seed: int = 0
+
+
+MEASURE = (
+    "unordered sets of incidents: counting on edges, kinds and lane sets; Lebesgue on start (s), position (m), "
+    "share of capacity left and the three phase durations (s), with atoms at capacity left 0 and 1; "
+    "sum over n of 1/n! times the n-fold product"
+)
+"""The measure that every density in a batch is taken with respect to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenarioBatch:
+    """Scenarios for one project, made for one study window. ``design`` is None for hand-made ones."""
+
+    project_hash: str
+    network_hash: str
+    network_name: str
+    window: StudyWindow
+    scenarios: tuple[Scenario, ...]
+    design: Design | None = None
+    model_hash: str = ""
+    measure: str = MEASURE
+
+    def __len__(self) -> int:
+        return len(self.scenarios)
+
+    def __repr__(self) -> str:
+        incidents = sum(len(scenario.incidents) for scenario in self.scenarios)
+        return f"ScenarioBatch({len(self)} scenarios, {incidents} incidents, {self.network_name})"
+
+    def check(self, network: RoadNetwork) -> None:
+        """Raise a ``ScenarioError`` that lists every incident that cannot happen on ``network``."""
+        problems = Problems("scenarios do not fit the network")
+        if self.network_hash and self.network_hash != network.sha256:
+            problems.add(
+                f"made for a network with hash {self.network_hash[:12]}, this one ({network.path.name}) has "
+                f"{network.sha256[:12]}: sample again for this network"
+            )
+        for scenario in self.scenarios:
+            problems.extend(scenario_problems(scenario, network, self.window))
+        problems.raise_as(ScenarioError)
+
+
+def scenario_problems(scenario: Scenario, network: RoadNetwork, window: StudyWindow) -> list[str]:
+    """Every reason why a scenario cannot be run, each naming scenario and incident."""
+    found = []
+    for number, incident in enumerate(scenario.incidents):
+        faults = incident.problems(network)
+        if not window.begin_s <= incident.start_s < window.end_s:
+            faults.append(
+                f"it starts at {clock_text(incident.start_s)}, outside the simulated "
+                f"{clock_text(window.begin_s)}-{clock_text(window.end_s)}"
+            )
+        found += [f"scenario {scenario.index}, incident {number}: {fault}" for fault in faults]
+    if not 0 < scenario.condition.demand_scale < 100:
+        found.append(f"scenario {scenario.index}: demand_scale is {scenario.condition.demand_scale:g}, expected > 0")
+    if not 0 <= scenario.drivers.reroute_share <= 1:
+        found.append(f"scenario {scenario.index}: reroute_share is {scenario.drivers.reroute_share:g}, expected 0 to 1")
+    return found

@@ -1,0 +1,153 @@
+"""What a simulator, a run and a policy are to each other.
+
+A :class:`Simulator` opens; a :class:`Run` is one run. Constructors only store; everything that a run takes is
+given back in ``close``. A :class:`Policy` is handed the run's :class:`ControlRoom` and nothing else: what a
+control room sees (detectors, signals), never the scenario.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from scenariogen.window import StudyWindow
+
+
+class EndReason(StrEnum):
+    """Why a run ended. The text is for people."""
+
+    HORIZON = "reached the end of the study window"
+    LOCKED_UP = "the network locked up; counted to the end of the study window"
+    SIMULATOR_DIED = "the simulator died"
+    POLICY_RAISED = "the policy raised an error"
+    INJECTION_FAILED = "the scenario could not be injected"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """All that decides a run.
+
+    ``folder``        the run's own folder; every output, the project's own included, goes there
+    ``outputs``       SUMO options that write, e.g. ``{"fcd-output": "fcd.parquet"}``, relative to ``folder``
+    ``detector_lanes``  lanes that get a virtual detector over their last metres
+    ``options``       further SUMO options, which win over the project's
+    """
+
+    window: StudyWindow
+    seed: int
+    folder: Path
+    demand_scale: float = 1.0
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    detector_lanes: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+class Signal(ABC):
+    """One traffic light as a policy may see and set it."""
+
+    id: str
+    links: tuple[tuple[tuple[str, str], ...], ...]
+    """For each position of the state string, the (from lane, to lane) pairs that it controls."""
+    phases: tuple[tuple[str, float], ...]
+    """State string and duration (s) of each phase of the programme in force when the run began."""
+
+    @property
+    @abstractmethod
+    def state(self) -> str:
+        """State string in force."""
+
+    @abstractmethod
+    def set_state(self, state: str) -> None:
+        """Put a state string in force until the next call."""
+
+
+class DetectorBank(ABC):
+    """Lane counts, as old as the lag says."""
+
+    lanes: tuple[str, ...]
+    length_m: float
+    lag_s: float
+
+    @abstractmethod
+    def count(self, lane: str) -> int:
+        """Vehicles on the last ``length_m`` of ``lane``, ``lag_s`` ago (0 before the first reading)."""
+
+
+class ControlRoom(ABC):
+    """The part of a run that a policy sees."""
+
+    step_length_s: float
+    signals: Mapping[str, Signal]
+    detectors: DetectorBank
+
+    @property
+    @abstractmethod
+    def time_s(self) -> float:
+        """Simulation second."""
+
+
+class Policy(ABC):
+    """A control policy. ``start`` once, ``step`` after every simulation step, ``finish`` once, always."""
+
+    name: str = ""
+    needs_detectors: bool = False
+    """True: every lane that leads to a signal gets a (virtual) detector."""
+
+    def start(self, run: ControlRoom) -> None:  # noqa: B027 - a policy may have nothing to prepare
+        """Called when the simulation stands at its first second."""
+
+    @abstractmethod
+    def step(self, run: ControlRoom, time_s: float) -> None:
+        """Called after every simulation step."""
+
+    def finish(self, run: ControlRoom) -> None:  # noqa: B027 - a policy may have nothing to finish
+        """Called once at the end, also after an error."""
+
+
+class Run(ABC):
+    """One simulation in progress. A context manager: ``with simulator.open(request) as run``."""
+
+    request: RunRequest
+    step_length_s: float
+    connection: Any
+    """What speaks to SUMO: the libsumo module or a TraCI connection; None for the dummy."""
+    control_room: ControlRoom
+
+    @property
+    @abstractmethod
+    def time_s(self) -> float:
+        """Simulation second."""
+
+    @abstractmethod
+    def step(self) -> None:
+        """Advance by one step, or raise ``SimulationError``."""
+
+    @abstractmethod
+    def running(self) -> int:
+        """Vehicles in the network, ours included."""
+
+    @abstractmethod
+    def waiting(self) -> int:
+        """Vehicles that are due but not inserted, ours included."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the simulation and give back everything. Safe to call twice."""
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Simulator(ABC):
+    """Opens runs of one project."""
+
+    name: str
+
+    @abstractmethod
+    def open(self, request: RunRequest) -> Run:
+        """Start a run, or raise ``SimulationError`` or ``ProjectError`` with SUMO's own words."""

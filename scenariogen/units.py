@@ -1,0 +1,67 @@
+"""Conversions to SI, and the few ways in which people write times and durations.
+
+Inside scenariogen everything is metres, seconds and metres per second; only readers, the command line and
+reports convert.
+"""
+
+import re
+
+MPS_PER_KMH = 1 / 3.6
+MPS_PER_MPH = 0.44704
+METRES_PER_FOOT = 0.3048
+METRES_PER_MILE = 1609.344
+SECONDS_PER_DAY = 86_400.0
+
+_DURATION = re.compile(r"^\s*(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>s|sec|min|m|h)?\s*$", re.IGNORECASE)
+_CLOCK = re.compile(r"^\s*(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}(?:\.\d+)?))?\s*$")
+_SECONDS_PER = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_duration_s(text: str) -> float:
+    """Seconds in ``"35min"``, ``"90s"``, ``"1.5h"`` or a bare number of seconds.
+
+    >>> parse_duration_s("35min")
+    2100.0
+    """
+    match = _DURATION.match(text)
+    if match is None:
+        raise ValueError(f"got the duration {text!r}, expected a number with s, min or h, for example 35min")
+    return float(match["value"]) * _SECONDS_PER[(match["unit"] or "s").lower()]
+
+
+def parse_clock_s(text: str) -> float:
+    """Seconds after midnight in ``"07:40"`` or ``"07:40:30"``.
+
+    >>> parse_clock_s("07:40")
+    27600.0
+    """
+    match = _CLOCK.match(text)
+    if match is None or int(match["hour"]) > 47 or int(match["minute"]) > 59:
+        raise ValueError(f"got the time {text!r}, expected a clock time such as 07:40 or 07:40:30")
+    return int(match["hour"]) * 3600.0 + int(match["minute"]) * 60.0 + float(match["second"] or 0.0)
+
+
+def clock_text(seconds: float) -> str:
+    """Seconds after midnight as ``hh:mm``, or ``hh:mm:ss`` where seconds are left over.
+
+    >>> clock_text(27600), clock_text(27601)
+    ('07:40', '07:40:01')
+    """
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours:02d}:{minutes:02d}" + (f":{left:02d}" if left else "")
+
+
+def duration_text(seconds: float) -> str:
+    """A duration for people.
+
+    >>> duration_text(45), duration_text(2100), duration_text(7200)
+    ('45 s', '35 min', '2 h')
+    """
+    if seconds < 120:
+        return f"{seconds:g} s" if seconds == round(seconds) else f"{seconds:.1f} s"
+    minutes = seconds / 60
+    if minutes < 120:
+        return f"{minutes:.0f} min" if abs(minutes - round(minutes)) < 0.05 else f"{minutes:.1f} min"
+    return f"{minutes / 60:.3g} h"
