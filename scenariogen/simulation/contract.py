@@ -32,6 +32,7 @@ class RunRequest:
     ``folder``        the run's own folder; every output, the project's own included, goes there
     ``outputs``       SUMO options that write, e.g. ``{"fcd-output": "fcd.parquet"}``, relative to ``folder``
     ``detector_lanes``  lanes that get a virtual detector over their last metres
+    ``edge_data_period_s``  0, or the period at which traffic by edge is written to ``edgedata.xml``
     ``options``       further SUMO options, which win over the project's
     """
 
@@ -41,6 +42,7 @@ class RunRequest:
     demand_scale: float = 1.0
     outputs: Mapping[str, str] = field(default_factory=dict)
     detector_lanes: tuple[str, ...] = ()
+    edge_data_period_s: float = 0.0
     options: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -106,6 +108,32 @@ class Policy(ABC):
         """Called once at the end, also after an error."""
 
 
+@dataclass(frozen=True)
+class Departure:
+    """What the demand asks for one vehicle.
+
+    ``due_s``        first step at or after the departure asked for; nan: not known before it departs
+    ``free_flow_s``  time alone on its original route, planned stops included; nan: not known before it departs
+    """
+
+    due_s: float
+    free_flow_s: float
+    has_departed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counters:
+    """Totals of a run so far: ``left`` counts vehicles that arrived or were removed."""
+
+    running: int
+    waiting: int
+    left: int
+    teleports: int = 0
+    collisions: int = 0
+    emergency_stops: int = 0
+    emergency_brakings: int = 0
+
+
 class Run(ABC):
     """One simulation in progress. A context manager: ``with simulator.open(request) as run``."""
 
@@ -131,6 +159,38 @@ class Run(ABC):
     @abstractmethod
     def waiting(self) -> int:
         """Vehicles that are due but not inserted, ours included."""
+
+    @abstractmethod
+    def loaded_ids(self) -> tuple[str, ...]:
+        """Vehicles that became known since the step before, due or not yet due."""
+
+    @abstractmethod
+    def arrived_ids(self) -> tuple[str, ...]:
+        """Vehicles that left in the last step, at their destination or removed on the way."""
+
+    @abstractmethod
+    def running_ids(self) -> tuple[str, ...]:
+        """Ids of the vehicles that :meth:`running` counts."""
+
+    @abstractmethod
+    def waiting_ids(self) -> tuple[str, ...]:
+        """Ids of the vehicles that :meth:`waiting` counts."""
+
+    @abstractmethod
+    def reached_destination(self, vehicle: str) -> bool:
+        """Whether a vehicle that left in the last step was at the end of its route."""
+
+    @abstractmethod
+    def departure(self, vehicle: str) -> Departure | None:
+        """What the demand asked for a vehicle; None where the simulation no longer knows it."""
+
+    @abstractmethod
+    def counters(self) -> Counters:
+        """Totals since the run began."""
+
+    @abstractmethod
+    def driven_m(self) -> dict[str, float]:
+        """Metres that each running vehicle has driven."""
 
     @abstractmethod
     def close(self) -> None:

@@ -1,0 +1,109 @@
+"""From a results folder to ``estimates.json``: each estimand, policy, difference and frequency, or a refusal."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from scenariogen.errors import FrequencyError, ResultsError
+from scenariogen.evaluation.answer import Estimate, EstimateDetail, Weights, answer, answer_by_hand
+from scenariogen.evaluation.outcomes import outcomes, questions
+from scenariogen.evaluation.store import Results, write_atomically
+from scenariogen.scenarios.records import ScenarioBatch
+
+ESTIMATES, DIAGNOSTICS = "estimates.json", "diagnostics.json"
+
+Frequency = float | Mapping[str, float]
+"""One multiplier on all rates, or one per kind of incident."""
+
+
+def estimate(
+    results: Results,
+    batch: ScenarioBatch | None = None,
+    frequencies: Iterable[Frequency] | None = None,
+    *,
+    threshold_veh_h: float | None = None,
+) -> list[Estimate]:
+    """All estimates, in the order frequency, estimand, policies, differences to the first policy.
+
+    ``batch`` is the results' own where it is None; ``frequencies`` are those that the batch was asked for. The
+    threshold of the exceedance is twice the first policy's median delay without incidents, rounded to two digits,
+    where it is None. A frequency outside the batch's range gives refused estimates.
+    """
+    detailed = estimate_in_detail(results, batch, frequencies, threshold_veh_h=threshold_veh_h)
+    return [found for found, _ in detailed]
+
+
+def estimate_in_detail(
+    results: Results,
+    batch: ScenarioBatch | None = None,
+    frequencies: Iterable[Frequency] | None = None,
+    *,
+    threshold_veh_h: float | None = None,
+) -> list[tuple[Estimate, EstimateDetail]]:
+    """Like :func:`estimate`, each with what stands behind it."""
+    batch = results.batch if batch is None else batch
+    by_policy = outcomes(results.runs, batch, results.policies, replicas=results.manifest.replicas)
+    asked = questions(by_policy, batch, threshold_veh_h=threshold_veh_h)
+    if batch.design is None:
+        return [answer_by_hand(question) for question in asked]
+    found = []
+    for frequency in batch.design.frequencies if frequencies is None else frequencies:
+        weights = weights_or_error(batch, frequency)
+        found += [
+            answer(
+                question,
+                weights,
+                _one_number(frequency),
+                lane_blocking_per_100_h=batch.design.lane_blocking_per_100_h,
+            )
+            for question in asked
+        ]
+    return found
+
+
+def weights_or_error(batch: ScenarioBatch, frequency: Frequency) -> Weights | FrequencyError:
+    """The batch's weights at a frequency, or why there are none."""
+    from scenariogen.scenarios.reweight import frequency_weights
+
+    try:
+        return frequency_weights(batch, frequency)
+    except FrequencyError as error:
+        return error
+
+
+def _one_number(frequency: Frequency) -> float:
+    """The multiplier that stands in the record, which has room for one."""
+    if not isinstance(frequency, Mapping):
+        return float(frequency)
+    values = set(map(float, frequency.values()))
+    if len(values) == 1:
+        return values.pop()
+    raise FrequencyError(
+        f"got multipliers by kind {dict(frequency)}, but a record of estimates holds one: use "
+        "scenariogen.evaluation.answer.answer with weights of your own"
+    )
+
+
+def write_estimates(folder: Path, detailed: Iterable[tuple[Estimate, EstimateDetail]]) -> Path:
+    """Write ``estimates.json`` and ``diagnostics.json``, each whole or not at all; returns the first's path."""
+    pairs = list(detailed)
+    write_atomically(folder / DIAGNOSTICS, _strict_json([asdict(detail) for _, detail in pairs]))
+    write_atomically(folder / ESTIMATES, _strict_json([asdict(found) for found, _ in pairs]))
+    return folder / ESTIMATES
+
+
+def read_estimates(folder: str | Path) -> list[Estimate]:
+    """The estimates of a results folder, or a ``ResultsError``."""
+    path = Path(folder) / ESTIMATES
+    try:
+        return [Estimate(**record) for record in json.loads(path.read_text(encoding="utf-8"))]
+    except FileNotFoundError:
+        raise ResultsError(f"{path} does not exist: run scenariogen evaluate with --out {folder}") from None
+    except (ValueError, TypeError) as error:
+        raise ResultsError(f"{path} is not a list of estimates ({error}): evaluate again") from error
+
+
+def _strict_json(records: list[dict]) -> str:
+    lines = ",\n".join("  " + json.dumps(record, allow_nan=False) for record in records)
+    return f"[\n{lines}\n]\n" if records else "[]\n"

@@ -1,0 +1,200 @@
+"""Policies by file path, ``module:Name``, entry point or short name; made anew for every run.
+
+A :class:`PolicyReference` is text and a hash, so it travels to worker processes without pickling code; each run
+calls :meth:`PolicyReference.create`, which executes a policy file afresh, so that no run inherits another's state.
+"""
+
+import hashlib
+import importlib
+import importlib.metadata
+import inspect
+import sys
+import traceback
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scenariogen.errors import PolicyError, Problems
+from scenariogen.simulation.contract import Policy
+
+ENTRY_POINTS = "scenariogen.policies"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyReference:
+    """Where a policy comes from.
+
+    ``name``    what tables and reports call it
+    ``spec``    an absolute file path or a module, with ``:Name`` where a class is named
+    ``sha256``  hash of the file that defines it; what that file imports is not part of it
+    """
+
+    name: str
+    spec: str
+    sha256: str = field(repr=False)
+
+    def create(self) -> Policy:
+        """A new instance, or a ``PolicyError`` with the file's own message and line."""
+        return _instance(_load_class(self.spec)[0], self.spec)
+
+
+def policy_folder() -> Path:
+    """Where the policies that come with scenariogen lie: inside the wheel, or beside the package in a clone."""
+    package = Path(__file__).resolve().parent.parent
+    shared = package / "_share" / "policies"
+    return shared if shared.is_dir() else package.parent / "policies"
+
+
+def known_policies() -> tuple[str, ...]:
+    """Short names that :func:`resolve_policy` accepts: the policies that come along, then installed ones."""
+    shipped = sorted(path.stem for path in policy_folder().glob("*.py") if not path.stem.startswith("_"))
+    installed = sorted(entry.name for entry in importlib.metadata.entry_points(group=ENTRY_POINTS))
+    return tuple(dict.fromkeys([*shipped, *installed]))
+
+
+def load_policy(name_or_path: str | Path) -> Policy:
+    """A new policy from a file path, ``module:Name``, an entry point or a short name.
+
+    Raises ``PolicyError`` that says what is wrong with the file, on which line, and which names are known.
+    """
+    return resolve_policy(name_or_path).create()
+
+
+def resolve_policy(name_or_path: str | Path) -> PolicyReference:
+    """Where a policy comes from, after it has been loaded once to see that it can be."""
+    spec = _full_spec(str(name_or_path))
+    kind, file = _load_class(spec)
+    instance = _instance(kind, spec)
+    fallback = file.stem if file is not None else kind.__name__
+    content = file.read_bytes() if file is not None else inspect.getsource(kind).encode()
+    return PolicyReference(name=str(instance.name or fallback), spec=spec, sha256=hashlib.sha256(content).hexdigest())
+
+
+def resolve_policies(names_or_paths: Sequence[str | Path]) -> tuple[PolicyReference, ...]:
+    """Several policies at once. Every problem is listed; two policies of one name are refused."""
+    problems = Problems("policies")
+    found: dict[str, PolicyReference] = {}
+    for name in names_or_paths:
+        try:
+            reference = resolve_policy(name)
+        except PolicyError as error:
+            problems.extend(error.problems)
+            continue
+        other = found.setdefault(reference.name, reference)
+        if other.spec != reference.spec:
+            problems.add(
+                f"{other.spec} and {reference.spec} are both named {reference.name!r}; set `name` in one of the classes"
+            )
+        elif other is not reference:
+            problems.add(f"policy {reference.name!r} is given twice; name each once")
+    if not found and not problems:
+        problems.add(f"none is given; name at least one, for example {', '.join(known_policies()[:2])}")
+    problems.raise_as(PolicyError)
+    return tuple(found.values())
+
+
+def _full_spec(text: str) -> str:
+    """Absolute path, ``path:Name``, or ``module:Name`` of what a user typed."""
+    path, _, name = text.partition(":") if not Path(text).exists() else (text, "", "")
+    suffix = f":{name}" if name else ""
+    if path.endswith(".py") or "/" in path or "\\" in path:
+        if not Path(path).is_file():
+            known = ", ".join(known_policies())
+            raise PolicyError(f"the policy file {path} does not exist; give a path to one, or one of: {known}")
+        return f"{Path(path).resolve()}{suffix}"
+    if name:
+        return text
+    shipped = policy_folder() / f"{text}.py"
+    if text.isidentifier() and shipped.is_file():
+        return str(shipped.resolve())
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        if entry.name == text:
+            return entry.value
+    raise PolicyError(
+        f"no policy is named {text!r}; expected a path such as policies/mine.py, module:Name, "
+        f"or one of: {', '.join(known_policies())}"
+    )
+
+
+def _load_class(spec: str) -> tuple[type[Policy], Path | None]:
+    """The policy class and the file that it stands in."""
+    path, _, name = spec.rpartition(":")
+    if not path or not name.isidentifier():
+        path, name = spec, ""
+    if path.endswith(".py"):
+        file = Path(path)
+        return _pick(_run_file(file), name, spec), file
+    try:
+        module = importlib.import_module(path)
+    except Exception as error:
+        raise PolicyError(f"{spec}: module {path} cannot be imported: {_where(error)}") from error
+    location = getattr(module, "__file__", None)
+    return _pick(module, name, spec), Path(location) if location else None
+
+
+def _run_file(file: Path) -> types.ModuleType:
+    """Execute a policy file as a new module. Nothing is written beside it, unlike by an import."""
+    try:
+        source = file.read_bytes()
+    except OSError as error:
+        raise PolicyError(f"the policy file {file} cannot be read: {error.strerror}") from error
+    module = types.ModuleType(f"scenariogen_policy_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}")
+    module.__file__ = str(file)
+    sys.modules[module.__name__] = module  # dataclasses look their module up while it runs
+    try:
+        exec(compile(source, str(file), "exec"), module.__dict__)
+    except (Exception, SystemExit) as error:
+        raise PolicyError(f"{file} raises when loaded: {_where(error, file)}") from error
+    return module
+
+
+def _pick(module: types.ModuleType, name: str, spec: str) -> type[Policy]:
+    if name:
+        kind = getattr(module, name, None)
+        if not (isinstance(kind, type) and issubclass(kind, Policy)):
+            raise PolicyError(f"{spec}: {name} is not a subclass of scenariogen.simulation.contract.Policy")
+        return kind
+    own = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Policy) and value.__module__ == module.__name__
+    ]
+    # A base class inside the file is not a policy of its own.
+    leaves = [
+        kind for kind in dict.fromkeys(own) if not any(other is not kind and kind in other.__mro__ for other in own)
+    ]
+    if not leaves:
+        raise PolicyError(
+            f"{spec} holds no policy; expected one class derived from scenariogen.simulation.contract.Policy"
+        )
+    if len(leaves) > 1:
+        names = ", ".join(kind.__name__ for kind in leaves)
+        raise PolicyError(f"{spec} holds several policies ({names}); choose one with {spec}:{leaves[0].__name__}")
+    return leaves[0]
+
+
+def _instance(kind: type[Policy], spec: str) -> Policy:
+    try:
+        return kind()
+    except Exception as error:
+        raise PolicyError(f"{spec}: {kind.__name__}() raises: {_where(error)}") from error
+
+
+def _where(error: BaseException, file: Path | None = None) -> str:
+    """``ValueError: message (line 12: code)``, the line being the deepest one inside ``file``."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg} (line {error.lineno}: {(error.text or '').strip()})"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if file is not None and frame.filename == str(file)]
+    if own:
+        return f"{text} (line {own[-1].lineno}: {own[-1].line})"
+    last = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
+    return f"{text} ({Path(last[-1].filename).name}, line {last[-1].lineno})" if last else text
+
+
+def describe_failure(error: BaseException, reference: PolicyReference) -> str:
+    """One line about a policy that raised during a run: message, file and line."""
+    file = Path(reference.spec.rpartition(":")[0] or reference.spec)
+    return f"{reference.name}: {_where(error, file if file.suffix == '.py' else Path(reference.spec))}"

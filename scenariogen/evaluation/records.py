@@ -1,0 +1,175 @@
+"""What one run gave, and the key under which it is kept."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import Enum
+from typing import Any
+
+from scenariogen.randomness import sumo_seed
+from scenariogen.scenarios.records import Scenario, ScenarioBatch
+from scenariogen.simulation.contract import EndReason
+from scenariogen.window import StudyWindow
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """One scenario under one policy with one simulator seed. Counts and delay are None where the run failed.
+
+    ``key``                identifies the run by everything that decides it
+    ``scenario``           index in the batch
+    ``policy``             name
+    ``replica``            0 for the scenario's own simulator seed, 1, 2, … for further ones
+    ``seed``               the simulator's
+    ``system_delay_veh_h`` time minus free-flow time, vehicle-hours, over the study window
+    ``time_veh_h``         vehicles running and waiting to enter, integrated
+    ``free_flow_veh_h``    what the same demand needs alone on the road
+    ``due``, ``arrived``, ``discarded``, ``running_at_end``, ``waiting_at_end``  vehicles of the project
+    ``locked_up``, ``locked_up_at_s``  the network stood still, and since when
+    ``end_reason``         why the run ended
+    ``error``              message where it failed, otherwise empty
+    ``incidents_asked``    of the scenario
+    ``incidents_due``      those that were to start before the run ended
+    ``incidents_realised`` those that stood
+    ``incidents``          JSON list: asked and realised start, end, lanes and position of each, and the reason
+    ``rerouted``           drivers who took another way because of an incident
+    ``teleports``, ``collisions``  counted by the simulator
+    ``cpu_s``, ``wall_s``  what the run took to compute
+    ``policy_sha256``, ``sumo_version``, ``scenariogen_version``  what it was made with
+    """
+
+    key: str
+    scenario: int
+    policy: str
+    replica: int
+    seed: int
+    end_reason: EndReason
+    system_delay_veh_h: float | None = None
+    time_veh_h: float | None = None
+    free_flow_veh_h: float | None = None
+    due: int | None = None
+    arrived: int | None = None
+    discarded: int | None = None
+    running_at_end: int | None = None
+    waiting_at_end: int | None = None
+    locked_up: bool = False
+    locked_up_at_s: float | None = None
+    error: str = ""
+    incidents_asked: int = 0
+    incidents_due: int = 0
+    incidents_realised: int = 0
+    incidents: str = "[]"
+    rerouted: int = 0
+    teleports: int = 0
+    collisions: int = 0
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    policy_sha256: str = ""
+    sumo_version: str = ""
+    scenariogen_version: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "end_reason", EndReason(self.end_reason))
+        if (self.system_delay_veh_h is None) != self.failed:
+            raise ValueError(
+                f"a run that ended because {self.end_reason} "
+                f"{'has no' if self.failed else 'needs a'} delay, got {self.system_delay_veh_h}"
+            )
+
+    @property
+    def failed(self) -> bool:
+        """True where the run gave no delay."""
+        return self.end_reason not in (EndReason.HORIZON, EndReason.LOCKED_UP)
+
+    @property
+    def not_realised(self) -> bool:
+        """True where an incident that was due did not stand, so that the delay belongs to another scenario."""
+        return not self.failed and self.incidents_realised < self.incidents_due
+
+    def to_json(self) -> str:
+        """One line of strict JSON."""
+        return json.dumps(asdict(self) | {"end_reason": self.end_reason.name}, allow_nan=False)
+
+    @classmethod
+    def from_mapping(cls, row: Mapping[str, Any]) -> "RunResult":
+        """From a decoded JSON line or a table's row. Raises ``ValueError`` where it is not one."""
+        known = {each.name for each in fields(cls)}
+        if not known >= set(row) or not set(row) >= {"key", "scenario", "policy", "end_reason"}:
+            raise ValueError(f"a run has the columns {sorted(known)}, got {sorted(row)}")
+        values: dict[str, Any] = {
+            name: None if isinstance(v, float) and math.isnan(v) else v for name, v in row.items()
+        }
+        values["end_reason"] = EndReason[row["end_reason"]]
+        return cls(**values)
+
+
+def replica_seed(scenario: Scenario, replica: int) -> int:
+    """Simulator seed of a replica, the same for every policy. Replica 0 has the scenario's own."""
+    return scenario.seed if replica == 0 else sumo_seed(scenario.seed, "replica", replica)
+
+
+def run_key(
+    scenario: Scenario,
+    *,
+    replica: int,
+    policy_sha256: str,
+    project_hash: str,
+    window: StudyWindow,
+    sumo_version: str,
+    scenariogen_version: str,
+    simulator: str,
+) -> str:
+    """Hash of everything that decides a run: equal keys, equal numbers."""
+    return digest(
+        {
+            "scenario": scenario_content(scenario),
+            "seed": replica_seed(scenario, replica),
+            "policy": policy_sha256,
+            "project": project_hash,
+            "window": window_content(window),
+            "sumo": sumo_version,
+            "scenariogen": scenariogen_version,
+            "simulator": simulator,
+        }
+    )
+
+
+def scenario_content(scenario: Scenario) -> dict[str, Any]:
+    """What happens in a scenario: not its index, nor how likely it is."""
+    return {
+        "condition": asdict(scenario.condition),
+        "incidents": [asdict(incident) for incident in scenario.incidents],
+        "drivers": asdict(scenario.drivers),
+    }
+
+
+def window_content(window: StudyWindow) -> dict[str, Any]:
+    """A study window without its remarks."""
+    return {name: value for name, value in asdict(window).items() if name != "remarks"}
+
+
+def batch_hash(batch: ScenarioBatch) -> str:
+    """Hash of a batch's content, the same whatever file it was read from."""
+    content = {
+        each.name: getattr(batch, each.name) for each in fields(batch) if each.name not in ("window", "scenarios")
+    }
+    return digest(
+        {name: asdict(value) if name == "design" and value is not None else value for name, value in content.items()}
+        | {"window": window_content(batch.window), "scenarios": [asdict(scenario) for scenario in batch.scenarios]}
+    )
+
+
+def digest(content: Any) -> str:
+    """SHA-256 of content in one canonical JSON form."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=_plain).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Numbers from other libraries, and enums, as JSON knows them."""
+    if isinstance(value, Enum):
+        return value.value
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no canonical form")

@@ -1,0 +1,222 @@
+"""From vehicles that stand without a reason to places on the road: lanes, kind, and what traffic does there."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from scenariogen.incidents.detect_settings import DetectSettings
+from scenariogen.incidents.passing import Passings, passings
+from scenariogen.incidents.records import IncidentKind
+from scenariogen.incidents.saturation import saturation_veh_h
+from scenariogen.incidents.standing import Stands, waiting_ends
+from scenariogen.network import Edge, RoadNetwork
+from scenariogen.trajectories.tracks import Tracks
+
+PAST_M = 1.0
+"""Passings are counted so far past the front of the blockage."""
+LEAST_THROUGH = 2
+USED_SHARE = 0.25
+"""A lane with fewer passings past the spot, or less than this share of a mean lane's, is blocked."""
+MOVING_S = 120.0
+"""Near the end of an edge with several lanes, a standing vehicle that nobody passes in most spans of this length
+(more than a signal cycle) stands in gridlock."""
+LEAST_PASSINGS = 5
+"""Fewer passings say nothing about how fast people pass."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Blockage:
+    """One place that is obstructed for a while.
+
+    ``edge``        number of the edge
+    ``stands``      numbers of the stands of the vehicles that stand there, company behind them included
+    ``lanes``       lanes that are blocked; empty where the vehicle stands at the roadside
+    ``past``        passings of the whole day past the spot, on driving lanes, without those vehicles
+    ``slowdown``    passing speed during the blockage over that of other times; not a number where unknown
+    ``near_end``    at a place where drivers also wait for lights, gaps and lanes
+    """
+
+    edge: int
+    position_m: float
+    begin_s: float
+    end_s: float
+    is_censored: bool
+    kind: IncidentKind
+    lanes: tuple[int, ...]
+    stands: tuple[int, ...]
+    vehicles: frozenset[int]
+    past: Passings = field(repr=False)
+    slowdown: float
+    near_end: bool
+
+    @property
+    def duration_s(self) -> float:
+        return self.end_s - self.begin_s
+
+
+def blockages(
+    tracks: Tracks, network: RoadNetwork, stands: Stands, heads: np.ndarray, settings: DetectSettings
+) -> list[Blockage]:
+    """Incidents among the heads of standing queues.
+
+    Left out are drivers who wait for another lane near the end of an edge (they drive on along another lane, or
+    nobody moves around them: gridlock), and vehicles at the roadside that nobody slows down for (parked).
+    """
+    waits = waiting_ends(network)
+    found = []
+    for group in _groups(stands, heads, settings):
+        edge = network.edges[network.edge_ids[stands.edge[group[0]]]]
+        near_end = bool(waits[stands.edge[group[0]]]) and any(
+            edge.length_m - stands.position_m[number] < settings.near_end_m for number in group
+        )
+        if near_end:
+            group = [number for number in group if not _changed_lane(tracks, stands, number)]
+        if group:
+            candidate = _blockage(tracks, network, stands, group, near_end, settings)
+            if not _is_gridlock(network, candidate, stands) and not _is_parked(candidate, settings):
+                found.append(candidate)
+    return found
+
+
+def _groups(stands: Stands, heads: np.ndarray, settings: DetectSettings) -> Iterable[list[int]]:
+    """Heads on one edge that began together and close to each other, on the same or on adjacent lanes."""
+    left = list(heads)
+    while left:
+        group = [left.pop(0)]
+        grown = True
+        while grown:
+            near = [other for other in left if any(_together(stands, one, other, settings) for one in group)]
+            group += near
+            left = [other for other in left if other not in near]
+            grown = bool(near)
+        yield [int(number) for number in group]
+
+
+def _together(stands: Stands, one: int, other: int, settings: DetectSettings) -> bool:
+    return (
+        stands.edge[one] == stands.edge[other]
+        and abs(int(stands.lane[one]) - int(stands.lane[other])) <= 1
+        and abs(stands.begin_s[one] - stands.begin_s[other]) <= settings.same_start_s
+        and abs(stands.position_m[one] - stands.position_m[other]) <= settings.same_place_m
+    )
+
+
+def _changed_lane(tracks: Tracks, stands: Stands, number: int) -> bool:
+    """The vehicle drove on along another lane: that is what it waited for."""
+    row = int(stands.last_row[number])
+    rows = np.arange(row + 1, min(row + 1 + 60, len(tracks.edge)))
+    rows = rows[(tracks.vehicle[rows] == tracks.vehicle[row]) & (tracks.edge[rows] == tracks.edge[row])]
+    return bool((tracks.lane[rows] != tracks.lane[row]).any())
+
+
+def _blockage(
+    tracks: Tracks, network: RoadNetwork, stands: Stands, group: list[int], near_end: bool, settings: DetectSettings
+) -> Blockage:
+    edge_number = int(stands.edge[group[0]])
+    edge = network.edges[network.edge_ids[edge_number]]
+    begin_s = float(stands.begin_s[group].min())
+    end_s = float(stands.end_s[group].max())
+    company = _company(stands, group, settings)
+    members = frozenset(int(vehicle) for vehicle in stands.vehicle[[*group, *company]])
+    span_s = (begin_s + tracks.period_s, end_s - 2 * tracks.period_s)
+    past = _past(tracks, edge_number, edge, float(stands.position_m[group].max()), members)
+    during = past.between(*span_s)
+    slowdown = _slowdown(past, during, begin_s, end_s, edge.speed_mps)
+    blocked = []
+    for lane in sorted({int(lane) for lane in stands.lane[group]}):
+        at_m = max(float(stands.position_m[number]) for number in group if stands.lane[number] == lane)
+        if _is_closed(_past(tracks, edge_number, edge, at_m, members).between(*span_s), lane, edge):
+            blocked.append(lane)
+    if blocked:  # a lane between two closed ones, with a vehicle standing in it, is closed as well
+        blocked = [lane for lane in edge.driving_lanes if blocked[0] <= lane <= blocked[-1]]
+    if len(edge.driving_lanes) == 1 and not blocked and _is_squeezed(during, edge, settings):
+        blocked = list(edge.driving_lanes)
+    if len(blocked) == len(edge.driving_lanes) >= 2 and len(during) >= LEAST_PASSINGS:
+        # Vehicles that stand staggered leave a way around: past the last of them some lane is in use.
+        outer = (blocked[0], blocked[-1])
+        blocked.remove(max(outer, key=lambda lane: int((np.maximum(during.lane, during.lane_after) == lane).sum())))
+    return Blockage(
+        edge=edge_number,
+        position_m=float(np.mean(stands.position_m[group])),
+        begin_s=begin_s,
+        end_s=end_s,
+        is_censored=end_s >= tracks.end_s - 1.5 * tracks.period_s,
+        kind=IncidentKind.CRASH if len(members) >= 2 else IncidentKind.BREAKDOWN,
+        lanes=tuple(blocked),
+        stands=(*group, *company),
+        vehicles=members,
+        past=past,
+        slowdown=slowdown,
+        near_end=near_end,
+    )
+
+
+def _company(stands: Stands, group: list[int], settings: DetectSettings) -> list[int]:
+    """Further vehicles of a crash: close behind a head, there from the beginning, and gone with it.
+
+    A driver queued behind stops later or, in dense traffic, as soon, but drives on when the road is free.
+    """
+    part = stands.on_edge(int(stands.edge[group[0]]))
+    numbers = np.arange(part.start, part.stop)
+    company: set[int] = set()
+    for head in group:
+        behind_m = stands.position_m[head] - stands.position_m[part]
+        same = (
+            (stands.lane[part] == stands.lane[head])
+            & (behind_m > 0)
+            & (behind_m <= settings.behind_m)
+            & (np.abs(stands.begin_s[part] - stands.begin_s[head]) <= settings.same_start_s)
+            & (np.abs(stands.end_s[part] - stands.end_s[head]) <= settings.same_start_s)
+            & ~stands.drives_on[part]
+        )
+        if not stands.drives_on[head]:
+            company |= {int(number) for number in numbers[same]}
+    return sorted(company - set(group))
+
+
+def _slowdown(past: Passings, during: Passings, begin_s: float, end_s: float, limit_mps: float) -> float:
+    """Median passing speed during the blockage over that at other times, or over the limit where nobody passed."""
+    if len(during) < LEAST_PASSINGS:
+        return float("nan")
+    other = past.where((past.time_s < begin_s) | (past.time_s > end_s + (end_s - begin_s) / 2))
+    usual_mps = float(np.median(other.speed_mps)) if len(other) >= LEAST_PASSINGS else limit_mps
+    return float(np.median(during.speed_mps)) / max(usual_mps, 0.1)
+
+
+def _past(tracks: Tracks, number: int, edge: Edge, at_m: float, members: frozenset[int]) -> Passings:
+    """Everybody else who passes just beyond a standing vehicle on driving lanes."""
+    past = passings(tracks, number, min(at_m + PAST_M, edge.length_m - 0.05))
+    drives = np.isin(past.lane, edge.driving_lanes) | np.isin(past.lane_after, edge.driving_lanes)
+    return past.where(drives & ~np.isin(past.vehicle, list(members)))
+
+
+def _is_closed(during: Passings, lane: int, edge: Edge) -> bool:
+    """Next to nobody drives past the vehicle along its lane: it stands in the lane, not at the roadside."""
+    through = during.where((during.lane == during.lane_after) | (during.lane < 0) | (during.lane_after < 0))
+    on_lane = int((np.maximum(through.lane, through.lane_after) == lane).sum())
+    return on_lane < max(LEAST_THROUGH, USED_SHARE * len(through) / len(edge.driving_lanes))
+
+
+def _is_squeezed(during: Passings, edge: Edge, settings: DetectSettings) -> bool:
+    """People pass on the only lane so slowly that it counts as obstructed, not the shoulder."""
+    passing_mps = float(np.median(during.speed_mps))
+    share = saturation_veh_h(passing_mps, settings) / saturation_veh_h(edge.speed_mps, settings)
+    return share < settings.squeezed_share
+
+
+def _is_gridlock(network: RoadNetwork, candidate: Blockage, stands: Stands) -> bool:
+    """Near the end of an edge with several lanes, a standing vehicle that nobody passes waits like all others."""
+    edge = network.edges[network.edge_ids[candidate.edge]]
+    held = {int(stands.lane[number]) for number in candidate.stands}
+    if not candidate.near_end or held >= set(edge.driving_lanes):
+        return False
+    spans = max(1, int(candidate.duration_s / MOVING_S))
+    during = candidate.past.between(candidate.begin_s, candidate.end_s)
+    moving = np.histogram(during.time_s, bins=spans, range=(candidate.begin_s, candidate.end_s))[0] > 0
+    return bool(moving.mean() < 0.5)
+
+
+def _is_parked(candidate: Blockage, settings: DetectSettings) -> bool:
+    """At the roadside, and people pass as fast as always: nothing that traffic would know of."""
+    return not candidate.lanes and not candidate.slowdown < settings.slower_passing

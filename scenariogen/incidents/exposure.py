@@ -1,0 +1,105 @@
+"""Exposure: vehicle-kilometres per edge and time cell, the base of every incident rate."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scenariogen.trajectories.fields import edie_fields
+from scenariogen.trajectories.records import Trajectories
+
+if TYPE_CHECKING:
+    from scenariogen.network import RoadNetwork
+    from scenariogen.window import StudyWindow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposure:
+    """Vehicle-kilometres of a mean day.
+
+    ``edge_ids``        edges in the network's own order, the ``edge`` axis
+    ``cell_edges_s``    borders of the time cells, simulation seconds; ``cell`` + 1 numbers
+    ``vehicle_km``      mean over days, of shape (edge, cell)
+    ``standard_error``  of that mean over days; not a number where only one day was recorded
+    ``days``            the recorded days
+    ``day_totals_km``   vehicle-kilometres of each day, all edges and cells
+    """
+
+    edge_ids: tuple[str, ...]
+    cell_edges_s: np.ndarray
+    vehicle_km: np.ndarray
+    standard_error: np.ndarray
+    days: tuple[int, ...]
+    day_totals_km: np.ndarray
+
+    def __post_init__(self) -> None:
+        shape = (len(self.edge_ids), len(self.cell_edges_s) - 1)
+        if self.vehicle_km.shape != shape or self.standard_error.shape != shape:
+            raise ValueError(
+                f"vehicle_km is {self.vehicle_km.shape}, standard_error {self.standard_error.shape}; expected {shape}"
+            )
+
+    @property
+    def total_km(self) -> float:
+        """Vehicle-kilometres of a mean day on the whole network."""
+        return float(self.vehicle_km.sum())
+
+    @property
+    def cell_s(self) -> np.ndarray:
+        """Lengths of the cells in seconds; the last may be shorter."""
+        return np.diff(self.cell_edges_s)
+
+    def __repr__(self) -> str:
+        return (
+            f"Exposure({self.total_km:,.0f} vehicle-km a day on {len(self.edge_ids)} edges, "
+            f"{len(self.cell_edges_s) - 1} cells, {len(self.days)} days)"
+        )
+
+
+def exposure(
+    trajectories: Trajectories, network: "RoadNetwork", window: "StudyWindow", *, cell_s: float = 300.0
+) -> Exposure:
+    """Vehicle-kilometres per edge and time cell between ``count_from_s`` and ``incidents_until_s``, the span in
+    which incidents may start, averaged over the recorded days.
+
+    Distances come from :func:`scenariogen.trajectories.fields.edie_fields`; an edge without vehicles counts 0.
+    Raises ``ValueError`` for a cell length that is not positive.
+    """
+    if not cell_s > 0:
+        raise ValueError(f"cell_s is {cell_s}, expected a positive number of seconds")
+    count = max(1, int(np.ceil(window.start_span_s / cell_s - 1e-9)))
+    borders = window.count_from_s + cell_s * np.arange(count + 1)
+    borders[-1] = window.incidents_until_s
+    days = trajectories.days
+    day_index = {day: index for index, day in enumerate(days)}
+    # The fields' cells begin at multiples of their length, so a shorter one that fits into ours is asked for.
+    fine_s = _divisor_s(window.count_from_s, window.incidents_until_s, cell_s)
+    fields = edie_fields(trajectories, network, cell_s=fine_s)
+    middle_s = fields["cell_begin_s"].to_numpy() + fine_s / 2
+    inside = (middle_s > borders[0]) & (middle_s < borders[-1])
+    day = np.array([day_index[day] for day in fields["day"]], dtype=int)
+    edge = np.array([network.edge_index[edge] for edge in fields["edge"]], dtype=int)
+    cell = np.searchsorted(borders, middle_s) - 1
+    per_day = np.zeros((len(days), len(network.edge_ids), count))
+    kilometres = fields["distance_m"].to_numpy() / 1000
+    np.add.at(per_day, (day[inside], edge[inside], cell[inside]), kilometres[inside])
+    error = per_day.std(axis=0, ddof=1) / np.sqrt(len(days)) if len(days) > 1 else np.full(per_day.shape[1:], np.nan)
+    return Exposure(
+        edge_ids=network.edge_ids,
+        cell_edges_s=borders,
+        vehicle_km=per_day.mean(axis=0),
+        standard_error=error,
+        days=days,
+        day_totals_km=per_day.sum(axis=(1, 2)),
+    )
+
+
+def _divisor_s(begin_s: float, end_s: float, cell_s: float) -> float:
+    """A length, at least 1 s, of which the borders are multiples; 1 s serves where they are crooked."""
+    for part in (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60):
+        fine_s = cell_s / part
+        if fine_s < 1:
+            break
+        if all(abs(value / fine_s - round(value / fine_s)) < 1e-9 for value in (begin_s, end_s)):
+            return fine_s
+    return 1.0

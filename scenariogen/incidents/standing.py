@@ -1,0 +1,193 @@
+"""Vehicles that stand, and those among them that have no reason to.
+
+A driver stands at a light, at a crossing, behind somebody who stands, or before a lane change that the neighbours
+do not allow. Whoever stands for minutes in mid-block with a free road ahead is out of order. That is looked for
+here: the heads of standing queues, at places where queues have no reason to begin.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from scenariogen.incidents.detect_settings import DetectSettings
+from scenariogen.network import RoadNetwork
+from scenariogen.trajectories.tracks import Tracks
+
+SAME_SPOT_M = 12.0
+"""Stops within this distance of each other count as one stopping place."""
+CREEP_M = 1.0
+"""A standing vehicle may creep so far between two samples."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stands:
+    """Every time that a vehicle stood still; one number per stand in each array.
+
+    ``first_row, last_row``  rows of the tracks between which it stood
+    ``begin_s, end_s``       half a sampling period before the first and after the last of them
+    ``drives_on``            it was seen moving afterwards
+    """
+
+    vehicle: np.ndarray
+    edge: np.ndarray
+    lane: np.ndarray
+    position_m: np.ndarray
+    begin_s: np.ndarray
+    end_s: np.ndarray
+    first_row: np.ndarray
+    last_row: np.ndarray
+    drives_on: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.vehicle)
+
+    @cached_property
+    def duration_s(self) -> np.ndarray:
+        return self.end_s - self.begin_s
+
+    def on_edge(self, edge: int) -> slice:
+        """The stands on one edge, or on one way through a junction."""
+        low, high = np.searchsorted(self.edge, [edge, edge + 1])
+        return slice(int(low), int(high))
+
+
+def find_stands(tracks: Tracks, settings: DetectSettings) -> Stands:
+    """All stands of a day, sorted by edge."""
+    still = tracks.speed_mps < settings.standing_mps
+    same_place = tracks.follows.copy()
+    for column in (tracks.edge, tracks.lane):
+        same_place[1:] &= column[1:] == column[:-1]
+    same_place[1:] &= np.abs(np.diff(tracks.position_m)) < CREEP_M
+    goes_on = same_place.copy()
+    goes_on[1:] &= still[1:] & still[:-1]
+    first = np.flatnonzero(still & ~goes_on)
+    ends = still.copy()
+    ends[:-1] &= ~goes_on[1:]
+    last = np.flatnonzero(ends)
+    order = np.argsort(tracks.edge[first], kind="stable")
+    first, last = first[order], last[order]
+    half_s = tracks.period_s / 2
+    return Stands(
+        vehicle=tracks.vehicle[first],
+        edge=tracks.edge[first],
+        lane=tracks.lane[first],
+        position_m=tracks.position_m[last].astype(float),
+        begin_s=np.maximum(tracks.time_s[first] - half_s, tracks.begin_s),
+        end_s=np.minimum(tracks.time_s[last] + half_s, tracks.end_s),
+        first_row=first,
+        last_row=last,
+        drives_on=~tracks.is_last[last],
+    )
+
+
+def waiting_ends(network: RoadNetwork) -> np.ndarray:
+    """For each edge, whether drivers may have to wait at its end: a signal, a crossing, lanes that part or end."""
+    incoming: dict[str, int] = {}
+    for edge in network.edges.values():
+        incoming[edge.to_junction] = incoming.get(edge.to_junction, 0) + 1
+    return np.array(
+        [
+            edge.signalised or incoming[edge.to_junction] > 1 or _lanes_part(network, edge.id)
+            for edge in network.edges.values()
+        ],
+        dtype=bool,
+    )
+
+
+def _lanes_part(network: RoadNetwork, edge_id: str) -> bool:
+    """The driving lanes do not all lead to the same edges."""
+    edge = network.edges[edge_id]
+    targets = {
+        frozenset(link.rpartition("_")[0] for link in network.lane_links.get(lane.id, ()))
+        for lane in edge.lanes
+        if lane.drives
+    }
+    return len(targets) > 1
+
+
+def heads_of_queues(tracks: Tracks, network: RoadNetwork, stands: Stands, settings: DetectSettings) -> np.ndarray:
+    """Numbers of the stands that have no reason to be, in order of edge and time.
+
+    Ruled out: waiting at a stop line (red light, yielding, a full exit), waiting for another lane near the end of an
+    edge, queues that stand behind somebody, stops at places where vehicles stop regularly, and everything that a
+    signal cycle explains. A vehicle that stands within ``stop_line_m`` of a stop line is never reported.
+    """
+    waits = waiting_ends(network)
+    edges = list(network.edges.values())
+    length_m = np.array([edge.length_m for edge in edges])
+    drives = [set(edge.driving_lanes) for edge in edges]
+    long = np.flatnonzero((stands.edge >= 0) & (stands.duration_s >= settings.least_standing_s))
+    found = []
+    for number in long[np.lexsort((stands.begin_s[long], stands.edge[long]))]:
+        edge = stands.edge[number]
+        to_end_m = length_m[edge] - stands.position_m[number]
+        if (waits[edge] and to_end_m < settings.stop_line_m) or int(stands.lane[number]) not in drives[edge]:
+            continue
+        near_end = waits[edge] and to_end_m < settings.near_end_m
+        least_s = settings.least_standing_near_end_s if near_end else settings.least_standing_s
+        if free_ahead_s(tracks, network, stands, number, settings) < least_s:
+            continue
+        if is_regular_stop(stands, number, settings):
+            continue
+        found.append(number)
+    return np.array(found, dtype=np.int64)
+
+
+def free_ahead_s(tracks: Tracks, network: RoadNetwork, stands: Stands, number: int, settings: DetectSettings) -> float:
+    """Seconds of a stand during which nobody stood within ``clear_road_m`` ahead on the lane and what it leads to."""
+    edge = int(stands.edge[number])
+    edge_id = network.edge_ids[edge]
+    lane, position_m = int(stands.lane[number]), float(stands.position_m[number])
+    reach_m = position_m + settings.clear_road_m
+    beyond_m = reach_m - network.edges[edge_id].length_m
+    ahead = [_standing_between(stands, edge, lane, position_m + 0.1, reach_m)]
+    if beyond_m > 0:
+        for way in tracks.leads_inside(edge):
+            ahead.append(np.arange(len(stands))[stands.on_edge(int(way))])
+        for link in network.lane_links.get(f"{edge_id}_{lane}", ()):
+            after, _, after_lane = link.rpartition("_")
+            if after in network.edge_index:
+                ahead.append(_standing_between(stands, network.edge_index[after], int(after_lane), 0.0, beyond_m))
+    numbers = np.concatenate(ahead)
+    begin_s, end_s = float(stands.begin_s[number]), float(stands.end_s[number])
+    return end_s - begin_s - covered_s(stands.begin_s[numbers], stands.end_s[numbers], begin_s, end_s)
+
+
+def _standing_between(stands: Stands, edge: int, lane: int, low_m: float, high_m: float) -> np.ndarray:
+    part = stands.on_edge(edge)
+    position_m = stands.position_m[part]
+    inside = (stands.lane[part] == lane) & (position_m > low_m) & (position_m <= high_m)
+    return np.flatnonzero(inside) + part.start
+
+
+def covered_s(begins_s: np.ndarray, ends_s: np.ndarray, from_s: float, to_s: float) -> float:
+    """Length of the union of intervals within one interval.
+
+    >>> covered_s(np.array([0.0, 3.0, 9.0]), np.array([4.0, 5.0, 20.0]), 1.0, 10.0)
+    5.0
+    """
+    begins_s, ends_s = np.clip(begins_s, from_s, to_s), np.clip(ends_s, from_s, to_s)
+    order = np.argsort(begins_s)
+    total, reached = 0.0, from_s
+    for begin_s, end_s in zip(begins_s[order], ends_s[order], strict=True):
+        total += max(0.0, end_s - max(begin_s, reached))
+        reached = max(reached, end_s)
+    return float(total)
+
+
+def is_regular_stop(stands: Stands, number: int, settings: DetectSettings) -> bool:
+    """Others stopped at the same spot too, at other times and for about as long: a bus stop, a taxi rank."""
+    at_m = float(stands.position_m[number])
+    others = _standing_between(
+        stands, int(stands.edge[number]), int(stands.lane[number]), at_m - SAME_SPOT_M, at_m + SAME_SPOT_M
+    )
+    others = others[
+        (stands.vehicle[others] != stands.vehicle[number])
+        & (stands.duration_s[others] >= settings.stop_s)
+        & ((stands.end_s[others] < stands.begin_s[number]) | (stands.begin_s[others] > stands.end_s[number]))
+    ]
+    if len(np.unique(stands.vehicle[others])) < settings.regular_stops:
+        return False
+    usual_s = float(np.median(stands.duration_s[others]))
+    return float(stands.duration_s[number]) < 5 * usual_s

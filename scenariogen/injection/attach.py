@@ -1,0 +1,251 @@
+"""``inject``: a scenario happens in somebody's running simulation, for as long as a ``with`` block lasts.
+
+::
+
+    with scenariogen.inject(traci, scenario):
+        while traci.simulation.getMinExpectedNumber():
+            traci.simulationStep()
+"""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from scenariogen.errors import ConnectionLostError, SimulationError
+from scenariogen.incidents.records import Incident
+from scenariogen.injection.blockers import Blockers
+from scenariogen.injection.connection import Link
+from scenariogen.injection.drivers import Obstacle, QueuedDrivers
+from scenariogen.injection.lanes import LaneMap
+from scenariogen.injection.listener import Clock, Interception, add_listener
+from scenariogen.injection.occurrence import Occurrence, Phase, Place, passing_speed_mps
+from scenariogen.injection.records import InjectionWarning, RealisedIncident
+from scenariogen.injection.stretch import SlowStretches
+from scenariogen.injection.validation import check_scenario, option_warnings
+from scenariogen.network import Edge, RoadNetwork, read_network
+from scenariogen.scenarios.records import Scenario
+
+POLL_S = 1.0
+"""While an incident stands, vehicles around it are looked at once a second (or once a step, where steps are longer)."""
+_SYNC_S = 60.0
+"""Our own clock is compared with the simulation's this often, should somebody else step it too."""
+
+
+def default_blocker_id(incident: int, vehicle: int) -> str:
+    """The id of the ``vehicle``-th vehicle that stands for the ``incident``-th incident."""
+    return f"incident.{incident}.{vehicle}"
+
+
+def inject(
+    connection: Any,
+    scenario: Scenario | str | Path,
+    *,
+    network: RoadNetwork | str | Path | None = None,
+    blocker_id: Callable[[int, int], str] = default_blocker_id,
+) -> "Injection":
+    """Make a scenario happen in a running simulation.
+
+    ``connection``  the ``libsumo`` module, the ``traci`` module, or a connection from ``traci.getConnection``
+    ``scenario``    a scenario, or the path of a scenario file (JSON)
+    ``network``     the network or its file; by default the one that the simulation was started with
+    ``blocker_id``  names our vehicles: called with the incident's number and the vehicle's
+
+    A context manager. Entering it raises a ``ScenarioError`` that lists all that cannot happen here; leaving it, also
+    by an exception, undoes all that still stands. :meth:`Injection.report` says what became of each incident.
+    """
+    return Injection(connection, scenario, network=network, blocker_id=blocker_id)
+
+
+class Injection:
+    """A scenario that happens in a running simulation. Made by :func:`inject`.
+
+    ``passing_speed`` replaces the measured capacity table, which calibration has to do before there is one: it gives
+    the speed (m/s) in the stretch past an incident, and no share of capacity is then checked or promised.
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        scenario: Scenario | str | Path,
+        *,
+        network: RoadNetwork | str | Path | None = None,
+        blocker_id: Callable[[int, int], str] = default_blocker_id,
+        passing_speed: Callable[[Incident, Edge], float] | None = None,
+    ) -> None:
+        self._passing_speed = passing_speed
+        self._connection = connection
+        self._scenario = scenario
+        self._network = network
+        self._blocker_id = blocker_id
+        self._was_entered = False
+        self._is_on = False
+        self._in_step = False
+        self._listener: int | None = None
+        self._occurrences: tuple[Occurrence, ...] = ()
+        self.warnings: tuple[str, ...] = ()
+
+    def __enter__(self) -> "Injection":
+        if self._was_entered:
+            raise SimulationError("this injection was entered before: call inject(...) again for another run")
+        link = self._link = Link(self._connection)
+        scenario = self._read_scenario()
+        network = self._read_network(link)
+        check_scenario(scenario, network, link, with_capacity=self._passing_speed is None)
+        self._was_entered = True
+        if scenario.incidents:
+            self.warnings = tuple(option_warnings(link))
+            for text in self.warnings:
+                warnings.warn(text, InjectionWarning, stacklevel=2)
+        lanes = LaneMap(link, network)
+        self._blockers = Blockers(link, lanes)
+        self._stretches = SlowStretches(link)
+        self._drivers = QueuedDrivers(link, network, scenario.drivers, scenario.seed)
+        place = Place(
+            network=network,
+            lanes=lanes,
+            blockers=self._blockers,
+            stretches=self._stretches,
+            blocker_id=self._blocker_id,
+            passing_speed_mps=self._passing_speed or passing_speed_mps,
+            step_s=link.step_s,
+        )
+        self._occurrences = tuple(Occurrence(n, incident, place) for n, incident in enumerate(scenario.incidents))
+        self._clock = Clock(link.time_s(), link.step_s)
+        self._interception = Interception(
+            link, self._clock, next_due=lambda: self._due_s, before_end=lambda why: self.finish(f"{why} before its end")
+        )
+        self._due_s = self._clock.now_s
+        self._is_on = True
+        try:
+            self._listener = add_listener(link, self._on_step, self._on_removed)
+            self._work()
+        except BaseException:
+            self.finish("an error ended the injection")
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        ended = "an error ended the simulation" if error is not None else "the simulation was left"
+        self.finish(f"{ended} before its end")
+
+    def report(self) -> tuple[RealisedIncident, ...]:
+        """Each incident of the scenario as asked and as it happened, so far."""
+        return tuple(occurrence.report(self._drivers.rerouted[occurrence.number]) for occurrence in self._occurrences)
+
+    @property
+    def own_vehicles(self) -> frozenset[str]:
+        """Ids of all vehicles that we put into the simulation so far, to leave them out of what is counted."""
+        return self._blockers.ever if self._occurrences else frozenset()
+
+    @property
+    def own_present(self) -> frozenset[str]:
+        """Ids of our vehicles that are in the simulation now."""
+        return self._blockers.present if self._occurrences else frozenset()
+
+    def finish(self, reason: str = "the injection was ended before its end") -> None:
+        """Undo what still stands and let go of the simulation. Safe to call twice; ``with`` does it."""
+        if not self._is_on:
+            return
+        self._is_on = False
+        self._interception.undo()
+        gone = not self._link.is_open()
+        try:
+            if not gone:
+                self._undo(reason)
+        except Exception as error:
+            if not self._link.is_lost(error):
+                raise
+            gone = True
+        finally:
+            if gone:
+                self._let_go(reason)
+            self._remove_listener()
+
+    def _undo(self, reason: str) -> None:
+        now_s = self._link.time_s()
+        self._stretches.release_all()
+        for occurrence in self._occurrences:
+            occurrence.end(now_s, reason if occurrence.phase is Phase.STANDING else _never(reason))
+
+    def _let_go(self, reason: str) -> None:
+        """The simulation is gone: nothing can be undone, and nothing has to be."""
+        self._stretches.forget()
+        self._blockers.forget()
+        for occurrence in self._occurrences:
+            why = reason if occurrence.phase is Phase.STANDING else _never(reason)
+            occurrence.end(self._clock.now_s, why, simulation_is_gone=True)
+
+    def _remove_listener(self) -> None:
+        """Unless SUMO did so already, or is going through its listeners right now (then the next step does it)."""
+        if self._listener is not None and not self._in_step:
+            listener, self._listener = self._listener, None
+            self._link.handle.removeStepListener(listener)
+
+    def _on_removed(self) -> None:
+        """SUMO dropped the listener: somebody removed it, or the connection is closing."""
+        self._listener = None
+        self.finish("its listener was removed before its end")
+
+    def _on_step(self, target_s: float) -> bool:
+        if not self._is_on:
+            return False
+        clock = self._clock
+        clock.advance(target_s)
+        if clock.now_s >= self._due_s - 1e-6:
+            self._in_step = True
+            try:
+                self._work()
+            except Exception as error:
+                if self._link.is_lost(error):
+                    raise ConnectionLostError(f"the simulation was lost during the injection: {error}") from error
+                raise
+            finally:
+                self._in_step = False
+        return self._is_on
+
+    def _work(self) -> None:
+        """Do what is due, and note when to come again."""
+        now_s = self._link.time_s()
+        if now_s < self._clock.now_s - self._link.step_s * 1.5:
+            self.finish("the simulation was loaded anew before its end")
+            return
+        self._clock.now_s = now_s
+        for occurrence in self._occurrences:
+            occurrence.update(now_s)
+        own = self._blockers.ever  # TraCI's lists are as old as the step, and some of ours may just have gone
+        if self._stretches:
+            self._stretches.update(now_s, own)
+        standing = [occurrence for occurrence in self._occurrences if occurrence.phase is Phase.STANDING]
+        if standing:
+            self._drivers.update(now_s, [Obstacle(number=o.number, edge=o.incident.edge) for o in standing], own)
+        due_s = min((occurrence.due_s for occurrence in self._occurrences), default=float("inf"))
+        if standing or self._stretches:
+            due_s = min(due_s, now_s + POLL_S)
+        elif due_s < float("inf"):
+            due_s = min(due_s, now_s + _SYNC_S)
+        self._due_s = max(due_s, now_s + self._link.step_s)
+
+    def _read_scenario(self) -> Scenario:
+        if isinstance(self._scenario, str | Path):
+            from scenariogen.scenarios.files import read_scenario
+
+            return read_scenario(self._scenario)
+        return self._scenario
+
+    def _read_network(self, link: Link) -> RoadNetwork:
+        if isinstance(self._network, RoadNetwork):
+            return self._network
+        path = Path(self._network or link.option("net-file"))
+        if not path.is_file():
+            raise SimulationError(
+                f"the simulation's network file {path} is not here: name it, inject(..., network='path/to/net.xml')"
+            )
+        return read_network(path)
+
+
+def _never(reason: str) -> str:
+    return reason.replace("before its end", "before its start")

@@ -1,0 +1,168 @@
+"""Stopped vehicles that block lanes: put on the road at once, kept there, taken away.
+
+``vehicle.add`` followed in the same breath by ``vehicle.moveTo`` puts a vehicle on a lane immediately and without
+SUMO's insertion checks, so the spot is chosen first (:mod:`scenariogen.injection.placement`). It then stands by
+``setStop``, which other drivers see far ahead and which is exempt from teleporting; a speed of 0 would be neither.
+Parameters are set on the vehicle, so that its private type goes when it goes; what is left behind is one entry in
+SUMO's list of routes for each blocked edge, which no vehicle uses.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from scenariogen.injection.connection import PARKED, REMOVE_VAPORIZED, Link
+from scenariogen.injection.lanes import LaneMap
+from scenariogen.injection.placement import OnLane, Spot, find_spot
+
+SEARCH_M = 100.0
+"""Farthest from the asked position that a blocker may stand."""
+_REACH_M = 150.0
+"""How far beyond the searched part vehicles are looked at: more than anybody's braking distance."""
+_FAILSAFE_S = 5.0
+"""A stop lasts this much longer than asked, should nobody be there any more to end it."""
+_COLOUR = (200, 30, 30, 255)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blocker:
+    """One vehicle of ours on the road."""
+
+    id: str
+    lane: int
+    position_m: float
+    length_m: float
+
+
+class Blockers:
+    """Puts and removes the vehicles of all incidents of one injection."""
+
+    def __init__(self, link: Link, lanes: LaneMap) -> None:
+        self._link = link
+        self._lanes = lanes
+        self._ever: list[str] = []
+        self._present: dict[str, Blocker] = {}
+        self._routes: dict[str, str] = {}
+
+    @property
+    def ever(self) -> frozenset[str]:
+        """Ids of all vehicles that were put on the road."""
+        return frozenset(self._ever)
+
+    @property
+    def present(self) -> frozenset[str]:
+        """Ids of those on the road now."""
+        return frozenset(self._present)
+
+    def put(
+        self,
+        vehicle: str,
+        *,
+        edge: str,
+        lane: int,
+        asked_m: float,
+        duration_s: float,
+        parked: bool = False,
+        search_m: float = SEARCH_M,
+    ) -> tuple[Blocker | None, str]:
+        """Put a vehicle on a lane, standing, or say why it cannot be done now."""
+        lane_id = f"{edge}_{lane}"
+        spot = find_spot(
+            self._traffic(lane_id, asked_m),
+            lane_length_m=self._lanes.length_m(lane_id),
+            asked_m=asked_m,
+            search_m=search_m,
+            step_s=self._link.step_s,
+        )
+        if spot is None:
+            return None, f"no spot within {search_m:.0f} m on lane {lane} where the traffic behind could still stop"
+        refusal = self._insert(vehicle, edge, lane, spot, duration_s, parked)
+        if refusal:
+            return None, f"SUMO refused a vehicle on lane {lane}: {refusal}"
+        blocker = Blocker(id=vehicle, lane=lane, position_m=spot.position_m, length_m=spot.length_m)
+        self._ever.append(vehicle)
+        self._present[vehicle] = blocker
+        return blocker, ""
+
+    def stands(self, blocker: Blocker) -> bool:
+        """Whether it is still on the road and at its stop."""
+        state, refusal = self._link.attempt(self._link.vehicle.getStopState, blocker.id)
+        if refusal:
+            self._present.pop(blocker.id, None)
+            return False
+        return bool(int(state) & 1)
+
+    def remove(self, blockers: Iterable[Blocker]) -> None:
+        """Take vehicles off the road. Those that somebody else removed meanwhile are passed over."""
+        for blocker in blockers:
+            if self._present.pop(blocker.id, None) is not None:
+                self._link.attempt(self._link.vehicle.remove, blocker.id, REMOVE_VAPORIZED)
+
+    def forget(self) -> None:
+        """The simulation is gone, and our vehicles with it."""
+        self._present.clear()
+
+    def _insert(self, vehicle: str, edge: str, lane: int, spot: Spot, duration_s: float, parked: bool) -> str:
+        link, own = self._link, self._link.vehicle
+        route, refusal = self._route(edge)
+        if refusal:
+            return refusal
+        refusal = link.attempt(own.add, vehicle, route, "DEFAULT_VEHTYPE", "now", "first", "base", "0")[1]
+        if refusal:
+            return refusal
+        settings: list[tuple[Callable, tuple]] = [
+            (own.setVehicleClass, (vehicle, "passenger")),
+            (own.setLength, (vehicle, spot.length_m)),
+            (own.setMinGap, (vehicle, 0.0)),
+            (own.setColor, (vehicle, _COLOUR)),
+            (own.setLaneChangeMode, (vehicle, 0)),
+            (own.setActionStepLength, (vehicle, link.step_s)),
+            # Before any step: once SUMO has tried to insert the vehicle itself, moveTo crashes libsumo.
+            (own.moveTo, (vehicle, f"{edge}_{lane}", spot.position_m)),
+            (own.setStop, (vehicle, edge, spot.position_m, lane, duration_s + _FAILSAFE_S, PARKED if parked else 0)),
+        ]
+        for call, arguments in settings:
+            refusal = link.attempt(call, *arguments)[1]
+            if refusal:
+                link.attempt(own.remove, vehicle, REMOVE_VAPORIZED)
+                return refusal
+        return ""
+
+    def _route(self, edge: str) -> tuple[str, str]:
+        """The id of a route that consists of one edge, added where nobody has done so in this simulation."""
+        if edge not in self._routes:
+            name = f"blocked.{edge}"
+            if name not in set(self._link.route.getIDList()):
+                refusal = self._link.attempt(self._link.route.add, name, [edge])[1]
+                if refusal:
+                    return "", refusal
+            self._routes[edge] = name
+        return self._routes[edge], ""
+
+    def _traffic(self, lane: str, asked_m: float) -> list[OnLane]:
+        """Vehicles on a lane, and those on the lanes around it that reach into it or may run into it."""
+        low, high = asked_m - SEARCH_M - _REACH_M, asked_m + SEARCH_M + _REACH_M
+        length = self._lanes.length_m(lane)
+        offsets = {lane: 0.0}  # metres from the start of our lane to the start of that lane
+        if low < 0:
+            offsets |= {before: -start for before, start in self._lanes.upstream(lane, 0.0, -low).items()}
+        if high > length:
+            offsets |= {after: -start for after, start in self._lanes.downstream(lane, 0.0, high).items()}
+        return [
+            self._on_lane(vehicle, front)
+            for other, offset in offsets.items()
+            for vehicle in self._link.lane.getLastStepVehicleIDs(other)
+            if low <= (front := offset + self._link.vehicle.getLanePosition(vehicle)) <= high
+        ]
+
+    def _on_lane(self, vehicle: str, front_m: float) -> OnLane:
+        ask = self._link.vehicle
+        return OnLane(
+            id=vehicle,
+            front_m=front_m,
+            length_m=float(ask.getLength(vehicle)),
+            speed_mps=float(ask.getSpeed(vehicle)),
+            min_gap_m=float(ask.getMinGap(vehicle)),
+            decel_mps2=float(ask.getDecel(vehicle)),
+            emergency_decel_mps2=float(ask.getEmergencyDecel(vehicle)),
+            reaction_s=float(ask.getActionStepLength(vehicle)),
+        )

@@ -1,0 +1,141 @@
+"""The one place that knows how libsumo and TraCI differ.
+
+Their functions take the same arguments in the same places under different names, so everything here and in the
+rest of the injection is called positionally. libsumo is the module itself; ``traci`` is a module that passes calls
+on to a current connection, and the connection in force when we attach is the one that is used throughout.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from scenariogen.errors import SimulationError
+
+GET_VEHICLE_VARIABLE = 0xA4
+VAR_LANE_ID = 0x51
+VAR_LANEPOSITION = 0x56
+VAR_SPEED_FACTOR = 0x5E
+REMOVE_VAPORIZED = 3
+PARKED = 1
+Point = tuple[float, float]
+
+
+class Link:
+    """One running simulation.
+
+    ``handle``  the object whose ``simulationStep`` and ``close`` the simulation's owner calls
+    ``direct``  calls are plain function calls (libsumo); otherwise each one crosses a socket
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self.handle, self.direct = _resolve(connection)
+        self.vehicle = self.handle.vehicle
+        self.lane = self.handle.lane
+        self.edge = self.handle.edge
+        self.route = self.handle.route
+        self.simulation = self.handle.simulation
+        self.step_s = float(self.simulation.getDeltaT())
+        self._watched: dict[str, float] = {}
+
+    def time_s(self) -> float:
+        """The simulation's own second."""
+        return float(self.simulation.getTime())
+
+    def option(self, name: str) -> str:
+        """One of the simulation's options as text."""
+        return str(self.simulation.getOption(name))
+
+    def is_open(self) -> bool:
+        """False once the simulation was closed from this side."""
+        return bool(self.handle.isLoaded()) if self.direct else getattr(self.handle, "_socket", True) is not None
+
+    def is_lost(self, error: Exception) -> bool:
+        """True where an error means that the simulation is gone, not that one call was wrong."""
+        return type(error).__name__ == "FatalTraCIError" or isinstance(error, OSError) or not self.is_open()
+
+    def refuses(self, error: Exception) -> bool:
+        """True where the simulation lives on and answered that this one call cannot be done."""
+        return type(error).__name__ == "TraCIException" and not self.is_lost(error)
+
+    def attempt(self, call: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
+        """The answer and an empty text, or None and what SUMO said. Lost connections are raised."""
+        try:
+            return call(*arguments), ""
+        except Exception as error:
+            if not self.refuses(error):
+                raise
+            return None, str(error)
+
+    def watch(self, anchor: str, at: Point, radius_m: float) -> None:
+        """From now on :meth:`near` knows the vehicles around a point. Costs nothing under libsumo.
+
+        Over TraCI the point is a POI of that name for as long as it lasts: a subscription around one of our vehicles
+        would make SUMO quit, should somebody remove the vehicle.
+        """
+        if self.direct or anchor in self._watched:
+            return
+        self._watched[anchor] = radius_m
+        self.handle.poi.add(anchor, at[0], at[1], (200, 30, 30, 255), "incident", 10)
+        variables = [VAR_LANE_ID, VAR_LANEPOSITION, VAR_SPEED_FACTOR]
+        self.handle.poi.subscribeContext(anchor, GET_VEHICLE_VARIABLE, radius_m, variables)
+
+    def unwatch(self, anchor: str) -> None:
+        """The end of :meth:`watch`."""
+        radius_m = self._watched.pop(anchor, None)
+        if radius_m is not None:
+            self.attempt(self.handle.poi.unsubscribeContext, anchor, GET_VEHICLE_VARIABLE, radius_m)
+            self.attempt(self.handle.poi.remove, anchor, 10)
+
+    def near(
+        self, anchor: str, lanes: Iterable[str], asleep: Mapping[str, float], now_s: float
+    ) -> Iterator[tuple[str, str, float, float | None]]:
+        """Vehicles on ``lanes`` around a watched point: id, lane, metres from its start, speed factor where known.
+
+        Over TraCI they come with the step, by one subscription per incident; under libsumo they are asked for, those
+        excepted that need no look before the second that ``asleep`` says.
+        """
+        if self.direct:
+            position = self.vehicle.getLanePosition
+            for lane in lanes:
+                for vehicle in self.lane.getLastStepVehicleIDs(lane):
+                    if vehicle not in asleep or asleep[vehicle] <= now_s:
+                        yield vehicle, lane, position(vehicle), None
+            return
+        wanted = set(lanes)
+        for vehicle, values in self.handle.poi.getContextSubscriptionResults(anchor).items():
+            if values[VAR_LANE_ID] in wanted:
+                yield vehicle, values[VAR_LANE_ID], values[VAR_LANEPOSITION], values[VAR_SPEED_FACTOR]
+
+    def present(self, vehicles: Iterable[str]) -> set[str]:
+        """Those of ``vehicles`` that are still in the simulation, with as few calls as possible."""
+        if self.direct:
+            return {vehicle for vehicle in vehicles if not self.attempt(self.vehicle.getSpeedFactor, vehicle)[1]}
+        asked = set(vehicles)
+        nearby = {v for anchor in self._watched for v in self.handle.poi.getContextSubscriptionResults(anchor)}
+        if asked <= nearby:
+            return asked
+        return asked & set(self.vehicle.getIDList())
+
+
+def _resolve(connection: Any) -> tuple[Any, bool]:
+    """The object to call and whether it is libsumo, or a ``SimulationError`` that says what to pass."""
+    if callable(getattr(connection, "isLibsumo", None)):
+        if connection.isLibsumo():
+            if not connection.isLoaded():
+                raise SimulationError("no simulation is loaded: call libsumo.start([...]) before inject(...)")
+            return connection, True
+        if callable(getattr(connection, "isLibtraci", None)) and connection.isLibtraci():
+            return connection, False
+        try:
+            return connection.getConnection(connection.getLabel()), False
+        except (connection.TraCIException, connection.FatalTraCIError) as error:
+            raise SimulationError(
+                f"traci has no open connection ({error}): call traci.start([...]) before inject(...)"
+            ) from error
+    if not hasattr(connection, "simulationStep") or not hasattr(connection, "vehicle"):
+        raise SimulationError(
+            f"inject was given {type(connection).__name__}, expected the libsumo module, the traci module, or what "
+            "traci.getConnection(label) returns"
+        )
+    if getattr(connection, "_socket", True) is None:
+        raise SimulationError("this traci connection is closed: start the simulation before inject(...)")
+    return connection, False

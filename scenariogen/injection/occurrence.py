@@ -1,0 +1,221 @@
+"""One incident of a scenario from before its start to after its end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from scenariogen.incidents import capacity
+from scenariogen.incidents.records import Incident, IncidentKind
+from scenariogen.injection.blockers import Blocker, Blockers
+from scenariogen.injection.lanes import LaneMap
+from scenariogen.injection.records import RealisedIncident
+from scenariogen.injection.stretch import DOWNSTREAM_M, SlowStretches, SpeedProfile
+from scenariogen.network import Edge, RoadNetwork
+from scenariogen.units import clock_text
+
+STANDS_WITHIN_S = 2.0
+"""An incident that does not stand this long after its time is given up and reported as not realised."""
+_CHECK_EVERY_S = 10.0
+_SECOND_VEHICLE_GAP_M = 1.0
+_SECOND_VEHICLE_SEARCH_M = 10.0
+_SHIFT_WORTH_SAYING_M = 20.0
+
+
+class Phase(Enum):
+    WAITING = "waiting for its time"
+    STANDING = "standing"
+    OVER = "over"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What an incident needs to know of the simulation it happens in."""
+
+    network: RoadNetwork
+    lanes: LaneMap
+    blockers: Blockers
+    stretches: SlowStretches
+    blocker_id: Callable[[int, int], str]
+    passing_speed_mps: Callable[[Incident, Edge], float]
+    step_s: float
+
+
+def passing_speed_mps(incident: Incident, edge: Edge) -> float:
+    """Speed past an incident at which the asked capacity is left, from the measured table; the limit at most."""
+    return capacity.stretch_speed_mps(
+        edge.road_class,
+        len(edge.driving_lanes),
+        len(incident.lanes),
+        incident.capacity_left,
+        _limit_mps(edge),
+        inner=capacity.is_inner(edge.driving_lanes, incident.lanes),
+    )
+
+
+def _limit_mps(edge: Edge) -> float:
+    return max(lane.speed_mps for lane in edge.lanes if lane.drives)
+
+
+class Occurrence:
+    """Puts an incident on the road at its time and takes it away at its end. Safe to end at any moment."""
+
+    def __init__(self, number: int, incident: Incident, place: Place) -> None:
+        self.number = number
+        self.incident = incident
+        self.phase = Phase.WAITING
+        self._place = place
+        self._edge: Edge = place.network.edges[incident.edge]
+        self._standing: dict[int, Blocker] = {}
+        self._company: list[Blocker] = []
+        self._vehicles: tuple[str, ...] = ()
+        self._start_s: float | None = None
+        self._end_s: float | None = None
+        self._position_m: float | None = None
+        self._reason = ""
+        self._speed_mps: float | None = None
+        self._checked_s = 0.0
+
+    @property
+    def due_s(self) -> float:
+        """When :meth:`update` has something to do next; the start again while a place is being looked for."""
+        if self.phase is Phase.OVER:
+            return float("inf")
+        return self.incident.start_s if self.phase is Phase.WAITING else self.incident.end_s
+
+    @property
+    def is_passed_at_the_side(self) -> bool:
+        """No lane is closed: the vehicle stands beside the carriageway and traffic squeezes past."""
+        driving = set(self._edge.driving_lanes)
+        return not self.incident.lanes or (driving <= set(self.incident.lanes) and self.incident.capacity_left > 0)
+
+    def update(self, now_s: float) -> None:
+        """Do what is due."""
+        if self.phase is Phase.WAITING and now_s >= self.incident.start_s - 1e-6:
+            self._begin(now_s)
+        elif self.phase is Phase.STANDING:
+            if now_s >= self.incident.end_s - 1e-6:
+                self.end(now_s, "")
+            elif now_s >= self._checked_s + _CHECK_EVERY_S:
+                self._checked_s = now_s
+                if not all(self._place.blockers.stands(blocker) for blocker in self._standing.values()):
+                    self.end(now_s, f"its vehicles were moved or removed by somebody else before {clock_text(now_s)}")
+
+    def end(self, now_s: float, reason: str, *, simulation_is_gone: bool = False) -> None:
+        """Take it off the road, now, whatever phase it is in. ``reason`` is kept where it says something new."""
+        if self.phase is Phase.OVER:
+            return
+        if self.phase is Phase.STANDING:
+            self._end_s = now_s
+            self._reason = "; ".join(part for part in (self._reason, reason) if part)
+        else:
+            self._reason = reason
+        self.phase = Phase.OVER
+        if not simulation_is_gone:
+            self._place.stretches.remove(self.number)
+            self._place.blockers.remove([*self._standing.values(), *self._company])
+
+    def report(self, rerouted: int) -> RealisedIncident:
+        """What became of it so far."""
+        stood = self._start_s is not None
+        return RealisedIncident(
+            number=self.number,
+            asked=self.incident,
+            realised=stood,
+            reason=self._reason if stood or self._reason else "its time has not come yet",
+            start_s=self._start_s,
+            end_s=self._end_s,
+            lanes=() if not stood or self.is_passed_at_the_side else self.incident.lanes,
+            position_m=self._position_m,
+            stretch_speed_mps=self._speed_mps if stood else None,
+            rerouted=rerouted,
+            vehicles=self._vehicles,
+        )
+
+    def _begin(self, now_s: float) -> None:
+        deadline_s = self.incident.start_s + max(STANDS_WITHIN_S, self._place.step_s)
+        if now_s > deadline_s + 1e-6:
+            self.end(now_s, f"the simulation was stepped past its start and is at {clock_text(now_s)}")
+            return
+        why = self._put_blockers(now_s)
+        if not why:
+            self._stand(now_s)
+        elif now_s + self._place.step_s > deadline_s + 1e-6:
+            self.end(now_s, why)
+
+    def _put_blockers(self, now_s: float) -> str:
+        """Put a vehicle on each lane where none of ours stands yet; why it did not work, or an empty text."""
+        asked_m = self.incident.position_m
+        why = ""
+        for count, lane in enumerate(self._lanes_to_stand_on()):
+            if lane not in self._standing:
+                blocker, why_not = self._put(count, lane, asked_m, now_s)
+                why = why or why_not
+                if blocker is None:
+                    continue
+                self._standing[lane] = blocker
+            asked_m = self._standing[lane].position_m  # beside the first one, where that is possible
+        return why
+
+    def _put(self, count: int, lane: int, asked_m: float, now_s: float, **options) -> tuple[Blocker | None, str]:
+        return self._place.blockers.put(
+            self._place.blocker_id(self.number, count),
+            edge=self.incident.edge,
+            lane=lane,
+            asked_m=asked_m,
+            duration_s=self.incident.end_s - now_s,
+            parked=self.is_passed_at_the_side,
+            **options,
+        )
+
+    def _lanes_to_stand_on(self) -> tuple[int, ...]:
+        if self.incident.lanes:
+            return self.incident.lanes
+        driving = self._edge.driving_lanes  # at the side: beside the lane next to the kerb
+        return (driving[-1],) if self._place.network.left_hand else (driving[0],)
+
+    def _stand(self, now_s: float) -> None:
+        self.phase = Phase.STANDING
+        self._start_s = self._checked_s = now_s
+        first = next(iter(self._standing.values()))
+        if self.incident.kind is IncidentKind.CRASH and len(self._standing) == 1 and not self.is_passed_at_the_side:
+            self._add_second_vehicle(first, now_s)
+        positions = [blocker.position_m for blocker in self._standing.values()]
+        self._position_m = sum(positions) / len(positions)
+        self._vehicles = tuple(blocker.id for blocker in (*self._standing.values(), *self._company))
+        shift_m = self._position_m - self.incident.position_m
+        if abs(shift_m) > _SHIFT_WORTH_SAYING_M:
+            self._reason = f"it stands {shift_m:+.0f} m from the asked position, where traffic left room"
+        self._slow_traffic(first)
+
+    def _add_second_vehicle(self, first: Blocker, now_s: float) -> None:
+        """A crash on one lane has two vehicles, one behind the other, where there is room: it blocks no more."""
+        behind_m = first.position_m - first.length_m - _SECOND_VEHICLE_GAP_M
+        second, _ = self._put(1, first.lane, behind_m, now_s, search_m=_SECOND_VEHICLE_SEARCH_M)
+        if second is not None:
+            self._company.append(second)
+
+    def _slow_traffic(self, anchor: Blocker) -> None:
+        """The reduced-speed stretch, where the vehicles alone leave more capacity than the scenario says."""
+        incident, edge = self.incident, self._edge
+        if incident.capacity_left <= 0:
+            return
+        limit_mps = _limit_mps(edge)
+        speed_mps = self._place.passing_speed_mps(incident, edge)
+        if speed_mps >= limit_mps - 0.05:
+            return
+        self._speed_mps = speed_mps
+        profile = SpeedProfile(speed_mps=speed_mps)
+        at_m = anchor.position_m
+        lanes: dict[str, float] = {}
+        for lane in (lane.id for lane in edge.lanes if lane.drives):
+            lanes[lane] = at_m
+            lanes |= self._place.lanes.upstream(lane, at_m, profile.reach_m(limit_mps))
+            lanes |= self._place.lanes.downstream(lane, at_m, DOWNSTREAM_M)
+        self._place.stretches.add(
+            self.number,
+            anchor=f"{anchor.id}.stretch",
+            at=self._place.lanes.point(edge.id, anchor.lane, at_m),
+            lanes=lanes,
+            profile=profile,
+            limit_mps=limit_mps,
+        )

@@ -1,0 +1,53 @@
+"""What was asked of an incident and what became of it."""
+
+from dataclasses import dataclass
+
+from scenariogen.incidents.records import Incident
+from scenariogen.units import clock_text, duration_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealisedIncident:
+    """One incident of a scenario, as asked and as it happened.
+
+    ``number``             place in the scenario's incidents, from 0
+    ``asked``              the incident as the scenario says
+    ``realised``           it stood in time; False: nothing of it happened, ``reason`` says why
+    ``reason``             empty where all went as asked; otherwise what differed, in words
+    ``start_s``, ``end_s`` simulation seconds between which it stood (``end_s`` None while it stands)
+    ``lanes``              lanes that were blocked
+    ``position_m``         front of the blockage, metres from the start of the edge; the mean over blocked lanes
+    ``stretch_speed_mps``  speed past it in the reduced-speed stretch; None where none was needed
+    ``rerouted``           drivers who took another way on its account
+    ``vehicles``           ids of our vehicles that stood there
+    """
+
+    number: int
+    asked: Incident
+    realised: bool
+    reason: str = ""
+    start_s: float | None = None
+    end_s: float | None = None
+    lanes: tuple[int, ...] = ()
+    position_m: float | None = None
+    stretch_speed_mps: float | None = None
+    rerouted: int = 0
+    vehicles: tuple[str, ...] = ()
+
+    @property
+    def is_over(self) -> bool:
+        """True once nothing more will happen."""
+        return not self.realised or self.end_s is not None
+
+    def __str__(self) -> str:
+        where = f"incident {self.number}: {self.asked.kind} on {self.asked.edge}"
+        if not self.realised or self.start_s is None:
+            return f"{where}: not realised, {self.reason}"
+        until = "still standing" if self.end_s is None else f"for {duration_text(self.end_s - self.start_s)}"
+        lanes = f"lanes {list(self.lanes)}" if self.lanes else "no lane blocked"
+        note = f" ({self.reason})" if self.reason else ""
+        return f"{where} at {self.position_m:.0f} m, {lanes}, from {clock_text(self.start_s)} {until}{note}"
+
+
+class InjectionWarning(UserWarning):
+    """An option of somebody else's simulation under which incidents do not play out as they should."""

@@ -1,0 +1,69 @@
+"""What is checked before anything happens: the scenario against the network and the simulation it is to happen in."""
+
+from scenariogen.errors import Problems, ScenarioError
+from scenariogen.incidents import capacity
+from scenariogen.incidents.records import Incident
+from scenariogen.injection.connection import Link
+from scenariogen.network import RoadNetwork
+from scenariogen.scenarios.records import Scenario
+from scenariogen.units import clock_text
+
+
+def check_scenario(scenario: Scenario, network: RoadNetwork, link: Link, *, with_capacity: bool = True) -> None:
+    """Raise a ``ScenarioError`` that lists every reason why a scenario cannot happen in this simulation."""
+    problems = Problems(f"scenario {scenario.index} cannot be injected")
+    now_s = link.time_s()
+    end_s = float(link.simulation.getEndTime())
+    running = set(link.edge.getIDList()) if scenario.incidents else set()
+    for number, incident in enumerate(scenario.incidents):
+        faults = incident.problems(network)
+        if incident.edge in network.edges and incident.edge not in running:
+            faults.append(f"edge {incident.edge!r} is in {network.path.name} but not in the running simulation")
+        if incident.start_s < now_s - 1e-6:
+            faults.append(
+                f"it starts at {clock_text(incident.start_s)} ({incident.start_s:g} s), in the past: the simulation "
+                f"is at {clock_text(now_s)} ({now_s:g} s)"
+            )
+        if 0 <= end_s <= incident.start_s:
+            faults.append(f"it starts at {incident.start_s:g} s, the simulation ends at {end_s:g} s")
+        if with_capacity and not faults and (fault := capacity_problem(incident, network)):
+            faults.append(fault)
+        problems.extend(f"incident {number}: {fault}" for fault in faults)
+    share = scenario.drivers.reroute_share
+    if not 0 <= share <= 1:
+        problems.add(f"reroute_share is {share:g}, expected 0 to 1")
+    if scenario.drivers.reroute_after_s < 0:
+        problems.add(f"reroute_after_s is {scenario.drivers.reroute_after_s:g}, expected seconds of at least 0")
+    if scenario.incidents and link.option("mesosim") == "true":
+        problems.add("the simulation is mesoscopic, where vehicles cannot block lanes: run it without --mesosim")
+    problems.raise_as(ScenarioError)
+
+
+def capacity_problem(incident: Incident, network: RoadNetwork) -> str | None:
+    """Why the asked capacity cannot be brought about on that cross-section, with the range that can; else None."""
+    edge = network.edges[incident.edge]
+    return capacity.unreachable(
+        edge.road_class,
+        len(edge.driving_lanes),
+        len(incident.lanes),
+        incident.capacity_left,
+        inner=capacity.is_inner(edge.driving_lanes, incident.lanes),
+    )
+
+
+def option_warnings(link: Link) -> list[str]:
+    """Options of the running simulation under which incidents do not play out as they should."""
+    found = []
+    teleport_s = float(link.option("time-to-teleport"))
+    if teleport_s > 0:
+        found.append(
+            f"time-to-teleport is {teleport_s:g} s: SUMO takes vehicles that wait that long out of the queue behind an "
+            "incident; start it with --time-to-teleport -1"
+        )
+    action = link.option("collision.action")
+    if action in ("teleport", "remove"):
+        found.append(
+            f"collision.action is {action}: vehicles that collide in a queue would vanish from it; start SUMO with "
+            "--collision.action warn"
+        )
+    return found

@@ -1,0 +1,252 @@
+"""Means and probabilities under a target from draws of a proposal, stratum by stratum.
+
+Write A_s for the probability of stratum s under the target, w = target/proposal for the weight of a draw inside
+its stratum (both densities normalised there, so that E_q[w] = 1), h for its value. Then
+
+    E[h] = Σ_s A_s · E_q[w h | s].
+
+Three forms of each stratum's mean are kept:
+
+plain            (1/n) Σ w h                            unbiased, noisy where h has a large common level
+of record        (1/n) Σ (w h − b (w − 1))              unbiased too: b, the regression of w h on w, is fitted on
+                                                        the other fifths of the draws, and E_q[w − 1] = 0
+self-normalised  Σ w h / Σ w                            biased by O(1/n), the usual cross-check
+
+(Owen, *Monte Carlo theory, methods and examples*, 2013, chapters 8 and 9.) Weights are never smoothed or clipped.
+Several simulator seeds of one scenario are averaged first: the scenario is the independent unit, the cluster.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from scenariogen.sampling.diagnostics import effective_sample_size
+from scenariogen.sampling.intervals import bootstrap_t, difference_interval, largest_unseen, probability_interval
+
+FOLDS = 5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stratum:
+    """Draws from one stratum.
+
+    ``probability``  of the stratum under the target
+    ``log_w``        (batch,) log of target over proposal inside the stratum
+    ``values``       (batch,) what is averaged, one number per scenario; nan where it is not known
+    """
+
+    probability: float
+    log_w: NDArray[np.float64] = field(repr=False)
+    values: NDArray[np.float64] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("log_w", "values"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
+        if self.log_w.shape != self.values.shape or self.log_w.ndim != 1:
+            raise ValueError(f"log_w and values need one shape (batch,), got {self.log_w.shape}, {self.values.shape}")
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"the probability of a stratum is {self.probability}, expected 0 to 1")
+        if np.isnan(self.log_w).any() or np.isposinf(self.log_w).any():
+            raise ValueError("log_w holds nan or +inf; a weight must be a number")
+
+    def __len__(self) -> int:
+        return self.log_w.size
+
+    @cached_property
+    def w(self) -> NDArray[np.float64]:
+        """(batch,) the weights themselves."""
+        return np.exp(self.log_w)
+
+    @property
+    def ess(self) -> float:
+        """Effective sample size of the weights."""
+        return effective_sample_size(self.log_w)
+
+    @property
+    def draws_from_target(self) -> float:
+        """How many of the draws a rejection sampler would keep as draws from the target: n / max w."""
+        return len(self) / max(float(self.w.max()), 1.0) if len(self) else 0.0
+
+    @property
+    def weight_gap(self) -> float:
+        """How far the mean weight lies from 1, in standard errors. Densities that fit give a few at most."""
+        if len(self) < 2:
+            return 0.0
+        error = self.w.std(ddof=1) / math.sqrt(len(self))
+        gap = abs(float(self.w.mean()) - 1.0)
+        return gap / error if error > 1e-12 else (0.0 if gap < 1e-9 else math.inf)
+
+    def replace_values(self, values: ArrayLike) -> "Stratum":
+        """The same draws and weights with other values."""
+        return Stratum(probability=self.probability, log_w=self.log_w, values=np.asarray(values, dtype=np.float64))
+
+    def terms(self) -> NDArray[np.float64]:
+        """(batch,) w h − b (w − 1): independent up to b's noise, with the stratum's mean as expectation."""
+        return control_terms(self.w, self.values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightedEstimate:
+    """An estimate and how sure it is. ``low`` and ``high`` bound it at the level asked, ±inf where they cannot.
+
+    ``plain`` and ``self_normalised`` are the other two forms; ``ess`` is Kish's over all strata together.
+    """
+
+    value: float
+    standard_error: float
+    low: float
+    high: float
+    plain: float
+    self_normalised: float
+    ess: float
+    draws: int
+
+
+def cluster_means(values: ArrayLike) -> NDArray[np.float64]:
+    """(batch,) mean over the simulator seeds of each scenario.
+
+    ``values``: (batch, seeds), nan where a run is missing; a scenario without any run stays nan.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    known = np.isfinite(values)
+    count = known.sum(axis=1)
+    return np.where(count > 0, np.where(known, values, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)
+
+
+def control_terms(w: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """w h − b (w − 1), with b fitted for each fifth of the draws on the other four.
+
+    ``w``, ``values``: (batch,) or (batch, repeats), fitted column by column. Since b never sees the draw that it
+    is used on, the mean of the terms is unbiased. Below 10 draws b is 0: the plain form.
+    """
+    products = w * values
+    n = len(w)
+    if n < 2 * FOLDS:
+        return products
+    fold = np.arange(n) % FOLDS
+    slope = np.zeros_like(products)
+    for part in range(FOLDS):
+        own, rest = fold == part, fold != part
+        centred = w[rest] - w[rest].mean(axis=0)
+        spread = (centred**2).sum(axis=0)
+        usable = spread > 1e-12 * rest.sum()
+        covariance = (centred * products[rest]).sum(axis=0)
+        slope[own] = np.where(usable, covariance / np.where(usable, spread, 1.0), 0.0)
+    return products - slope * (w - 1.0)
+
+
+def combined_ess(strata: Sequence[Stratum], where: Sequence[NDArray[np.bool_]] | None = None) -> float:
+    """Kish's effective sample size of all draws, each with weight A_s w / n_s, or of those in a tail set."""
+    logs = [
+        s.log_w[slice(None) if where is None else where[i]] + math.log(s.probability / len(s))
+        for i, s in enumerate(strata)
+        if s.probability > 0 and len(s)
+    ]
+    return effective_sample_size(np.concatenate(logs)) if logs else 0.0
+
+
+def estimate_mean(strata: Sequence[Stratum], *, level: float = 0.95) -> WeightedEstimate:
+    """The mean of the values under the target, with a studentised bootstrap interval.
+
+    Strata of probability 0 are left out. A stratum with fewer than 2 draws gives infinite limits and a nan
+    standard error; one without draws makes the value nan as well.
+    """
+    strata = [s for s in strata if s.probability > 0]
+    if any(len(s) < 2 for s in strata) or not strata:
+        value = sum(s.probability * float(s.terms().mean()) for s in strata) if all(map(len, strata)) else math.nan
+        return _finish(strata, value if strata else math.nan, math.nan, -math.inf, math.inf)
+    terms = [s.terms()[:, None] for s in strata]
+    scales = np.array([s.probability for s in strata])
+    value = float(sum(a * t.mean() for a, t in zip(scales, terms, strict=True)))
+    low, high = bootstrap_t(terms, scales, level=level)
+    return _finish(strata, value, math.sqrt(_variance(scales, terms, ddof=1)), float(low[0]), float(high[0]))
+
+
+def estimate_probability(strata: Sequence[Stratum], *, level: float = 0.95) -> WeightedEstimate:
+    """The probability of an event under the target; values are 0 or 1, or their mean over simulator seeds.
+
+    The interval keeps its width when the event was never seen. The value is confined to [0, 1], which
+    ``plain`` is not.
+    """
+    strata = [s for s in strata if s.probability > 0]
+    if not strata or not all(map(len, strata)):
+        return _finish(strata, math.nan, math.nan, 0.0, 1.0)
+    terms = [s.terms()[:, None] for s in strata]
+    scales = np.array([s.probability for s in strata])
+    value = min(max(float(sum(a * t.mean() for a, t in zip(scales, terms, strict=True))), 0.0), 1.0)
+    low, high = probability_interval(value, _variance(scales, terms, ddof=0), largest_step(strata), level=level)
+    error = math.sqrt(_variance(scales, terms, ddof=1)) if min(map(len, strata)) > 1 else math.nan
+    return _finish(strata, value, error, low, high)
+
+
+def estimate_probability_difference(
+    strata: Sequence[Stratum], baseline: Sequence[NDArray[np.float64]], *, level: float = 0.95
+) -> WeightedEstimate:
+    """P(event) minus P(event under the baseline) on common scenarios.
+
+    ``strata`` carry the values of the first, ``baseline`` one array (batch,) per stratum those of the second.
+    The interval is built from the pairs that disagree, one way and the other.
+    """
+    pairs = [(s, np.asarray(b, dtype=np.float64)) for s, b in zip(strata, baseline, strict=True) if s.probability > 0]
+    kept = [s.replace_values(s.values - b) for s, b in pairs]
+    if not kept or not all(map(len, kept)):
+        return _finish(kept, math.nan, math.nan, -1.0, 1.0)
+    more = [s.replace_values(np.maximum(s.values, 0.0)) for s in kept]
+    less = [s.replace_values(np.maximum(-s.values, 0.0)) for s in kept]
+    sides = [estimate_probability(side, level=level) for side in (more, less)]
+    a, b = ((e.value, e.low, e.high) for e in sides)
+    low, high = difference_interval(a, b, _correlation(more, less))
+    terms = [s.terms()[:, None] for s in kept]
+    scales = np.array([s.probability for s in kept])
+    error = math.sqrt(_variance(scales, terms, ddof=1)) if min(map(len, kept)) > 1 else math.nan
+    return _finish(kept, sides[0].value - sides[1].value, error, low, high)
+
+
+def largest_step(strata: Sequence[Stratum]) -> float:
+    """How much one more event could add to a probability: max over strata of A_s · max(w, 1) / n_s."""
+    return max(s.probability / s.draws_from_target for s in strata if s.probability > 0)
+
+
+def blind_spot(strata: Sequence[Stratum], *, level: float = 0.95) -> float:
+    """The largest probability of a region never seen that the draws from the target still allow.
+
+    Draws from the target are counted as n / max w in each stratum: about 3 A_s max(w) / n_s, in the stratum
+    where that is largest. A stratum without draws may be unseen as a whole.
+    """
+    used = [s for s in strata if s.probability > 0]
+    return largest_unseen([s.probability for s in used], [s.draws_from_target for s in used], level=level)
+
+
+def _variance(scales: NDArray[np.float64], terms: Sequence[NDArray[np.float64]], *, ddof: int) -> float:
+    return float(sum(a**2 * t.var(ddof=ddof) / len(t) for a, t in zip(scales, terms, strict=True)))
+
+
+def _correlation(more: Sequence[Stratum], less: Sequence[Stratum]) -> float:
+    """Correlation of the two estimates; they come from disjoint events, so it is rarely above 0."""
+    joint = sum(
+        s.probability**2 * float(np.mean((x := s.terms()) * (y := t.terms())) - x.mean() * y.mean()) / len(s)
+        for s, t in zip(more, less, strict=True)
+    )
+    scales = np.array([s.probability for s in more])
+    spread = math.prod(_variance(scales, [s.terms() for s in side], ddof=0) for side in (more, less))
+    return min(max(joint / math.sqrt(spread), -1.0), 1.0) if spread > 0 else 0.0
+
+
+def _finish(strata: Sequence[Stratum], value: float, error: float, low: float, high: float) -> WeightedEstimate:
+    known = bool(strata) and all(map(len, strata))
+    return WeightedEstimate(
+        value=value,
+        standard_error=error,
+        low=low,
+        high=high,
+        plain=sum(s.probability * float(np.mean(s.w * s.values)) for s in strata) if known else math.nan,
+        self_normalised=sum(s.probability * float(np.average(s.values, weights=s.w)) for s in strata)
+        if known
+        else math.nan,
+        ess=combined_ess(strata),
+        draws=sum(map(len, strata)),
+    )

@@ -1,0 +1,221 @@
+"""A run's folder: the configuration it starts from, and everything that it writes.
+
+The project's files are read where they lie. Its outputs, those that options ask for as those that detectors in
+additional files write, are redirected into the run's folder. What decides a run stands in its ``run.sumocfg``,
+so ``sumo-gui -c run.sumocfg`` shows the same run again.
+"""
+
+from io import StringIO
+from pathlib import Path
+from xml.sax.saxutils import escape, quoteattr
+
+from scenariogen.errors import SimulationError
+from scenariogen.simulation.contract import RunRequest
+from scenariogen.simulation.options import INPUT_FILES, NEVER_PASSED_ON, is_output
+from scenariogen.simulation.overrides import fixed_options
+from scenariogen.simulation.project import SumoProject
+from scenariogen.simulation.references import write_redirected, writes_files
+from scenariogen.simulation.repeat import write_copies
+
+CONFIGURATION = "run.sumocfg"
+MESSAGES = "messages.txt"
+CONSOLE = "console.txt"
+DETECTORS = "detectors.add.xml"
+EDGE_DATA = "edgedata.xml"
+PROJECT_OUTPUT = "project-output"
+INPUT = "input"
+DETECTOR_LENGTH_M = 60.0
+_FOLDER = "@run-folder@"  # stands for the run's folder in text that is the same for all runs
+
+
+class Staging:
+    """Writes run folders of one project. What is the same for all runs is worked out once.
+
+    ``work_folder``       where copies of short demand are kept for all runs; None: each run keeps its own
+    ``project_outputs``   False: what the project itself would write is not written at all
+    """
+
+    def __init__(self, project: SumoProject, work_folder: Path | None, project_outputs: bool) -> None:
+        self.project = project
+        self.work_folder = work_folder
+        self.project_outputs = project_outputs
+        self._names: dict[str, str] = {}
+        self._texts: dict[Path, str | None] = {}
+        self._includes: dict[Path, list[Path]] = {}
+
+    def write(self, request: RunRequest, *, gui: bool = False) -> Path:
+        """Prepare ``request.folder`` and return its configuration."""
+        folder = request.folder.absolute()
+        if "," in str(folder) or ":" in str(folder):
+            raise SimulationError(
+                f"the run's folder is {folder}: SUMO cannot write to paths with a comma or a colon, choose another"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        options = self._options(request, folder, gui)
+        lines = [f"    <{name} value={quoteattr(value)}/>" for name, value in options.items() if value != ""]
+        path = folder / CONFIGURATION
+        path.write_text("<sumoConfiguration>\n" + "\n".join(lines) + "\n</sumoConfiguration>\n", encoding="utf-8")
+        return path
+
+    def _options(self, request: RunRequest, folder: Path, gui: bool) -> dict[str, str]:
+        project, window = self.project, request.window
+        options = {
+            name: value
+            for name, value in project.options.items()
+            if name not in NEVER_PASSED_ON and name not in INPUT_FILES and not is_output(name)
+        }
+        if self.project_outputs:
+            outputs = self._outputs(folder)
+            if outputs:
+                (folder / PROJECT_OUTPUT).mkdir(exist_ok=True)
+            options |= outputs
+        else:
+            options = {name: value for name, value in options.items() if not name.startswith("save-state.")}
+        options |= self._inputs(request, folder)
+        options |= fixed_options(project)
+        options |= {
+            "begin": f"{window.begin_s:.3f}",
+            "end": f"{window.end_s:.3f}",
+            "seed": str(request.seed),
+            "error-log": _quoted(folder / MESSAGES),
+        }
+        scale = request.demand_scale * float(project.options.get("scale", "1"))
+        if scale != 1:
+            options["scale"] = f"{scale:.6f}"
+        options |= {name: _quoted(folder / file) for name, file in request.outputs.items()}
+        options |= request.options
+        return {name: value for name, value in options.items() if gui or name not in ("quit-on-end", "start", "delay")}
+
+    def _outputs(self, folder: Path) -> dict[str, str]:
+        """The project's own outputs, in the run's folder."""
+        theirs = self.project.options
+        outputs = {
+            name: _quoted(folder / PROJECT_OUTPUT / self._name(self.project.sumocfg.parent, value))
+            for name, value in theirs.items()
+            if is_output(name) and name not in NEVER_PASSED_ON
+        }
+        if {"save-state.times", "save-state.period"} & theirs.keys():
+            outputs.setdefault("save-state.prefix", _quoted(folder / PROJECT_OUTPUT / "state"))
+        return outputs
+
+    def _inputs(self, request: RunRequest, folder: Path) -> dict[str, str]:
+        """Options that name files to read: the project's own places, or copies with outputs redirected."""
+        inputs = {name: list(files) for name, files in self.project.inputs.items()}
+        copies = write_copies(self.project, request.window, self.work_folder or folder)
+        if copies is not None:
+            inputs["route-files"] = [*inputs.get("route-files", []), copies]
+        for name in ("net-file", "route-files", "additional-files"):
+            inputs[name] = [self._staged(file, folder) for file in inputs.get(name, [])]
+        extra = _extra_definitions(self.project, request)
+        if extra:
+            path = folder / DETECTORS
+            path.write_text(extra, encoding="utf-8")
+            inputs["additional-files"].append(path)
+        return {name: ",".join(self._readable(file, folder) for file in files) for name, files in inputs.items()}
+
+    def _readable(self, file: Path, folder: Path) -> str:
+        """A path that SUMO can read: it takes a comma for the end of a file name."""
+        if "," not in str(file):
+            return _quoted(file)
+        link = folder / INPUT / self._name(file.parent, file.name, INPUT)
+        link.parent.mkdir(exist_ok=True)
+        if not link.exists():
+            link.symlink_to(file)
+        return _quoted(link)
+
+    def _staged(self, file: Path, folder: Path) -> Path:
+        """The file itself, or its copy in the run's folder where it names files to write."""
+        text = self._text(file)
+        if text is None:
+            return file
+        copy = folder / INPUT / self._name(file.parent, file.name, INPUT)
+        if not copy.is_file():
+            for needed in (copy.parent, folder / PROJECT_OUTPUT):
+                needed.mkdir(exist_ok=True)
+            copy.write_text(text.replace(_FOLDER, escape(str(folder), {'"': "&quot;"})), encoding="utf-8")
+            for other in self._includes.get(file, ()):
+                self._staged(other, folder)
+        return copy
+
+    def _text(self, file: Path) -> str | None:
+        if file not in self._texts:
+            self._texts[file] = self._redirected(file) if writes_files(file) else None
+        return self._texts[file]
+
+    def _redirected(self, file: Path) -> str:
+        target = StringIO()
+
+        def output(path: Path, destination: str) -> str:
+            if not self.project_outputs:
+                return "NUL"
+            return f"{_FOLDER}/{PROJECT_OUTPUT}/{self._name(path.parent, destination)}"
+
+        def include(path: Path) -> str:
+            if self._text(path) is None:
+                return str(path)
+            self._includes.setdefault(file, []).append(path)
+            return f"{_FOLDER}/{INPUT}/{self._name(path.parent, path.name, INPUT)}"
+
+        write_redirected(file, target, output=output, include=include)
+        return target.getvalue()
+
+    def _name(self, folder: Path, destination: str, kind: str = PROJECT_OUTPUT) -> str:
+        """A file name of its own for every destination; the same destination keeps the same name."""
+        key = f"{kind} {folder / destination}"
+        if key not in self._names:
+            name = Path(destination).name.removesuffix(".gz" if kind == INPUT else "\0")
+            name = name.replace(":", "_").replace(",", "_") or "output.xml"
+            taken = set(self._names.values())
+            while name in taken:
+                name = f"_{name}"
+            self._names[key] = name
+        return self._names[key]
+
+
+def _quoted(path: Path) -> str:
+    """SUMO decodes ``%`` sequences in the paths of a configuration."""
+    return str(path).replace("%", "%25")
+
+
+def _extra_definitions(project: SumoProject, request: RunRequest) -> str:
+    """Our virtual detectors and edge measurements as an additional file; empty where none is asked for."""
+    lanes = {lane.id: lane for edge in project.network().edges.values() for lane in edge.lanes}
+    missing = [lane for lane in request.detector_lanes if lane not in lanes]
+    if missing:
+        raise SimulationError(f"lanes {missing[:5]} are asked to carry detectors but are not in {project.net_file.name}")
+    lines = []
+    for number, lane in enumerate(request.detector_lanes):
+        length_m = lanes[lane].length_m
+        start_m = max(length_m - DETECTOR_LENGTH_M, 0.0)
+        lines.append(
+            f'    <laneAreaDetector id="{detector_id(number)}" lane={quoteattr(lane)} pos="{start_m:.2f}" '
+            f'endPos="{length_m:.2f}" period="86400" friendlyPos="true" file="NUL"/>'
+        )
+    if request.edge_data_period_s:
+        lines.append(
+            f'    <edgeData id="scenariogen-edges" file="{EDGE_DATA}" period="{request.edge_data_period_s:g}" '
+            f'begin="{request.window.begin_s:g}" excludeEmpty="true" writeAttributes="sampledSeconds speed"/>'
+        )
+    return "<additional>\n" + "\n".join(lines) + "\n</additional>\n" if lines else ""
+
+
+def detector_id(number: int) -> str:
+    """Id of the virtual detector on the lane with that number in ``detector_lanes``."""
+    return f"scenariogen-detector-{number}"
+
+
+def messages(folder: Path) -> list[str]:
+    """SUMO's errors in a run's folder, one line each, without its decoration."""
+    texts = []
+    for name in (CONSOLE, MESSAGES):
+        path = folder / name
+        if path.is_file():
+            texts.append(path.read_text(encoding="utf-8", errors="replace"))
+    lines: list[str] = []
+    for line in "\n".join(texts).splitlines():
+        line = line.strip()
+        if line.startswith("Error:"):
+            lines.append(line.removeprefix("Error:").strip())
+        elif lines and line and not line.startswith(("Warning:", "Quitting", "Error")):
+            lines[-1] = f"{lines[-1]} {line}"
+    return list(dict.fromkeys(lines))

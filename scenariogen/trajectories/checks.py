@@ -1,0 +1,227 @@
+"""What must hold of a trajectory file before anything is computed from it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scenariogen.errors import DataError, Problems
+from scenariogen.trajectories import columns
+from scenariogen.trajectories.records import DaySpan, connect
+from scenariogen.units import METRES_PER_FOOT, MPS_PER_KMH, MPS_PER_MPH
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+    from scenariogen.network import RoadNetwork
+
+MAX_SPEED_MPS = 90.0
+"""No road vehicle in a record of traffic is faster; larger figures are km/h or feet per second."""
+UNIT_SAMPLE_ROWS = 300_000
+"""Units are judged on whole vehicles, as many as hold about so many rows."""
+UNIT_DISTANCE_M = 100.0
+"""Vehicles that moved less say too little about units."""
+POSITION_SLACK_M = 1.0
+
+UNIT_NAMES: tuple[tuple[float, str], ...] = (
+    (MPS_PER_KMH, "speed_mps looks like km/h"),
+    (MPS_PER_MPH, "speed_mps looks like miles per hour"),
+    (METRES_PER_FOOT, "speed_mps looks like feet per second"),
+    (1 / METRES_PER_FOOT, "position_m looks like feet"),
+    (1 / 3.6 / METRES_PER_FOOT, "position_m looks like feet and speed_mps like km/h"),
+)
+"""Distance covered over distance that the speeds promise, where units are mixed up."""
+
+
+def check_file(
+    path: Path, file: Path, *, header: Mapping[str, Any], network: "RoadNetwork | None"
+) -> tuple[tuple[DaySpan, ...], float]:
+    """The days in ``file`` and its sampling period (s), or a ``DataError`` that lists every problem.
+
+    ``path`` is what the user gave, for the messages. With a network, edges, lanes and positions are looked up.
+    """
+    problems = Problems(f"trajectories {path}")
+    _check_columns(file, problems)
+    problems.raise_as(DataError)  # nothing else can be asked of a table without its columns
+    connection = connect(file)
+    try:
+        days = _day_table(connection)
+        if days.empty:
+            problems.add("there is no row: no vehicle was recorded")
+            problems.raise_as(DataError)
+        period_s = _period_s(connection, days, problems)
+        _check_values(connection, problems)
+        _check_order(file, problems)
+        _check_units(connection, int(days["rows"].to_numpy().sum()), period_s, problems)
+        if network is not None:
+            _check_network(connection, network, header, problems)
+    finally:
+        connection.close()
+    problems.raise_as(DataError)
+    spans = tuple(
+        DaySpan(day=int(day), begin_s=float(begin), end_s=float(end), rows=int(rows))
+        for day, begin, end, rows in days.itertuples(index=False)
+    )
+    return spans, period_s
+
+
+def _check_columns(file: Path, problems: Problems) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(file)
+    missing = [name for name in columns.REQUIRED if name not in schema.names]
+    if missing:
+        problems.add(
+            f"columns {', '.join(missing)} are missing; it has {', '.join(schema.names[:12])}. Expected "
+            f"{', '.join(columns.COLUMNS)}, or SUMO's --fcd-output with timestep_time, vehicle_id, vehicle_lane, "
+            "vehicle_pos, vehicle_speed"
+        )
+    for name in columns.REQUIRED:
+        if name in missing:
+            continue
+        kind = schema.field(name).type
+        inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+        is_word = pa.types.is_string(inner) or pa.types.is_large_string(inner)
+        is_number = pa.types.is_integer(inner) or pa.types.is_floating(inner)
+        wanted_word = name in (columns.VEHICLE, columns.EDGE)
+        if wanted_word != is_word or (not wanted_word and not is_number):
+            problems.add(f"column {name} is {kind}, expected {'text' if wanted_word else 'a number'}")
+
+
+def _day_table(connection: "duckdb.DuckDBPyConnection") -> "pd.DataFrame":
+    return connection.execute(
+        "SELECT day, min(time_s) AS begin_s, max(time_s) AS end_s, count(*) AS rows "
+        "FROM trajectories GROUP BY day ORDER BY day"
+    ).df()
+
+
+def _period_s(connection: "duckdb.DuckDBPyConnection", days: "pd.DataFrame", problems: Problems) -> float:
+    """Median time between the samples of one vehicle, on the day with most rows."""
+    day = int(days.loc[days["rows"].idxmax(), "day"])
+    times = connection.execute(
+        "SELECT median(gap) FROM (SELECT time_s - lag(time_s) OVER (PARTITION BY vehicle ORDER BY time_s) AS gap "
+        "FROM (SELECT vehicle, time_s FROM trajectories WHERE day = ? LIMIT 200000)) WHERE gap > 0",
+        [day],
+    ).fetchone()
+    if times is None or times[0] is None:
+        problems.add("no vehicle has two samples, so nothing can be said about movement")
+        return float("nan")
+    return float(times[0])
+
+
+def _check_values(connection: "duckdb.DuckDBPyConnection", problems: Problems) -> None:
+    tests = {
+        f"have no {columns.TIME}": "time_s IS NULL OR NOT isfinite(time_s)",
+        f"have no {columns.VEHICLE} or {columns.EDGE}": "vehicle IS NULL OR edge IS NULL",
+        f"have no usable {columns.POSITION}": "position_m IS NULL OR NOT isfinite(position_m) OR position_m < -1",
+        f"have no usable {columns.SPEED}": "speed_mps IS NULL OR NOT isfinite(speed_mps) OR speed_mps < -0.5",
+        f"have a {columns.SPEED} above {MAX_SPEED_MPS:g}; expected metres per second": f"speed_mps > {MAX_SPEED_MPS}",
+        f"have no {columns.LANE} of at least 0": "lane IS NULL OR lane < 0",
+    }
+    counts = connection.execute(
+        "SELECT " + ", ".join(f"count(*) FILTER (WHERE {test})" for test in tests.values()) + " FROM trajectories"
+    ).fetchone()
+    for words, count in zip(tests, counts or (), strict=True):
+        if count:
+            problems.add(f"{count:,} rows {words}")
+
+
+def _check_order(file: Path, problems: Problems) -> None:
+    """Days and times must not go back, row after row: later stages read one day at a time."""
+    import pyarrow.parquet as pq
+
+    last: tuple[float, float] | None = None
+    with pq.ParquetFile(file) as parquet:
+        for group in range(parquet.num_row_groups):
+            table = parquet.read_row_group(group, columns=[columns.DAY, columns.TIME])
+            day = table[columns.DAY].to_numpy().astype(float)
+            time_s = table[columns.TIME].to_numpy()
+            if not len(day):
+                continue
+            if last is not None:
+                day, time_s = np.r_[last[0], day], np.r_[last[1], time_s]
+            back = (np.diff(day) < 0) | ((np.diff(day) == 0) & (np.diff(time_s) < 0))
+            if back.any():
+                at = int(np.argmax(back))
+                problems.add(
+                    f"time goes back from day {day[at]:g}, {time_s[at]:g} s to day {day[at + 1]:g}, "
+                    f"{time_s[at + 1]:g} s; expected rows sorted by day and time"
+                )
+                return
+            last = (day[-1], time_s[-1])
+
+
+def _check_units(connection: "duckdb.DuckDBPyConnection", rows: int, period_s: float, problems: Problems) -> None:
+    """Do positions move as the speeds say, vehicle by vehicle?"""
+    if not np.isfinite(period_s):
+        return
+    every = max(1, rows // UNIT_SAMPLE_ROWS)
+    moved = connection.execute(
+        """
+        WITH steps AS (
+            SELECT day, vehicle, edge, time_s, position_m, speed_mps,
+                   lag(edge) OVER w AS edge_0, lag(time_s) OVER w AS time_0,
+                   lag(position_m) OVER w AS position_0, lag(speed_mps) OVER w AS speed_0
+            FROM trajectories WHERE hash(vehicle) % ? = 0
+            WINDOW w AS (PARTITION BY day, vehicle ORDER BY time_s)
+        )
+        SELECT sum(position_m - position_0) AS covered_m,
+               sum((speed_mps + speed_0) / 2 * (time_s - time_0)) AS promised_m,
+               count(*) FILTER (WHERE time_s = time_0) AS doubled
+        FROM steps WHERE edge = edge_0 AND time_s - time_0 < 3 * ?
+        GROUP BY day, vehicle
+        """,
+        [every, period_s],
+    ).df()
+    doubled = int(moved["doubled"].to_numpy().sum())
+    if doubled:
+        problems.add(f"{doubled:,} rows or more repeat a vehicle at the same second; expected one row each")
+    covered_m, promised_m = moved["covered_m"].to_numpy(dtype=float), moved["promised_m"].to_numpy(dtype=float)
+    enough = (covered_m > UNIT_DISTANCE_M) | (promised_m > UNIT_DISTANCE_M)
+    if not enough.any():
+        return
+    ratio = covered_m[enough] / np.maximum(promised_m[enough], 1e-6)
+    middle = float(np.median(ratio))
+    off = (ratio < 0.7) | (ratio > 1.4)
+    if not 0.85 < middle < 1.15:
+        off_by, guess = min((abs(np.log(max(middle, 1e-9) / factor)), words) for factor, words in UNIT_NAMES)
+        problems.add(
+            f"positions move {middle:.2f} times as far as the speeds say{'; ' + guess if off_by < 0.1 else ''}. "
+            "Expected metres and metres per second"
+        )
+    elif off.sum() >= 3 and off.mean() > 0.02:
+        problems.add(
+            f"units are mixed: of {len(ratio)} vehicles looked at, {int(off.sum())} move "
+            f"{float(np.median(ratio[off])):.2f} times as far as their speeds say. Expected metres and metres per "
+            "second"
+        )
+
+
+def _check_network(
+    connection: "duckdb.DuckDBPyConnection", network: "RoadNetwork", header: Mapping[str, Any], problems: Problems
+) -> None:
+    recorded = str(header.get("network_hash", ""))
+    if recorded and recorded != network.sha256:
+        problems.add(
+            f"recorded on a network with hash {recorded[:12]}, but {network.path.name} has {network.sha256[:12]}: "
+            "give the network of the recording"
+        )
+    seen = connection.execute(
+        "SELECT CAST(edge AS VARCHAR) AS edge, max(lane) AS lane, max(position_m) AS position_m "
+        "FROM trajectories WHERE edge NOT LIKE ':%' GROUP BY 1 ORDER BY 1"
+    ).df()
+    unknown = [edge for edge in seen["edge"] if edge not in network.edges]
+    if unknown:
+        problems.add(f"{len(unknown)} of {len(seen)} edges are unknown, the first: {network.unknown_edge(unknown[0])}")
+    for edge_id, lane, position_m in seen.itertuples(index=False):
+        edge = network.edges.get(edge_id)
+        if edge is None:
+            continue
+        longest = max(road_lane.length_m for road_lane in edge.lanes)
+        if lane >= len(edge.lanes):
+            problems.add(f"lane {lane} is used on edge {edge_id!r}, which has {len(edge.lanes)} lanes")
+        if position_m > longest + POSITION_SLACK_M:
+            problems.add(f"position_m reaches {position_m:.1f} on edge {edge_id!r}, which is {longest:.1f} m long")

@@ -1,0 +1,269 @@
+"""Detection on hand-made traffic: each thing that is an incident, and each that only looks like one."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scenariogen.errors import DataError
+from scenariogen.incidents.detect import DetectSettings, detect_incidents
+from scenariogen.incidents.records import OBSERVED_COLUMNS
+from scenariogen.trajectories.records import open_trajectories
+from tests.trajectories.handmade import JAM_M, LIMIT_MPS, REACTION_S, Traffic, every, record, road, write
+
+SPOT_M = 750.0
+"""In the middle of ``here``, which begins at 500."""
+BEGIN_S, END_S = 300.0, 900.0
+FREE_VEH_S = LIMIT_MPS / (JAM_M + REACTION_S * LIMIT_MPS)
+
+
+def discharge_share(speed_mps: float) -> float:
+    """Newell's saturated flow at a speed over that at the limit."""
+    return speed_mps / (JAM_M + REACTION_S * speed_mps) / FREE_VEH_S
+
+
+def found_in(folder: Path, traffic: Traffic, network, **settings) -> pd.DataFrame:
+    return detect_incidents(record(folder, traffic), network, settings=DetectSettings(**settings))
+
+
+def squeezing(speed_mps: float, headway_s: float, end_s: float = 1200.0) -> Traffic:
+    """A vehicle at the side of a single lane, and everybody slow from 10 m before it to 10 m past it."""
+    traffic = Traffic(end_s=end_s)
+    traffic.stand(0, SPOT_M, BEGIN_S, END_S)
+    slow = [(SPOT_M - 10, SPOT_M + 10, speed_mps, BEGIN_S, END_S)]
+    traffic.file(0, every(headway_s, until_s=end_s - 100), slow=slow)
+    return traffic
+
+
+def test_vehicle_that_closes_the_only_lane(tmp_path):
+    traffic = Traffic(end_s=1200)
+    traffic.stand(0, SPOT_M, BEGIN_S, END_S)
+    traffic.file(0, every(5, until_s=1100), holds=[(SPOT_M - JAM_M, BEGIN_S, END_S)])
+    found = found_in(tmp_path, traffic, road())
+    assert list(found.columns) == list(OBSERVED_COLUMNS)
+    (row,) = found.itertuples()
+    assert (row.edge, row.lanes, row.kind, row.day) == ("here", [0], "breakdown", 0)
+    assert row.start_s == pytest.approx(BEGIN_S, abs=traffic.period_s)
+    assert row.duration_s == pytest.approx(END_S - BEGIN_S, abs=2 * traffic.period_s)
+    assert row.position_m == pytest.approx(SPOT_M - 500, abs=0.1)
+    assert row.capacity_left == 0 and not row.capacity_left_is_lower_bound and not row.duration_is_censored
+    assert row.confidence > 0.9
+
+
+def test_two_vehicles_behind_each_other_are_a_crash_and_a_queued_driver_is_not(tmp_path):
+    traffic = Traffic(end_s=1200)
+    traffic.stand(0, SPOT_M, BEGIN_S, END_S)
+    traffic.stand(0, SPOT_M - 6, BEGIN_S, END_S)
+    traffic.file(0, every(5, until_s=1100), holds=[(SPOT_M - 6 - JAM_M, BEGIN_S, END_S)])
+    (row,) = found_in(tmp_path / "crash", traffic, road()).itertuples()
+    assert row.kind == "crash" and row.position_m == pytest.approx(SPOT_M - 500)
+
+    alone = Traffic(end_s=1200)  # the first follower is 2 s behind, and stands as long as the broken-down vehicle
+    alone.stand(0, SPOT_M, BEGIN_S, END_S)
+    alone.file(0, every(2.1, until_s=700), holds=[(SPOT_M - JAM_M, BEGIN_S, END_S)])
+    (row,) = found_in(tmp_path / "alone", alone, road()).itertuples()
+    assert row.kind == "breakdown"
+
+
+@pytest.mark.parametrize("speed_mps", [2.0, 3.0, 4.0])
+def test_capacity_left_where_traffic_squeezes_past_a_queue_upstream(tmp_path, speed_mps):
+    (row,) = found_in(tmp_path, squeezing(speed_mps, headway_s=2.3), road()).itertuples()
+    assert row.lanes == [0] and not row.capacity_left_is_lower_bound
+    asked = discharge_share(speed_mps)
+    assert row.capacity_left == pytest.approx(asked, abs=0.05)
+    assert abs(row.capacity_left - asked) < 3 * row.capacity_left_se
+
+
+def test_without_a_queue_capacity_left_is_a_lower_bound(tmp_path):
+    (row,) = found_in(tmp_path, squeezing(3.0, headway_s=12.0), road()).itertuples()
+    assert row.capacity_left_is_lower_bound
+    assert row.capacity_left == pytest.approx(1 / 12 / FREE_VEH_S, rel=0.15)
+    assert row.capacity_left <= discharge_share(3.0)
+
+
+def test_slow_passing_that_costs_little_is_a_shoulder_incident(tmp_path):
+    (row,) = found_in(tmp_path, squeezing(9.0, headway_s=5.0), road()).itertuples()
+    assert row.lanes == []
+    assert row.capacity_left_is_lower_bound
+
+
+def test_parked_vehicle_that_nobody_slows_down_for_is_no_incident(tmp_path):
+    assert found_in(tmp_path, squeezing(LIMIT_MPS, headway_s=5.0), road()).empty
+
+
+def test_one_of_two_lanes_closed_with_a_queue(tmp_path):
+    traffic = Traffic(end_s=1200)
+    traffic.stand(0, SPOT_M, BEGIN_S, END_S)
+    slow = [(SPOT_M - 10, SPOT_M + 10, 6.0, BEGIN_S, END_S)]
+    traffic.file(0, every(5, until_s=1000), holds=[(SPOT_M - JAM_M, BEGIN_S, END_S)])
+    traffic.file(1, every(2.1, until_s=1000), slow=slow)
+    (row,) = found_in(tmp_path, traffic, road(2)).itertuples()
+    assert row.lanes == [0] and not row.capacity_left_is_lower_bound
+    assert row.capacity_left == pytest.approx(discharge_share(6.0) / 2, abs=0.05)
+
+
+def test_adjacent_lanes_closed_together_are_one_incident(tmp_path):
+    traffic = Traffic(end_s=1200)
+    for lane, at_m in ((0, SPOT_M), (1, SPOT_M + 8)):
+        traffic.stand(lane, at_m, BEGIN_S + 2 * lane, END_S)
+        traffic.file(lane, every(8, until_s=1000), holds=[(at_m - JAM_M, BEGIN_S, END_S)])
+    traffic.file(2, every(3, until_s=1100))
+    (row,) = found_in(tmp_path, traffic, road(3)).itertuples()
+    assert row.lanes == [0, 1] and row.kind == "crash"
+    assert row.position_m == pytest.approx(SPOT_M + 4 - 500)
+
+
+def test_vehicle_beside_a_lane_in_use_is_on_the_shoulder(tmp_path):
+    traffic = Traffic(end_s=1200)
+    traffic.stand(0, SPOT_M, BEGIN_S, END_S)
+    slow = [(SPOT_M - 40, SPOT_M + 20, 7.0, BEGIN_S, END_S)]
+    for lane in (0, 1):
+        traffic.file(lane, every(5, until_s=1100), slow=slow)
+    (row,) = found_in(tmp_path, traffic, road(2)).itertuples()
+    assert row.lanes == []
+
+
+def test_incident_that_outlasts_the_recording_is_censored(tmp_path):
+    traffic = Traffic(end_s=900)
+    traffic.stand(0, SPOT_M, BEGIN_S, 5000.0)
+    traffic.file(0, every(6, until_s=900), holds=[(SPOT_M - JAM_M, BEGIN_S, 5000.0)])
+    (row,) = found_in(tmp_path, traffic, road()).itertuples()
+    assert row.duration_is_censored
+    assert row.duration_s == pytest.approx(900 - BEGIN_S, abs=2 * traffic.period_s)
+
+
+def test_incident_is_still_seen_while_a_red_light_ahead_fills_the_road(tmp_path):
+    """The queue of the light reaches back past the spot in every cycle, which hides the blockage for a while."""
+    traffic = Traffic(end_s=1500)
+    red = [(1000.0, cycle, cycle + 50.0) for cycle in np.arange(0.0, 1500.0, 100.0)]
+    at_m = 960.0
+    traffic.stand(0, at_m, BEGIN_S, 1200.0)
+    slow = [(at_m - 10, at_m + 10, 3.0, BEGIN_S, 1200.0)]
+    traffic.file(0, every(6, until_s=1400), holds=red, slow=slow)
+    found = found_in(tmp_path, traffic, road(signal=True))
+    assert len(found) == 1
+    assert found.loc[0, "position_m"] == pytest.approx(460)
+
+
+def red_lights(red_s: float, cycle_s: float) -> Traffic:
+    traffic = Traffic(end_s=1200)
+    red = [(999.5, start, start + red_s) for start in np.arange(100.0, 1200.0, cycle_s)]
+    traffic.file(0, every(5, until_s=1100), holds=red)
+    return traffic
+
+
+@pytest.mark.parametrize(("red_s", "cycle_s"), [(60, 90), (250, 300), (500, 600)])
+def test_red_lights_are_no_incident(tmp_path, red_s, cycle_s):
+    assert found_in(tmp_path, red_lights(red_s, cycle_s), road(signal=True)).empty
+
+
+def test_queue_that_spills_back_is_no_incident(tmp_path):
+    """A stop at the end of ``after`` for ten minutes: everybody stands, from there back through ``here``."""
+    traffic = Traffic(end_s=1400)
+    traffic.file(0, every(4, until_s=1000), holds=[(1499.0, 200.0, 800.0)])
+    assert found_in(tmp_path, traffic, road()).query("edge == 'here' or edge == 'before'").empty
+
+
+def test_gridlock_is_no_incident(tmp_path):
+    """Two lanes, each waiting for the other before the light, until the end: nobody passes anybody."""
+    traffic = Traffic(end_s=1500)
+    for lane, at_m, since_s in ((0, 975.0, 300.0), (1, 980.0, 420.0)):
+        traffic.file(lane, every(6, until_s=1400), holds=[(at_m, since_s, 1500.0)])
+    assert found_in(tmp_path, traffic, road(2, signal=True)).empty
+
+
+def test_driver_who_waits_for_the_other_lane_is_no_incident(tmp_path):
+    """Eight minutes 25 m before the light with a free road ahead, then on along the lane beside it."""
+    traffic = Traffic(end_s=1200)
+    traffic.file(1, every(5, until_s=1100))
+    times = np.arange(200.0, 740.0, 2.0)
+    x = np.where(times < 240, 500 + (times - 200) * 11.875, 975.0)
+    x = np.where(times > 720, 975 + (times - 720) * 5, x)
+    waiting = pd.DataFrame(
+        {"time_s": times, "vehicle": "waits", "lane": (times > 720) * 1, "x": x, "speed_mps": np.gradient(x, times)}
+    )
+    traffic.add_rows(waiting)
+    assert found_in(tmp_path, traffic, road(2, signal=True)).empty
+
+
+def test_regular_stops_are_no_incident(tmp_path):
+    """Every twentieth vehicle stops for 160 s at the same place of a two-lane road, as a coach at its stop."""
+    traffic = Traffic(end_s=1800)
+    stops = dict.fromkeys(range(9), (SPOT_M, 160.0))
+    traffic.file(0, every(190, until_s=1700), stops=stops)
+    traffic.file(1, every(5, until_s=1700))
+    assert found_in(tmp_path, traffic, road(2)).empty
+    alone = Traffic(end_s=1800)
+    alone.file(0, every(190, until_s=1700), stops={4: (SPOT_M, 160.0)})
+    alone.file(1, every(5, until_s=1700))
+    assert (
+        len(found_in(tmp_path / "alone", alone, road(2), least_confidence=0.01)) == 1
+    )  # the rule decides, not the length
+
+
+def test_bottleneck_without_a_standing_vehicle_is_no_incident(tmp_path):
+    traffic = Traffic(end_s=1200)
+    traffic.file(0, every(2.2, until_s=1100), slow=[(700.0, 750.0, 2.5, 0.0, 1200.0)])
+    assert found_in(tmp_path, traffic, road()).empty
+
+
+def test_short_stop_is_no_incident(tmp_path):
+    traffic = Traffic(end_s=900)
+    traffic.file(0, every(10, until_s=800), stops={20: (SPOT_M, 120.0)})
+    assert found_in(tmp_path, traffic, road()).empty
+
+
+def test_what_stands_at_the_same_spot_on_most_days_belongs_there(tmp_path):
+    def day(*stands: float) -> Traffic:
+        traffic = Traffic(end_s=1000)
+        for at_m in stands:
+            traffic.stand(0, at_m, 200.0, 800.0)
+        traffic.file(1, every(10, until_s=900))
+        return traffic
+
+    days = [day(SPOT_M), day(SPOT_M, 300.0), day(SPOT_M), day()]
+    found = detect_incidents(record(tmp_path, *days), road(2))
+    assert list(zip(found["day"], found["edge"], strict=True)) == [(1, "before")]
+
+
+def test_names_do_not_matter_and_the_truth_beside_it_is_not_read(tmp_path):
+    table = squeezing(3.0, headway_s=3.0).table()
+    folder = write(tmp_path / "a", table)
+    (folder / "truth.parquet").write_bytes(b"not a table at all")
+    first = detect_incidents(open_trajectories(folder), road())
+    names = {name: f"bus.{int(name[1:]) * 7919 % 100_003}" for name in sorted(set(table["vehicle"]), reverse=True)}
+    renamed = table.assign(vehicle=table["vehicle"].map(names))
+    second = detect_incidents(open_trajectories(write(tmp_path / "b", renamed)), road())
+    assert len(first) == 1
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_days_are_judged_each_by_itself_and_reported_in_order(tmp_path):
+    quiet = Traffic(end_s=600)
+    quiet.file(0, every(10, until_s=500))
+    seen: list[int] = []
+    recording = record(tmp_path, quiet, squeezing(3.0, headway_s=4.0), quiet)
+    found = detect_incidents(recording, road(), progress=seen.append)
+    assert seen == [0, 1, 2]
+    assert list(found["day"]) == [1]
+
+
+def test_quiet_road_gives_an_empty_table_with_all_columns(tmp_path):
+    traffic = Traffic(end_s=300)
+    traffic.file(0, every(10, until_s=200))
+    found = found_in(tmp_path, traffic, road())
+    assert found.empty and list(found.columns) == list(OBSERVED_COLUMNS)
+
+
+def test_rare_samples_are_refused(tmp_path):
+    traffic = Traffic(end_s=600, period_s=15.0)
+    traffic.file(0, every(20, until_s=500))
+    with pytest.raises(DataError, match="every 15 s; detection needs one every 10 s"):
+        found_in(tmp_path, traffic, road())
+
+
+def test_settings_that_cannot_be_are_refused_all_at_once():
+    with pytest.raises(DataError) as caught:
+        DetectSettings(standing_mps=-1.0, least_standing_s=900.0, stop_line_m=0.0)
+    assert len(caught.value.problems) == 3

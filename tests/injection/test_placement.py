@@ -1,0 +1,78 @@
+"""Finding room for a standing vehicle: no SUMO needed."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scenariogen.injection.placement import LENGTHS_M, OnLane, braking_distance_m, find_spot
+
+
+def car(front_m: float, speed_mps: float = 0.0, length_m: float = 5.0) -> OnLane:
+    return OnLane(
+        id=f"car{front_m:g}",
+        front_m=front_m,
+        length_m=length_m,
+        speed_mps=speed_mps,
+        min_gap_m=2.5,
+        decel_mps2=4.5,
+        emergency_decel_mps2=9.0,
+        reaction_s=1.0,
+    )
+
+
+def test_on_an_empty_lane_the_asked_spot_is_taken():
+    spot = find_spot([], lane_length_m=300, asked_m=120, search_m=100, step_s=1)
+    assert (spot.position_m, spot.length_m, spot.hard) == (120, 5.0, False)
+
+
+def test_near_the_ends_of_a_lane_the_vehicle_stays_on_it():
+    first = find_spot([], lane_length_m=300, asked_m=0, search_m=100, step_s=1)
+    assert first.position_m - first.length_m >= 0
+    assert find_spot([], lane_length_m=300, asked_m=300, search_m=100, step_s=1).position_m == 300
+    short = find_spot([], lane_length_m=3, asked_m=2, search_m=100, step_s=1)
+    assert 0 < short.position_m <= 3 and short.length_m == 2.0
+
+
+def test_a_standing_queue_has_room_for_nothing_but_a_very_short_obstacle():
+    queue = [car(10 + 7.501 * n) for n in range(30)]
+    spot = find_spot(queue, lane_length_m=300, asked_m=120, search_m=100, step_s=1)
+    assert spot.length_m == LENGTHS_M[-1]
+    assert abs(spot.position_m - 120) < 7.6
+
+
+def test_no_spot_under_a_vehicle_that_fills_the_lane():
+    assert find_spot([car(300, length_m=300)], lane_length_m=300, asked_m=150, search_m=100, step_s=1) is None
+
+
+def test_a_fast_vehicle_close_behind_moves_the_spot_ahead():
+    spot = find_spot([car(100, speed_mps=30)], lane_length_m=1000, asked_m=142, search_m=100, step_s=1)
+    assert spot.hard and spot.position_m - spot.length_m >= 100 + 2.5 + braking_distance_m(30, 9.0, 1.0)
+
+
+def test_braking_distance_is_the_sum_of_euler_steps():
+    assert braking_distance_m(9.0, 4.5, 1.0) == pytest.approx(4.5)
+    assert braking_distance_m(0.0, 4.5, 1.0) == 0
+    # With ever shorter steps it becomes v² / (2 b).
+    assert braking_distance_m(30.0, 4.5, 0.001) == pytest.approx(100.0, rel=1e-3)
+
+
+vehicles = st.lists(st.tuples(st.floats(0, 500), st.floats(0, 35), st.sampled_from([4.0, 5.0, 12.0])), max_size=40)
+
+
+@settings(deadline=None, max_examples=200)
+@given(traffic=vehicles, asked=st.floats(0, 500), step_s=st.sampled_from([0.1, 0.5, 1.0]))
+def test_a_spot_never_overlaps_and_lets_the_one_behind_brake(traffic, asked, step_s):
+    lane = [car(front, speed, length) for front, speed, length in traffic]
+    spot = find_spot(lane, lane_length_m=500, asked_m=asked, search_m=100, step_s=step_s)
+    if spot is None:
+        return
+    assert spot.position_m - spot.length_m >= 0 and spot.position_m <= 500
+    assert abs(spot.position_m - asked) <= 100
+    behind = [v for v in lane if v.front_m < spot.position_m]
+    ahead = [v for v in lane if v.front_m >= spot.position_m]
+    assert all(v.back_m >= spot.position_m - 1e-3 for v in ahead)
+    for vehicle in behind:
+        gap = spot.position_m - spot.length_m - vehicle.front_m - vehicle.min_gap_m
+        decel = vehicle.emergency_decel_mps2 if spot.hard else vehicle.decel_mps2
+        wait = vehicle.speed_mps * max(0, vehicle.reaction_s - step_s)
+        assert gap >= braking_distance_m(vehicle.speed_mps, decel, step_s) + wait - 1e-3

@@ -1,0 +1,77 @@
+"""The reduced-speed stretch: what it asks of drivers, what it leaves behind, what it costs."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scenariogen.injection.attach import Injection
+from scenariogen.injection.rig import Rig
+from scenariogen.injection.stretch import DOWNSTREAM_M, UPSTREAM_M, SpeedProfile
+from tests.injection import roads
+
+BACKENDS = ("libsumo", "traci")
+
+
+@given(speed=st.floats(0.5, 30), limit=st.floats(5, 40))
+def test_the_profile_is_slowest_in_its_core_and_stays_within_its_reach(speed, limit):
+    profile = SpeedProfile(speed_mps=speed)
+    upstream, downstream = profile.core_m
+    assert profile.at(0.0) == profile.at(upstream) == profile.at(-downstream) == speed
+    assert downstream <= DOWNSTREAM_M and upstream <= UPSTREAM_M
+    assert profile.at(UPSTREAM_M) >= speed
+    reach = profile.reach_m(limit)
+    assert reach <= UPSTREAM_M
+    if upstream < reach < UPSTREAM_M:
+        assert math.isclose(profile.at(reach), limit, rel_tol=1e-9)
+
+
+@pytest.mark.sumo
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_speed_factors_come_back_and_what_others_wrote_is_kept(start, road, tmp_path, backend):
+    network = road(2)
+    sumo = start(backend, network, roads.flows(tmp_path, lanes=2, per_lane_veh_h=900))
+    asked = roads.incident(start_s=60, duration_s=120, capacity_left=0.3, position_m=400)
+    chosen, written = {}, {}
+    with Injection(sumo, roads.scenario(asked), network=network, passing_speed=lambda i, e: 7.0) as injection:
+        while sumo.simulation.getTime() < 220:
+            sumo.simulationStep()
+            for vehicle in sumo.simulation.getDepartedIDList():
+                if vehicle not in injection.own_vehicles:
+                    chosen[vehicle] = sumo.vehicle.getSpeedFactor(vehicle)
+            if sumo.simulation.getTime() == 150:
+                near = [v for v in sumo.lane.getLastStepVehicleIDs("middle_1") if v not in injection.own_present]
+                slow = [v for v in near if 380 < sumo.vehicle.getLanePosition(v) < 405]
+                assert slow and all(sumo.vehicle.getSpeed(v) < 9 for v in slow)
+                written = {near[0]: 0.05, near[-1]: 0.8}  # a policy writes while we hold the vehicle
+                for vehicle, factor in written.items():
+                    sumo.vehicle.setSpeedFactor(vehicle, factor)
+    expected = chosen | written
+    alive = list(sumo.vehicle.getIDList())
+    assert len(alive) > 20 and set(written) & set(alive)
+    assert {v: sumo.vehicle.getSpeedFactor(v) for v in alive} == {v: expected[v] for v in alive}
+    assert not [name for name in sumo.vehicletype.getIDList() if "@" in name]
+
+
+@pytest.mark.sumo
+def test_only_traffic_on_the_way_past_the_incident_is_slowed(start, diamond, tmp_path):
+    """A stretch that begins on the edge before, at a fork: vehicles on the other branch are left alone."""
+    sumo = start("libsumo", diamond, roads.flows(tmp_path, lanes=2, per_lane_veh_h=300, edges="in around back out"))
+    asked = roads.incident(edge="direct", start_s=60, duration_s=200, lanes=(0,), position_m=12, capacity_left=0.5)
+    with Injection(sumo, roads.scenario(asked), network=diamond, passing_speed=lambda i, e: 3.0):
+        while sumo.simulation.getTime() < 240:
+            sumo.simulationStep()
+            for vehicle in sumo.edge.getLastStepVehicleIDs("around"):
+                assert sumo.vehicle.getSpeedFactor(vehicle) > 0.5
+
+
+@pytest.mark.sumo
+@pytest.mark.slow
+@pytest.mark.parametrize(("blocked", "speed"), [((), 3.0), ((0,), 3.0), ((0, 1), 3.0), ((0,), 8.0), ((1,), 5.0)])
+def test_at_half_the_remaining_capacity_a_vehicle_loses_less_than_fifteen_seconds(blocked, speed):
+    """230 m driven at the same speed cost 28 to 93 s."""
+    with Rig(3, roads.MOTORWAY_MPS) as rig:
+        (minutes,) = rig.discharge(blocked, [speed], seed=5)
+        remaining_veh_h = minutes.mean() * 60
+        assert 0 < rig.delay_s(blocked, speed, remaining_veh_h / 2, seed=5) < 15

@@ -1,0 +1,98 @@
+"""Bad input: every problem said at once, before anything happens."""
+
+import pytest
+
+from scenariogen.errors import ScenarioError, SimulationError
+from scenariogen.injection import InjectionWarning, inject
+from tests.injection import roads
+
+pytestmark = pytest.mark.sumo
+
+
+@pytest.mark.parametrize("backend", ["libsumo", "traci"])
+def test_all_problems_are_listed_and_nothing_happens(start, road, backend):
+    sumo = start(backend, road(3), None, "--begin", "50", "--end", "5000")
+    bad = roads.scenario(
+        roads.incident(edge="midle"),
+        roads.incident(lanes=(2, 3)),
+        roads.incident(position_m=5000),
+        roads.incident(start_s=20),
+        roads.incident(start_s=9000),
+        roads.incident(lanes=(0, 1), capacity_left=0.9),
+        roads.incident(capacity_left=1.5),
+        reroute_share=1.5,
+    )
+    step = sumo.simulationStep
+    with pytest.raises(ScenarioError) as caught:
+        inject(sumo, bad, network=road(3)).__enter__()
+    text = str(caught.value)
+    for part in (
+        "incident 0: edge 'midle' is not in",
+        "near it: middle",
+        "incident 1: lanes [3] are not on edge",
+        "incident 2: position_m is 5000",
+        "incident 3: it starts at 00:00:20",
+        "in the past",
+        "incident 4: it starts at 9000 s, the simulation ends at 5000 s",
+        "incident 5: capacity_left 0.9 is out of reach",
+        "incident 6: capacity_left is 1.5",
+        "reroute_share is 1.5",
+    ):
+        assert part in text
+    assert sumo.vehicle.getIDList() == () and sumo.simulationStep == step
+
+
+def test_the_network_is_found_from_the_running_simulation(start, road):
+    sumo = start("libsumo", road(2))
+    with inject(sumo, roads.scenario(roads.incident(start_s=3, capacity_left=0.3))) as injection:
+        roads.run_until(sumo, 5)
+        assert injection.own_present
+    with pytest.raises(ScenarioError, match=r"edge 'nowhere' is not in road\.net\.xml"):
+        inject(sumo, roads.scenario(roads.incident(edge="nowhere"))).__enter__()
+
+
+def test_a_network_that_is_not_the_simulations_is_noticed(start, road, diamond):
+    sumo = start("libsumo", road(2))
+    asked = roads.incident(edge="direct", capacity_left=0.0)
+    with pytest.raises(ScenarioError, match="not in the running simulation"):
+        inject(sumo, roads.scenario(asked), network=diamond).__enter__()
+
+
+def test_a_network_file_that_is_not_there(start, road):
+    sumo = start("libsumo", road(2))
+    with pytest.raises(SimulationError, match=r"inject\(..., network="):
+        inject(sumo, roads.scenario(), network="no/such/net.xml").__enter__()
+
+
+def test_teleporting_and_vanishing_vehicles_are_warned_about(start, road):
+    sumo = start("libsumo", road(2), stable=False)
+    with (
+        pytest.warns(InjectionWarning) as caught,
+        inject(sumo, roads.scenario(roads.incident(start_s=3, capacity_left=0.3)), network=road(2)) as injection,
+    ):
+        pass
+    said = " ".join(str(warning.message) for warning in caught)
+    assert "time-to-teleport is 300 s" in said and "collision.action is teleport" in said
+    assert len(injection.warnings) == 2
+
+
+def test_a_mesoscopic_simulation_is_refused(start, road):
+    sumo = start("libsumo", road(2), None, "--mesosim", "true")
+    with pytest.raises(ScenarioError, match="mesoscopic"):
+        inject(sumo, roads.scenario(roads.incident(capacity_left=0.3)), network=road(2)).__enter__()
+
+
+def test_an_incident_beyond_the_end_of_the_run_is_reported_as_it_was(start, road):
+    sumo = start("libsumo", road(2))
+    late, long = (
+        roads.incident(start_s=500, capacity_left=0.3),
+        roads.incident(start_s=5, duration_s=9e3, capacity_left=0.3),
+    )
+    with inject(sumo, roads.scenario(late, long), network=road(2)) as injection:
+        roads.run_until(sumo, 20)
+        waiting, standing = injection.report()
+        assert not waiting.realised and "not come yet" in waiting.reason
+        assert standing.realised and not standing.is_over
+    never, cut = injection.report()
+    assert not never.realised and never.reason == "the simulation was left before its start"
+    assert cut.realised and cut.end_s == 20 and cut.reason == "the simulation was left before its end"

@@ -1,0 +1,92 @@
+"""Edie's fields against closed forms."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scenariogen.trajectories.fields import edie_fields
+from tests.trajectories.handmade import LENGTH_M, LIMIT_MPS, Traffic, every, record, road
+
+
+def steady(headway_s: float, *, lanes: int = 1, **options) -> Traffic:
+    traffic = Traffic(end_s=600, **options)
+    for lane in range(lanes):
+        traffic.file(lane, every(headway_s, until_s=600))
+    return traffic
+
+
+@pytest.mark.parametrize("headway_s", [5.0, 10.0, 20.0])
+@pytest.mark.parametrize("cell_s", [60.0, 100.0])
+def test_steady_traffic_has_the_flow_density_and_speed_of_its_headway(tmp_path, headway_s, cell_s):
+    fields = edie_fields(record(tmp_path, steady(headway_s)), road(), cell_s=cell_s)
+    # From 200 s on the road is full as far as its end; the last cell may be cut off by the recording's end.
+    full = fields[(fields["cell_begin_s"] >= 200) & (fields["coverage"] > 0.99)]
+    assert set(full["edge"]) == {"before", "here", "after"}
+    np.testing.assert_allclose(full["flow_veh_h"], 3600 / headway_s, rtol=0.02)
+    np.testing.assert_allclose(full["speed_mps"], LIMIT_MPS, rtol=0.005)
+    np.testing.assert_allclose(full["density_veh_km"], 1000 / (headway_s * LIMIT_MPS), rtol=0.02)
+
+
+def test_flow_is_density_times_speed_in_every_cell(tmp_path):
+    traffic = Traffic(end_s=600)
+    traffic.file(0, every(3, until_s=500), holds=[(800.0, 200.0, 320.0)])
+    fields = edie_fields(record(tmp_path, traffic), road())
+    np.testing.assert_allclose(
+        fields["flow_veh_h"], fields["density_veh_km"] * fields["speed_mps"] * 3.6, rtol=1e-9, atol=1e-9
+    )
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lengths=st.tuples(st.floats(60, 400), st.floats(8, 60), st.floats(60, 400)),
+    period_s=st.sampled_from([1.0, 2.0, 4.0]),
+    cell_s=st.sampled_from([7.0, 30.0, 60.0]),
+)
+def test_one_vehicle_covers_each_edge_once_however_it_is_sampled(tmp_path_factory, lengths, period_s, cell_s):
+    """Also where an edge is so short that no sample falls on it."""
+    traffic = Traffic(end_s=200, period_s=period_s, lengths_m=lengths)
+    traffic.file(0, [10.0])
+    recording = record(tmp_path_factory.mktemp("one"), traffic)
+    fields = edie_fields(recording, road(lengths_m=lengths), cell_s=cell_s)
+    sums = fields.groupby("edge")[["distance_m", "time_spent_s"]].sum()
+    missed_m = LIMIT_MPS * period_s + 1e-3  # before the first and after the last sample, where the recording ends
+    np.testing.assert_allclose(sums.loc["here", "distance_m"], lengths[1], rtol=1e-6)
+    for name, length_m in (("before", lengths[0]), ("after", lengths[2])):
+        assert sums.loc[name, "distance_m"] == pytest.approx(length_m, abs=missed_m)
+    np.testing.assert_allclose(sums["distance_m"] / sums["time_spent_s"], LIMIT_MPS, rtol=0.02)
+
+
+def test_standing_vehicle_spends_time_and_covers_no_distance(tmp_path):
+    traffic = Traffic(end_s=300)
+    traffic.stand(0, 700.0, 0.0, 300.0)
+    fields = edie_fields(record(tmp_path, traffic), road())
+    assert fields["distance_m"].sum() == 0
+    assert fields["time_spent_s"].sum() == pytest.approx(300, abs=traffic.period_s)
+    assert (fields["speed_mps"] == 0).all()
+    full = fields[fields["coverage"] == 1]
+    np.testing.assert_allclose(full["density_veh_km"], 1000 / LENGTH_M)
+
+
+def test_by_lane_separates_lanes_and_adds_up(tmp_path):
+    traffic = Traffic(end_s=400)
+    traffic.file(0, every(5, until_s=300))
+    traffic.file(1, every(15, until_s=300))
+    recording = record(tmp_path, traffic)
+    both = edie_fields(recording, road(2))
+    lanes = edie_fields(recording, road(2), by_lane=True)
+    added = lanes.groupby(["edge", "cell_begin_s"])["distance_m"].sum()
+    np.testing.assert_allclose(added, both.set_index(["edge", "cell_begin_s"])["distance_m"])
+    ratio = lanes.groupby("lane")["distance_m"].sum()
+    assert ratio[0] / ratio[1] == pytest.approx(3, rel=0.05)
+
+
+def test_days_are_kept_apart(tmp_path):
+    fields = edie_fields(record(tmp_path, steady(10.0), steady(20.0)), road())
+    by_day = fields[fields["cell_begin_s"].between(200, 500)].groupby("day")["flow_veh_h"].mean()
+    np.testing.assert_allclose(by_day, [360, 180], rtol=0.02)
+
+
+def test_cell_length_must_be_positive(tmp_path):
+    with pytest.raises(ValueError, match="expected a positive"):
+        edie_fields(record(tmp_path, steady(10.0)), road(), cell_s=0)

@@ -1,0 +1,219 @@
+"""Opening trajectories: what is read, and what is said about files that cannot be."""
+
+import gzip
+import json
+import pickle
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from scenariogen.errors import DataError
+from scenariogen.trajectories import columns
+from scenariogen.trajectories.records import Trajectories, open_trajectories
+from scenariogen.trajectories.tracks import load_day
+from tests.trajectories.handmade import Traffic, every, record, road, write
+
+
+def quiet(end_s: float = 200.0, headway_s: float = 8.0) -> Traffic:
+    traffic = Traffic(end_s=end_s)
+    traffic.file(0, every(headway_s, until_s=end_s - 20))
+    return traffic
+
+
+def problems_of(path, network=None) -> list[str]:
+    with pytest.raises(DataError) as caught:
+        open_trajectories(path, network)
+    return list(caught.value.problems)
+
+
+def only_problem(path, network=None) -> str:
+    (problem,) = problems_of(path, network)
+    return problem
+
+
+def save(folder, table: pd.DataFrame, **arrow):
+    path = folder / "some.parquet"
+    pq.write_table(pa.Table.from_pandas(table, preserve_index=False), path, **arrow)
+    return path
+
+
+def test_recording_says_what_it_is(tmp_path):
+    opened = record(tmp_path / "history", quiet(), quiet(240.0))
+    assert opened.days == (0, 1) and opened.period_s == 2
+    assert (opened.begin_s, opened.end_s) == (0, 240)
+    assert opened.rows == sum(span.rows for span in opened.spans)
+    assert opened.recorded_h == pytest.approx(440 / 3600)
+    assert repr(opened).startswith("Trajectories(history: 2 days, 00:00-00:04, ")
+
+
+def test_folder_and_file_are_the_same_trajectories(tmp_path):
+    folder = write(tmp_path / "h", quiet().table(), header=json.dumps({"network_hash": "0" * 64, "seed": 3}))
+    both = open_trajectories(folder, road()), open_trajectories(folder / columns.TRAJECTORIES_FILE, road())
+    assert both[0].spans == both[1].spans
+    assert both[0].network_hash == "0" * 64 and both[1].network_hash == ""
+    assert both[0].header["seed"] == 3
+
+
+def test_record_survives_pickling(tmp_path):
+    opened = record(tmp_path, quiet())
+    assert pickle.loads(pickle.dumps(opened)) == opened
+
+
+def test_query_sees_the_rows_and_tables_given_by_name(tmp_path):
+    opened = record(tmp_path, quiet())
+    wanted = pd.DataFrame({"edge": ["here"]})
+    answer = opened.query("SELECT count(*) AS n FROM trajectories JOIN wanted USING (edge)", wanted=wanted)
+    assert 0 < answer.loc[0, "n"] < opened.rows
+
+
+def test_day_is_loaded_sorted_by_vehicle_with_junctions_apart(tmp_path):
+    table = quiet().table()
+    inside = (table[columns.EDGE] == "here") & (table[columns.POSITION] < 60)
+    table.loc[inside, columns.EDGE] = ":n1_0"
+    tracks = load_day(open_trajectories(write(tmp_path, table)), road(), 0)
+    assert len(tracks.vehicle) == len(table)
+    assert tracks.internals == (":n1_0",)
+    assert (np.diff(tracks.vehicle) >= 0).all()
+    same = tracks.vehicle[1:] == tracks.vehicle[:-1]
+    assert (np.diff(tracks.time_s)[same] > 0).all()
+    assert (tracks.edge < 0).sum() == inside.sum()
+    assert len(tracks.on_edge(0)) == (table[columns.EDGE] == "before").sum()
+    assert tracks.leads_inside(0).tolist() == [-1]
+
+
+@pytest.mark.parametrize("name", columns.REQUIRED)
+def test_missing_column_is_named(tmp_path, name):
+    path = save(tmp_path, quiet().table().drop(columns=[name]))
+    assert f"columns {name} are missing" in only_problem(path)
+
+
+def test_coordinates_may_be_missing(tmp_path):
+    path = save(tmp_path, quiet().table().drop(columns=["x_m", "y_m"]))
+    assert isinstance(open_trajectories(path, road()), Trajectories)
+
+
+def test_columns_of_the_wrong_kind_are_all_named(tmp_path):
+    table = quiet().table().assign(speed_mps="fast", edge=3)
+    problems = problems_of(save(tmp_path, table))
+    assert len(problems) == 2 and "edge is int64, expected text" in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("column", "factor", "said"),
+    [
+        ("speed_mps", 3.6, "speed_mps looks like km/h"),
+        ("speed_mps", 1 / 0.44704, "speed_mps looks like miles per hour"),
+        ("speed_mps", 1 / 0.3048, "speed_mps looks like feet per second"),
+        ("position_m", 1 / 0.3048, "position_m looks like feet"),
+    ],
+)
+def test_other_units_are_recognised(tmp_path, column, factor, said):
+    table = quiet().table()
+    table[column] *= factor
+    assert said in only_problem(save(tmp_path, table))
+
+
+def test_units_mixed_between_vehicles_are_found(tmp_path):
+    table = quiet(400.0).table()
+    some = table["vehicle"].isin(sorted(set(table["vehicle"]))[:12])
+    table.loc[some, "speed_mps"] *= 3.6
+    problem = only_problem(save(tmp_path, table))
+    assert "units are mixed" in problem and "12 move 0.28 times as far" in problem
+
+
+def test_times_that_go_back_are_found_across_row_groups(tmp_path):
+    table = quiet().table()
+    turned = pd.concat([table[table["time_s"] > 100], table[table["time_s"] <= 100]])
+    path = save(tmp_path, turned, row_group_size=500)
+    assert "time goes back from day 0, 200 s to day 0, 0 s" in only_problem(path)
+
+
+def test_unusable_values_are_counted_each_kind_on_its_line(tmp_path):
+    table = quiet().table()
+    table.loc[3, "speed_mps"] = np.nan
+    table.loc[4:6, "position_m"] = -30.0
+    table.loc[7, "speed_mps"] = 400.0
+    table.loc[8, "lane"] = -1
+    problems = problems_of(save(tmp_path, table))
+    assert [line.split(" rows ")[0] for line in problems[:4]] == ["3", "1", "1", "1"]
+
+
+def test_doubled_rows_are_found(tmp_path):
+    table = quiet().table()
+    doubled = pd.concat([table, table.iloc[100:140]]).sort_values(["day", "time_s"], kind="stable")
+    assert "40 rows or more repeat a vehicle at the same second" in only_problem(save(tmp_path, doubled))
+
+
+def test_unknown_edges_lanes_and_positions_are_told_with_a_network(tmp_path):
+    table = quiet().table()
+    table["edge"] = table["edge"].replace({"after": "afterr"})
+    table.loc[table["edge"] == "before", "lane"] = 2
+    table.loc[table["edge"] == "here", "position_m"] += 30.0
+    problems = problems_of(save(tmp_path, table), road())
+    assert "1 of 3 edges are unknown" in problems[0] and "near it: after" in problems[0]
+    assert "lane 2 is used on edge 'before', which has 1 lanes" in problems[1]
+    assert "on edge 'here', which is 500.0 m long" in problems[2]
+
+
+def test_recording_of_another_network_is_refused(tmp_path):
+    folder = write(tmp_path, quiet().table(), header=json.dumps({"network_hash": "f" * 64}))
+    assert "recorded on a network with hash ffffffffffff" in only_problem(folder, road())
+
+
+def test_empty_table(tmp_path):
+    path = tmp_path / "empty.parquet"
+    pq.write_table(columns.schema().empty_table(), path)
+    assert "no vehicle was recorded" in only_problem(path)
+
+
+def test_empty_file(tmp_path):
+    path = tmp_path / "empty.parquet"
+    path.touch()
+    assert "is empty" in only_problem(path)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.999])
+def test_truncated_parquet(tmp_path, share):
+    path = save(tmp_path, quiet().table())
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    assert "cut off or damaged" in only_problem(path)
+
+
+def test_parquet_damaged_in_the_middle(tmp_path):
+    """The footer is whole, the pages are not."""
+    path = save(tmp_path, quiet().table(), compression="none", use_dictionary=False)
+    content = bytearray(path.read_bytes())
+    content[100:4000] = b"\xff" * 3900
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError):
+        open_trajectories(path)
+
+
+def test_folder_without_trajectories(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    problem = only_problem(tmp_path)
+    assert "has no trajectories.parquet; it holds notes.txt" in problem
+
+
+def test_path_that_does_not_exist(tmp_path):
+    assert "does not exist" in only_problem(tmp_path / "nowhere")
+
+
+def test_broken_header(tmp_path):
+    folder = write(tmp_path, quiet().table(), header="{half")
+    assert "cannot be read as JSON" in only_problem(folder)
+    (folder / columns.HEADER_FILE).write_text("[1]")
+    assert "holds a list" in only_problem(folder)
+
+
+def test_file_of_another_kind(tmp_path):
+    path = tmp_path / "speeds.csv"
+    path.write_text("a,b\n1,2\n")
+    assert "none of the formats read here" in only_problem(path)
+    path.write_bytes(gzip.compress(b"a,b\n1,2\n"))
+    assert "none of the formats read here" in only_problem(path)
+    path.write_bytes(b"\x1f\x8b\x08not gzip at all")
+    assert "cannot be read" in only_problem(path)
