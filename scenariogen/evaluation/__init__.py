@@ -7,6 +7,7 @@ from scenariogen.evaluation.policy import PolicyReference, known_policies, load_
 from scenariogen.evaluation.progress import Progress, progress_bar
 from scenariogen.evaluation.ranking import Ranking, ranking_by_frequency
 from scenariogen.evaluation.records import RunResult
+from scenariogen.evaluation.run_one import run_scenario
 from scenariogen.evaluation.store import Results, load_results
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "re_estimate",
     "read_estimates",
     "resolve_policies",
+    "run_scenario",
 ]

@@ -13,9 +13,8 @@ REACH_M = 60.0
 """The lanes before an approach are added until it is at least this long."""
 
 
-def detector_lanes(network: RoadNetwork) -> tuple[str, ...]:
-    """Every lane that needs a detector so that all approaches of all signals, and their exits, are watched."""
-    approaches = approach_lanes(network)
+def detector_lanes(network: RoadNetwork, approaches: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Every lane that needs a detector so that those approaches of signals, and their exits, are watched."""
     exits = [after for lane in approaches for after in network.lane_links.get(lane, ())]
     known = {lane.id for edge in network.edges.values() for lane in edge.lanes}
     wanted = [lane for reach in approaches.values() for lane in reach]

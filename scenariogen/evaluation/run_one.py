@@ -5,30 +5,62 @@ import resource
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scenariogen.errors import PolicyError, ProjectError, ScenarioError, SimulationError
+from scenariogen.evaluation.approaches import ApproachRoom, approach_lanes, detector_lanes
 from scenariogen.evaluation.batch import Task
-from scenariogen.evaluation.policy import describe_failure
-from scenariogen.evaluation.records import RunResult
+from scenariogen.evaluation.injecting import InjectionFailedError, injected
+from scenariogen.evaluation.policy import describe_failure, resolve_policy
+from scenariogen.evaluation.records import RunResult, replica_seed
 from scenariogen.network import RoadNetwork
 from scenariogen.scenarios.records import Scenario
 from scenariogen.simulation.contract import ControlRoom, EndReason, Policy, Run, RunRequest, Simulator
 from scenariogen.window import StudyWindow
+
+if TYPE_CHECKING:
+    from scenariogen.simulation.project import SumoProject
 
 
 class PolicyFailedError(Exception):
     """A policy raised; ``__cause__`` is what it raised."""
 
 
-class InjectionFailedError(Exception):
-    """Injecting a scenario raised; ``__cause__`` says what."""
+def run_scenario(
+    project: "SumoProject",
+    scenario: Scenario,
+    policy: str | Path,
+    *,
+    window: StudyWindow,
+    folder: Path,
+    simulator: Simulator | str = "libsumo",
+    replica: int = 0,
+    keep: bool = True,
+) -> RunResult:
+    """One run in this process, for instance with a window (``simulator="traci-gui"``).
+
+    ``policy`` is a name or a path; ``folder`` the run's own, removed afterwards unless ``keep``; ``replica`` picks a
+    further simulator seed. Raises ``PolicyError`` where the policy cannot be loaded; see :func:`run_task`.
+    """
+    from scenariogen.simulation.sumo import SumoSimulator
+
+    task = Task(
+        key="",
+        scenario=scenario,
+        policy=resolve_policy(policy),
+        replica=replica,
+        seed=replica_seed(scenario, replica),
+        folder=folder,
+        keep=keep,
+    )
+    chosen = SumoSimulator(project, backend=simulator) if isinstance(simulator, str) else simulator
+    return run_task(task, chosen, project.network(), window=window)
 
 
-def run_scenario(task: Task, simulator: Simulator, network: RoadNetwork, *, window: StudyWindow) -> RunResult:
+def run_task(task: Task, simulator: Simulator, network: RoadNetwork, *, window: StudyWindow) -> RunResult:
     """Make one run in ``task.folder``.
 
     A policy that raises, a simulator that dies and a scenario that cannot be injected give a result without delay,
@@ -64,23 +96,25 @@ def _failed(reason: EndReason, error: str) -> dict[str, Any]:
 
 def _simulate(task: Task, simulator: Simulator, network: RoadNetwork, window: StudyWindow) -> dict[str, Any]:
     policy = task.policy.create()
+    approaches = approach_lanes(network) if policy.needs_detectors else {}
     request = RunRequest(
         window=window,
         seed=task.seed,
         folder=task.folder,
         demand_scale=task.scenario.condition.demand_scale,
-        detector_lanes=signal_lanes(network) if policy.needs_detectors else (),
+        detector_lanes=detector_lanes(network, approaches),
     )
-    with simulator.open(request) as run, _injected(run, task.scenario, network) as injection:
-        return _drive(run, policy, injection)
+    with simulator.open(request) as run, injected(run, task.scenario, network) as injection:
+        room = ApproachRoom(run.control_room, approaches) if approaches else run.control_room
+        return _drive(run, policy, room, injection)
 
 
-def _drive(run: Run, policy: Policy, injection: Any) -> dict[str, Any]:
+def _drive(run: Run, policy: Policy, room: ControlRoom, injection: Any) -> dict[str, Any]:
     """Step to the end of the window, a lock-up included, and read everything off before the run is closed."""
     from scenariogen.simulation.health import HealthWatch
     from scenariogen.simulation.measures import DelayMeter
 
-    meter, watch, room = DelayMeter(run), HealthWatch(run), run.control_room
+    meter, watch = DelayMeter(run), HealthWatch(run)
     end_s = run.request.window.end_s - run.step_length_s * 1e-3
     with _started(policy, room):
         while run.time_s < end_s:
@@ -118,40 +152,6 @@ def _drive(run: Run, policy: Policy, injection: Any) -> dict[str, Any]:
         "incidents": json.dumps([_as_json(each) for each in report], allow_nan=False),
         "rerouted": sum(each.rerouted for each in report),
     }
-
-
-def signal_lanes(network: RoadNetwork) -> tuple[str, ...]:
-    """Lanes that lead to a signal and lanes that they lead to: where a controlled network has its detectors."""
-    incoming = [lane for lanes in network.signals.values() for lane in lanes]
-    outgoing = [after for lane in incoming for after in network.lane_links.get(lane, ())]
-    known = {lane.id for edge in network.edges.values() for lane in edge.lanes}
-    return tuple(lane for lane in dict.fromkeys([*incoming, *outgoing]) if lane in known)
-
-
-class _NoInjection:
-    """Stands for the injection of a run without incidents in a simulator that has no connection."""
-
-    own_vehicles: frozenset[str] = frozenset()
-
-    def report(self) -> tuple:
-        return ()
-
-
-@contextmanager
-def _injected(run: Run, scenario: Scenario, network: RoadNetwork) -> Iterator[Any]:
-    if run.connection is None and not scenario.incidents:
-        yield _NoInjection()
-        return
-    from scenariogen.injection import inject
-
-    with ExitStack() as stack:
-        try:
-            injection = stack.enter_context(inject(run.connection, scenario, network=network))
-        except (ScenarioError, SimulationError):
-            raise
-        except Exception as error:
-            raise InjectionFailedError(f"{type(error).__name__}: {error}") from error
-        yield injection
 
 
 @contextmanager
@@ -228,7 +228,7 @@ class ProjectRunner:
 
     def __call__(self, task: Task) -> RunResult:
         simulator, network = self._opened()
-        return run_scenario(task, simulator, network, window=self.window)
+        return run_task(task, simulator, network, window=self.window)
 
     def _opened(self) -> tuple[Simulator, RoadNetwork]:
         if self not in _OPENED:

@@ -9,7 +9,7 @@ from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.passing import Passings, passings
 from scenariogen.incidents.records import IncidentKind
 from scenariogen.incidents.saturation import saturation_veh_h
-from scenariogen.incidents.standing import Stands, waiting_ends
+from scenariogen.incidents.standing import Stands, covered_s, waiting_ends
 from scenariogen.network import Edge, RoadNetwork
 from scenariogen.trajectories.tracks import Tracks
 
@@ -35,6 +35,7 @@ class Blockage:
     ``past``        passings of the whole day past the spot, on driving lanes, without those vehicles
     ``slowdown``    passing speed during the blockage over that of other times; not a number where unknown
     ``near_end``    at a place where drivers also wait for lights, gaps and lanes
+    ``drives_on``   its vehicles were seen moving afterwards
     """
 
     edge: int
@@ -49,6 +50,7 @@ class Blockage:
     past: Passings = field(repr=False)
     slowdown: float
     near_end: bool
+    drives_on: bool
 
     @property
     def duration_s(self) -> float:
@@ -60,8 +62,9 @@ def blockages(
 ) -> list[Blockage]:
     """Incidents among the heads of standing queues.
 
-    Left out are drivers who wait for another lane near the end of an edge (they drive on along another lane, or
-    nobody moves around them: gridlock), and vehicles at the roadside that nobody slows down for (parked).
+    Left out are drivers who wait for another lane near the end of an edge (they drive on along another lane), who
+    wait on account of an incident close by, or who stand in gridlock (nobody moves around them), and vehicles at the
+    roadside that nobody slows down for (parked).
     """
     waits = waiting_ends(network)
     found = []
@@ -76,7 +79,7 @@ def blockages(
             candidate = _blockage(tracks, network, stands, group, near_end, settings)
             if not _is_gridlock(network, candidate, stands) and not _is_parked(candidate, settings):
                 found.append(candidate)
-    return found
+    return [candidate for candidate in found if not _is_released(candidate, found, settings)]
 
 
 def _groups(stands: Stands, heads: np.ndarray, settings: DetectSettings) -> Iterable[list[int]]:
@@ -149,6 +152,7 @@ def _blockage(
         past=past,
         slowdown=slowdown,
         near_end=near_end,
+        drives_on=bool(stands.drives_on[group].all()),
     )
 
 
@@ -206,15 +210,35 @@ def _is_squeezed(during: Passings, edge: Edge, settings: DetectSettings) -> bool
 
 
 def _is_gridlock(network: RoadNetwork, candidate: Blockage, stands: Stands) -> bool:
-    """Near the end of an edge with several lanes, a standing vehicle that nobody passes waits like all others."""
+    """Lanes beside a standing vehicle are open, but for most of the time nobody passes it though others wait to.
+
+    Near the end of an edge it is not asked whether others wait: there, one may stand for the other.
+    """
     edge = network.edges[network.edge_ids[candidate.edge]]
     held = {int(stands.lane[number]) for number in candidate.stands}
-    if not candidate.near_end or held >= set(edge.driving_lanes):
+    if held >= set(edge.driving_lanes):
         return False
     spans = max(1, int(candidate.duration_s / MOVING_S))
     during = candidate.past.between(candidate.begin_s, candidate.end_s)
     moving = np.histogram(during.time_s, bins=spans, range=(candidate.begin_s, candidate.end_s))[0] > 0
-    return bool(moving.mean() < 0.5)
+    if moving.mean() >= 0.5:
+        return False
+    part = stands.on_edge(candidate.edge)
+    wait = ~np.isin(stands.lane[part], list(held)) & np.isin(stands.lane[part], edge.driving_lanes)
+    wait &= (stands.position_m[part] < candidate.position_m) & (stands.duration_s[part] >= MOVING_S)
+    waited_s = covered_s(stands.begin_s[part][wait], stands.end_s[part][wait], candidate.begin_s, candidate.end_s)
+    return candidate.near_end or waited_s > candidate.duration_s / 2
+
+
+def _is_released(candidate: Blockage, others: list[Blockage], settings: DetectSettings) -> bool:
+    """A driver who came to stand after somebody else did, close by, and drove on as soon as that one was gone."""
+    return candidate.drives_on and any(
+        other.edge == candidate.edge
+        and other.begin_s < candidate.begin_s < other.end_s
+        and abs(other.position_m - candidate.position_m) <= settings.same_place_m
+        and abs(candidate.end_s - other.end_s) <= MOVING_S
+        for other in others
+    )
 
 
 def _is_parked(candidate: Blockage, settings: DetectSettings) -> bool:

@@ -82,17 +82,17 @@ def find_stands(tracks: Tracks, settings: DetectSettings) -> Stands:
 
 
 def waiting_ends(network: RoadNetwork) -> np.ndarray:
-    """For each edge, whether drivers may have to wait at its end: a signal, a crossing, lanes that part or end."""
+    """For each edge, whether drivers may have to wait near its end: a signal, a crossing, lanes that part or end."""
+    parts = np.array([_lanes_part(network, edge_id) for edge_id in network.edges], dtype=bool)
+    return stop_lines(network) | parts
+
+
+def stop_lines(network: RoadNetwork) -> np.ndarray:
+    """For each edge, whether it ends at a signal or where another road comes in, so that drivers stop at the line."""
     incoming: dict[str, int] = {}
     for edge in network.edges.values():
         incoming[edge.to_junction] = incoming.get(edge.to_junction, 0) + 1
-    return np.array(
-        [
-            edge.signalised or incoming[edge.to_junction] > 1 or _lanes_part(network, edge.id)
-            for edge in network.edges.values()
-        ],
-        dtype=bool,
-    )
+    return np.array([edge.signalised or incoming[edge.to_junction] > 1 for edge in network.edges.values()], dtype=bool)
 
 
 def _lanes_part(network: RoadNetwork, edge_id: str) -> bool:
@@ -111,9 +111,10 @@ def heads_of_queues(tracks: Tracks, network: RoadNetwork, stands: Stands, settin
 
     Ruled out: waiting at a stop line (red light, yielding, a full exit), waiting for another lane near the end of an
     edge, queues that stand behind somebody, stops at places where vehicles stop regularly, and everything that a
-    signal cycle explains. A vehicle that stands within ``stop_line_m`` of a stop line is never reported.
+    signal cycle explains. A vehicle that stands within ``stop_line_m`` of a stop line, or within ``lane_end_m`` of the
+    place where lanes part, is never reported.
     """
-    waits = waiting_ends(network)
+    waits, lines = waiting_ends(network), stop_lines(network)
     edges = list(network.edges.values())
     length_m = np.array([edge.length_m for edge in edges])
     drives = [set(edge.driving_lanes) for edge in edges]
@@ -122,7 +123,8 @@ def heads_of_queues(tracks: Tracks, network: RoadNetwork, stands: Stands, settin
     for number in long[np.lexsort((stands.begin_s[long], stands.edge[long]))]:
         edge = stands.edge[number]
         to_end_m = length_m[edge] - stands.position_m[number]
-        if (waits[edge] and to_end_m < settings.stop_line_m) or int(stands.lane[number]) not in drives[edge]:
+        at_line_m = settings.stop_line_m if lines[edge] else settings.lane_end_m
+        if (waits[edge] and to_end_m < at_line_m) or int(stands.lane[number]) not in drives[edge]:
             continue
         near_end = waits[edge] and to_end_m < settings.near_end_m
         least_s = settings.least_standing_near_end_s if near_end else settings.least_standing_s

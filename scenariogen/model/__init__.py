@@ -1,0 +1,1 @@
+"""How likely which incident is, where, when and under which traffic."""

@@ -118,11 +118,11 @@ class SumoDetectors(DetectorBank):
 class SumoControlRoom(ControlRoom):
     """The control room of a :class:`~scenariogen.simulation.sumo.SumoRun`."""
 
-    def __init__(self, run: "SumoRun") -> None:
+    def __init__(self, run: "SumoRun", detectors: SumoDetectors) -> None:
         self._run = run
         self.step_length_s = run.step_length_s
         self.signals = SumoSignals(run.connection)
-        self.detectors = SumoDetectors(run, run.request.detector_lanes)
+        self.detectors = detectors
 
     @property
     def time_s(self) -> float:

@@ -130,10 +130,10 @@ class DummyControlRoom(ControlRoom):
 
     signals: Mapping[str, Signal]
 
-    def __init__(self, run: "DummyRun") -> None:
+    def __init__(self, run: "DummyRun", detectors: DummyDetectors) -> None:
         self.step_length_s = run.step_length_s
         self.signals = {edge.id: DummySignal(run, edge) for edge in run.project.edges if edge.signal}
-        self.detectors = DummyDetectors(run)
+        self.detectors = detectors
         self._run = run
 
     @property
@@ -162,7 +162,8 @@ class DummyRun(Run):
         share = (child_seed(request.seed, "dummy") % 10_001) / 10_000
         self._per_step = project.vehicles_per_hour * request.demand_scale * (0.95 + 0.1 * share) / 3600
         self._owed = share / 2
-        self.control_room: DummyControlRoom = DummyControlRoom(self)
+        self._detectors = DummyDetectors(self)
+        self.control_room = DummyControlRoom(self, self._detectors)
 
     def block(self, edge: str, *, start_s: float, end_s: float, capacity_left: float) -> None:
         """Leave an edge a share of its capacity between two times."""
@@ -191,8 +192,7 @@ class DummyRun(Run):
         self._inside -= len(arrived)
         self._depart()
         self._time_s += self.step_length_s
-        detectors = self.control_room.detectors
-        detectors.record(self._time_s, {f"{q.edge.id}_0": len(q.queue) for q in self._queues})
+        self._detectors.record(self._time_s, {f"{q.edge.id}_0": len(q.queue) for q in self._queues})
 
     def _discharge(self, queue: _Queue) -> list[str]:
         while queue.driving and queue.driving[0][0] <= self._time_s:

@@ -8,7 +8,9 @@ signals, other vehicles, speed zones and detours are all delay.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from scenariogen.simulation.xmlfiles import children
 
@@ -77,10 +79,10 @@ class FreeFlow:
         self.turns: dict[tuple[str, str], _Turn] = {}
         self._read(net_file)
         self._index = {edge: number for number, edge in enumerate(self.length_m)}
-        self._graphs: dict[bool, object] = {}
-        self._trees: dict[tuple[str, bool], object] = {}
+        self._graphs: dict[bool, Any] = {}
+        self._trees: dict[tuple[str, bool], Any] = {}
         self._paths: dict[tuple[str, str], tuple[str, ...] | None] = {}
-        self._times: dict[tuple, float] = {}
+        self._times: dict[tuple, tuple[float, bool]] = {}
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_graphs": {}, "_trees": {}, "_times": {}}
@@ -140,7 +142,7 @@ class FreeFlow:
         if not waypoints or any(edge not in self._index for edge in waypoints):
             return None
         edges = [waypoints[0]]
-        for before, after in zip(waypoints, waypoints[1:], strict=False):
+        for before, after in pairwise(waypoints):
             if before == after:
                 continue
             if (before, after) in self.turns:
@@ -198,9 +200,7 @@ class FreeFlow:
 
     def knows(self, edges: Sequence[str]) -> bool:
         """True where every edge is in the network and each leads to the next."""
-        return all(edge in self._index for edge in edges) and all(
-            pair in self.turns for pair in zip(edges, edges[1:], strict=False)
-        )
+        return all(edge in self._index for edge in edges) and all(pair in self.turns for pair in pairwise(edges))
 
     def time_s(
         self, edges: tuple[str, ...], kind: VehicleType, *, speed_factor: float = 1.0, flying_start: bool = True

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -114,7 +115,9 @@ class ProjectReport:
             )
         discarded = sum(run.delay.discarded for run in self.runs)
         if discarded:
-            found.append(f"{discarded} vehicles were dropped or removed on the way; they count as waiting until the end")
+            found.append(
+                f"{discarded} vehicles were dropped or removed on the way; they count as waiting until the end"
+            )
         collisions = sum(run.health.collisions for run in self.runs)
         if collisions:
             found.append(f"{collisions} collisions happen without any incident")
@@ -189,7 +192,8 @@ def _outcomes(
     from joblib import Parallel, delayed
 
     tasks = (delayed(_one_run)(project, window, seed, folder) for seed in seeds)
-    yield from Parallel(n_jobs=min(jobs, len(seeds)), return_as="generator")(tasks)
+    results: Iterator[Any] = Parallel(n_jobs=min(jobs, len(seeds)), return_as="generator")(tasks)  # type: ignore[assignment]
+    yield from results
 
 
 def _one_run(project: SumoProject, window: StudyWindow, seed: int, folder: Path) -> _Outcome:

@@ -60,6 +60,7 @@ SYNONYMS = {
     "device.routing.adaptation-interval": "device.rerouting.adaptation-interval",
     "device.routing.with-taz": "device.rerouting.with-taz",
     "with-taz": "device.rerouting.with-taz",
+    "person-device.routing.period": "person-device.rerouting.period",
     "routing-threads": "device.rerouting.threads",
     "v": "verbose",
     "?": "help",

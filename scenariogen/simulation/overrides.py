@@ -54,10 +54,14 @@ class Override:
 
 def fixed_options(project: SumoProject) -> dict[str, str]:
     """Options that every run of the project gets, whatever the project says."""
-    return {option: ours for option, (ours, _, _) in _OURS.items()} | _QUIET | {
-        # an arrived vehicle is kept for one step, so that an arrival can be told from a removal
-        "keep-after-arrival": f"{project.step_length_s:g}",
-    }
+    return (
+        {option: ours for option, (ours, _, _) in _OURS.items()}
+        | _QUIET
+        | {
+            # an arrived vehicle is kept for one step, so that an arrival can be told from a removal
+            "keep-after-arrival": f"{project.step_length_s:g}",
+        }
+    )
 
 
 def overrides(project: SumoProject) -> list[Override]:
@@ -87,14 +91,12 @@ def overrides(project: SumoProject) -> list[Override]:
                 Override(option=option, theirs=value, ours="into the run's folder", why="the project stays as it is")
             )
         elif option in ("output-prefix", "output-suffix"):
-            found.append(
-                Override(option=option, theirs=value, ours="not set", why="every run has a folder of its own")
-            )
+            found.append(Override(option=option, theirs=value, ours="not set", why="every run has a folder of its own"))
     return found
 
 
 def _theirs(options: Mapping[str, str], option: str, default: str) -> str:
-    return options[option] if option in options else f"{default} (SUMO's default)"
+    return options.get(option, f"{default} (SUMO's default)")
 
 
 def _same(theirs: str, ours: str) -> bool:

@@ -7,8 +7,8 @@ files that name none are read where they lie.
 
 import re
 from collections.abc import Callable, Iterator
+from io import TextIOBase
 from pathlib import Path
-from typing import IO
 from xml.sax.saxutils import XMLGenerator
 from xml.sax.xmlreader import AttributesImpl
 
@@ -67,7 +67,7 @@ def _has_sign(path: Path, sign: re.Pattern[bytes]) -> bool:
 
 
 def write_redirected(
-    path: Path, target: IO[str], *, output: Callable[[Path, str], str], include: Callable[[Path], str]
+    path: Path, target: TextIOBase, *, output: Callable[[Path, str], str], include: Callable[[Path], str]
 ) -> None:
     """Copy ``path`` to ``target`` with every destination replaced and every reference made absolute.
 
@@ -78,11 +78,11 @@ def write_redirected(
 
     copier = _Copier(path, target, output, include)
     with opened(path) as stream:
-        parse(stream, copier)
+        parse(stream, copier)  # type: ignore[arg-type]
 
 
 class _Copier(XMLGenerator):
-    def __init__(self, path: Path, target: IO[str], output, include) -> None:
+    def __init__(self, path: Path, target: TextIOBase, output, include) -> None:
         super().__init__(target, "utf-8", short_empty_elements=True)
         self.path, self.output, self.include = path, output, include
 

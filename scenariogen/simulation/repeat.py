@@ -4,9 +4,9 @@ The project's own files are read first and stay as they are; the copies come as 
 and named routes are the project's; ids get a suffix, times a shift.
 """
 
-import contextlib
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -37,16 +37,16 @@ def write_copies(project: SumoProject, window: StudyWindow, folder: Path) -> Pat
     if path.is_file():
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
+    handle, name = tempfile.mkstemp(dir=folder, prefix=path.name, suffix=".part")
+    draft = Path(name)
     try:
-        with draft.open("w", encoding="utf-8") as stream:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write("<routes>\n")
             stream.writelines(_copies(project, window))
             stream.write("</routes>\n")
         draft.replace(path)
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()
+        draft.unlink(missing_ok=True)
     return path
 
 

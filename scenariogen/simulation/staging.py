@@ -182,7 +182,9 @@ def _extra_definitions(project: SumoProject, request: RunRequest) -> str:
     lanes = {lane.id: lane for edge in project.network().edges.values() for lane in edge.lanes}
     missing = [lane for lane in request.detector_lanes if lane not in lanes]
     if missing:
-        raise SimulationError(f"lanes {missing[:5]} are asked to carry detectors but are not in {project.net_file.name}")
+        raise SimulationError(
+            f"lanes {missing[:5]} are asked to carry detectors but are not in {project.net_file.name}"
+        )
     lines = []
     for number, lane in enumerate(request.detector_lanes):
         length_m = lanes[lane].length_m

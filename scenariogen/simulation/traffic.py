@@ -51,9 +51,7 @@ def edge_vehicle_km(
     is the run's own; prepared demand is kept in ``work_folder``.
     """
     simulator = SumoSimulator(project, work_folder=work_folder, project_outputs=False)
-    request = RunRequest(
-        window=window, seed=seed, folder=folder, demand_scale=demand_scale, edge_data_period_s=cell_s
-    )
+    request = RunRequest(window=window, seed=seed, folder=folder, demand_scale=demand_scale, edge_data_period_s=cell_s)
     with simulator.open(request) as run:
         while run.time_s < window.end_s:
             run.step()

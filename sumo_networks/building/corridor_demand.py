@@ -3,9 +3,9 @@
 from sumo_networks.building.demand import Demand, Stream
 
 VEHICLE_TYPES = """
-    <!-- Drivers of the extended intelligent driver model accelerate out of a queue at 1 m/s2 (lorries at 0.4) and so
+    <!-- Drivers of the extended intelligent driver model accelerate out of a queue at 1.1 m/s2 (lorries at 0.4) and so
          leave it at larger headways than they keep in free traffic: breakdown lowers the discharge. -->
-    <vType id="car" carFollowModel="EIDM" accel="1.0" decel="2.0" tau="1.0" speedFactor="normc(1.00,0.10,0.70,1.30)"/>
+    <vType id="car" carFollowModel="EIDM" accel="1.1" decel="2.0" tau="1.05" speedFactor="normc(1.00,0.10,0.70,1.30)"/>
     <vType id="truck" vClass="truck" carFollowModel="EIDM" accel="0.4" decel="2.0" tau="1.5" length="12" maxSpeed="25"
            lcSpeedGain="0.5" speedFactor="normc(1.00,0.05,0.85,1.15)"/>
 """
@@ -51,7 +51,9 @@ DEMAND = Demand(
         ),
         Stream(name="exit_town2", edges=f"{_TO_OFF} town2_out", vehicles_per_hour=140, depart_speed="last"),
         Stream(name="exit_west", edges=f"{_TO_OFF} arterial_w1", vehicles_per_hour=100, depart_speed="last"),
-        Stream(name="exit_town3", edges=f"{_TO_OFF} {_east(2, 3)} town3_out", vehicles_per_hour=80, depart_speed="last"),
+        Stream(
+            name="exit_town3", edges=f"{_TO_OFF} {_east(2, 3)} town3_out", vehicles_per_hour=80, depart_speed="last"
+        ),
         _street("on1_from_west", f"{_east(1, 3)} {_ON_1}", 110),
         _street("on1_from_town2", f"town2_in {_east(2, 3)} {_ON_1}", 60),
         _street("on1_from_town3", f"town3_in {_ON_1}", 130),

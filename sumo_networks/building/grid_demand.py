@@ -1,5 +1,7 @@
 """The grid's demand: an evening peak from all sixteen ends of its streets, straight on or with one turn."""
 
+from itertools import pairwise
+
 from sumo_networks.building.demand import Demand, Stream
 from sumo_networks.building.grid_layout import COLUMNS, MAIN, ROWS
 
@@ -17,7 +19,7 @@ TRUCK_SHARE = 0.04
 
 
 def _path(nodes: list[str]) -> str:
-    return " ".join(f"{a}_{b}" for a, b in zip(nodes, nodes[1:], strict=False))
+    return " ".join(f"{a}_{b}" for a, b in pairwise(nodes))
 
 
 def _entry_streams(street: str, *, forward: bool) -> list[Stream]:

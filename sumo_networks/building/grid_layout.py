@@ -67,9 +67,7 @@ def junction_links(column: str, row: str) -> list[Link]:
         found.append((before, targets["straight"], last - 1, last, "straight", axis))
         for lane in (lanes(cross) - 2, lanes(cross) - 1):
             found.append((before, targets["left"], last, lane, "left", axis))
-    return [
-        Link(before=b, after=a, from_lane=f, to_lane=t, turn=turn, axis=axis) for b, a, f, t, turn, axis in found
-    ]
+    return [Link(before=b, after=a, from_lane=f, to_lane=t, turn=turn, axis=axis) for b, a, f, t, turn, axis in found]
 
 
 def phases(column: str, row: str) -> list[tuple[int, str]]:

@@ -31,7 +31,7 @@ def program(name: str) -> str:
         return str(home / "bin" / name)
     found = shutil.which(name)
     if found is None:
-        raise BuildError(f"{name} is neither in an installed eclipse-sumo package nor on PATH; pip install eclipse-sumo")
+        raise BuildError(f"{name} is neither in an eclipse-sumo package nor on PATH; pip install eclipse-sumo")
     return found
 
 

@@ -398,3 +398,14 @@ def test_no_crossing_is_said_with_how_sure_that_is():
     assert "no estimate was given" in crossing_statement(
         curve(few, runs(few, a=delays(few), b=delays(few)), [1.0, 2.0])
     )
+
+
+@pytest.mark.parametrize("frequency", [0.5, 1.7, 5.0])
+def test_the_batchs_own_weights_are_those_worked_out_on_paper(frequency):
+    from scenariogen.scenarios.reweight import frequency_weights
+
+    batch = counted_batch(60)
+    found, expected = frequency_weights(batch, frequency), paper_weights(batch, frequency)
+    assert found.probability_free == pytest.approx(expected.probability_free)
+    np.testing.assert_array_equal(found.is_free, expected.is_free)
+    np.testing.assert_allclose(found.log_w, expected.log_w, atol=1e-9)

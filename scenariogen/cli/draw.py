@@ -1,0 +1,131 @@
+"""Scenarios: many drawn from a model, or one by hand."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scenariogen.cli import common
+
+FORMATS = (".parquet", ".json")
+
+
+def sample(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder that `fit` wrote.")],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Scenarios to draw.")] = 200,
+    given: Annotated[
+        str, typer.Option(help="Condition on incidents, e.g. 'capacity_left<=0.5 & road_class==motorway'.")
+    ] = "",
+    quantifier: Annotated[
+        str, typer.Option(help="Which incidents the condition is about: any, all, none, count=N or given-one.")
+    ] = "any",
+    frequency: Annotated[
+        str, typer.Option(help="Multipliers on the incident frequency that estimates shall be possible for.")
+    ] = "0.5,1,2,5",
+    seed: common.Seed = 0,
+    network: common.Network = "",
+    sumocfg: common.Sumocfg = None,
+    out: Annotated[Path, typer.Option(help="File to write, .parquet or .json.")] = Path("scenarios.parquet"),
+    json: common.Json = False,
+) -> None:
+    """Draw scenarios from a model, each with its density.
+
+    The batch is drawn for a range of frequencies: any multiplier within it can be answered afterwards without
+    simulating again. A condition compares capacity_left, lanes_blocked, kind, road_class or edge and joins with &. The
+    project is the one that the model was fitted on, unless it is named.
+
+    \b
+    Example:
+      scenariogen sample model -n 200 --given 'capacity_left<=0.5' --frequency 0.5,1,2,5 --out scenarios.parquet
+    """
+    common.require_suffix(out, *FORMATS)
+    frequencies = common.numbers(frequency, "--frequency")
+    from scenariogen.pipeline import draw_to_file, model_project
+
+    project, name = common.open_target(network, sumocfg) if network or sumocfg else model_project(model)
+    with common.progress("scenarios") as update:
+        batch = draw_to_file(
+            model, project, n=count, frequencies=frequencies, given=given, quantifier=quantifier, seed=seed, name=name,
+            out=out,
+        )  # fmt: skip
+        update(len(batch), len(batch))
+    incidents = sum(len(scenario.incidents) for scenario in batch.scenarios)
+    free = sum(scenario.is_incident_free for scenario in batch.scenarios)
+    if json:
+        common.print_json({"out": out, "scenarios": len(batch), "incidents": incidents, "incident_free": free})
+    else:
+        print(f"{out}: {len(batch)} scenarios with {incidents} incidents; {free} of them have none")
+
+
+def incident(
+    edge: Annotated[str, typer.Option(help="Edge that it stands on.")],
+    at: Annotated[str, typer.Option(help="Start: a clock time such as 07:40, or simulation seconds such as 600s.")],
+    network: common.Network = "",
+    sumocfg: common.Sumocfg = None,
+    duration: Annotated[str, typer.Option("--for", help="How long it stands, e.g. 35min.")] = "35min",
+    lanes: Annotated[
+        str, typer.Option(help="Blocked lanes, counted from the right from 0, e.g. 0,1; none: on the shoulder.")
+    ] = "0",
+    capacity_left: Annotated[
+        float | None,
+        typer.Option(help="Share of the capacity left, 0 to 1; by default what is usual for the blocked lanes."),
+    ] = None,
+    kind: Annotated[str, typer.Option(help="crash, breakdown or obstruction.")] = "crash",
+    position: Annotated[
+        float | None, typer.Option(help="Metres from the start of the edge; by default its middle.")
+    ] = None,
+    seed: common.Seed = 0,
+    out: Annotated[Path, typer.Option(help="File to write, .json or .parquet.")] = Path("incident.json"),
+    json: common.Json = False,
+) -> None:
+    """Write one incident by hand, as a scenario.
+
+    Every later command accepts it. Clock times are simulation seconds counted as seconds after midnight. What cannot
+    happen on the network, or not with so much capacity left, is refused with what can.
+
+    \b
+    Example:
+      scenariogen incident --sumocfg my.sumocfg --edge E12 --lanes 0,1 --at 07:40 --for 35min --capacity-left 0.35
+    """
+    common.require_suffix(out, *FORMATS)
+    start_s, lasts_s = common.time_s(at, "--at"), common.duration_s(duration, "--for")
+    blocked = common.lanes(lanes)
+    if kind not in (kinds := ("crash", "breakdown", "obstruction")):
+        raise typer.BadParameter(f"--kind is {kind!r}, expected one of {', '.join(kinds)}")
+    project, name = common.open_target(network, sumocfg)
+    from scenariogen.pipeline import written_whole
+    from scenariogen.scenarios.byhand import one_incident
+    from scenariogen.scenarios.files import write_batch
+    from scenariogen.simulation.study import study_window
+
+    batch = one_incident(
+        project.network(),
+        study_window(project),
+        edge=edge,
+        lanes=blocked,
+        start_s=start_s,
+        duration_s=lasts_s,
+        kind=kind,
+        capacity_left=capacity_left,
+        position_m=position,
+        seed=seed,
+        project_hash=project.hash,
+        network_name=name,
+    )
+    with written_whole(out) as partial:
+        write_batch(batch, partial)
+    if json:
+        made = batch.scenarios[0].incidents[0]
+        common.print_json(
+            {
+                "out": out,
+                "edge": made.edge,
+                "lanes": made.lanes,
+                "start_s": made.start_s,
+                "duration_s": made.duration_s,
+                "position_m": made.position_m,
+                "capacity_left": made.capacity_left,
+            }
+        )
+    else:
+        print(f"{out}: {batch.scenarios[0]}")

@@ -1,0 +1,145 @@
+"""Simulating: one scenario to look at, or all of them under every policy."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from scenariogen.cli import common
+from scenariogen.cli.tables import estimates_table
+from scenariogen.errors import ResultsError, ScenarioError, SimulationError
+from scenariogen.units import clock_text
+
+
+def run(
+    scenarios: Annotated[Path, typer.Option(help="A file of scenarios, .parquet or .json.")],
+    network: common.Network = "",
+    sumocfg: common.Sumocfg = None,
+    index: Annotated[int, typer.Option(help="Which scenario of the file.")] = 0,
+    policy: Annotated[str, typer.Option(help="A policy's name or file.")] = "no_control",
+    gui: Annotated[bool, typer.Option("--gui", help="Watch it in sumo-gui.")] = False,
+    json: common.Json = False,
+) -> None:
+    """Simulate one scenario, also to watch it.
+
+    Says what became of each incident and what the scenario cost.
+
+    \b
+    Example:
+      scenariogen run --network cologne8 --scenarios scenarios.parquet --index 7 --gui
+    """
+    project, _ = common.open_target(network, sumocfg)
+    from scenariogen.pipeline import run_one
+    from scenariogen.scenarios.files import read_batch
+
+    batch = read_batch(scenarios)
+    chosen = [each for each in batch.scenarios if each.index == index]
+    if not chosen:
+        have = sorted(each.index for each in batch.scenarios)
+        raise ScenarioError(f"{scenarios} has no scenario {index}: its indices go from {have[0]} to {have[-1]}")
+    with common.progress(f"scenario {index} under {policy}") as update:
+        update(0, 1)
+        result = run_one(project, batch, chosen[0], policy=policy, gui=gui)
+        update(1, 1)
+    if result.failed:
+        raise SimulationError(f"{result.end_reason}: {result.error}")
+    incidents = _incidents(result.incidents)
+    if json:
+        common.print_json(
+            {
+                "scenario": index,
+                "policy": result.policy,
+                "seed": result.seed,
+                "end_reason": result.end_reason.name,
+                "system_delay_veh_h": result.system_delay_veh_h,
+                "due": result.due,
+                "arrived": result.arrived,
+                "waiting_at_end": result.waiting_at_end,
+                "locked_up_at_s": result.locked_up_at_s,
+                "incidents": incidents,
+            }
+        )
+        return
+    print(chosen[0])
+    for each in incidents:
+        done = each["happened"]
+        print(
+            f"  {each['kind']} on {each['edge']}: stood {clock_text(done['start_s'])}-{clock_text(done['end_s'])}, "
+            f"{each['rerouted']} drivers took another way"
+            if each["realised"]
+            else f"  {each['kind']} on {each['edge']}: not realised, {each['reason']}"
+        )
+    print(
+        f"{result.policy}: {result.system_delay_veh_h:,.1f} vehicle-hours of delay, {result.arrived:,} of "
+        f"{result.due:,} vehicles arrived; {result.end_reason}"
+    )
+
+
+def _incidents(text: str) -> list[dict[str, Any]]:
+    import json
+
+    return json.loads(text)
+
+
+def evaluate(
+    scenarios: Annotated[Path, typer.Option(help="A file of scenarios, .parquet or .json.")],
+    network: common.Network = "",
+    sumocfg: common.Sumocfg = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(help="A policy's name or file; repeat it. The first is what others are compared with."),
+    ] = None,
+    frequency: Annotated[
+        str, typer.Option(help="Multipliers to answer for; by default those that the scenarios were drawn for.")
+    ] = "",
+    threshold: Annotated[
+        float | None, typer.Option(help="Vehicle-hours of delay whose exceedance is asked; by default derived.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Simulator seeds per scenario.")] = 1,
+    jobs: common.Jobs = 1,
+    allow_lock_up: Annotated[
+        bool, typer.Option("--allow-lock-up", help="Go on with a network that locks up by itself.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder to write; the same command goes on with it.")] = Path("results"),
+    json: common.Json = False,
+) -> None:
+    """Run all scenarios under each policy and estimate its cost.
+
+    Killed at any moment, the same command goes on where it was. Writes estimates.json and prints it as a table;
+    estimates that the runs do not carry are refused with the reason. The exit code is 1 where all are refused.
+
+    \b
+    Example:
+      scenariogen evaluate --network cologne8 --scenarios scenarios.parquet --policy no_control \\
+          --policy max_pressure --frequency 0.5,1,2,5 --jobs 2 --out results
+    """
+    asked = common.numbers(frequency, "--frequency") if frequency else None
+    project, _ = common.open_target(network, sumocfg)
+    from scenariogen.evaluation import evaluate as evaluate_batch
+    from scenariogen.evaluation import progress_bar, resolve_policies
+    from scenariogen.pipeline import require_sound
+    from scenariogen.scenarios.files import read_batch
+
+    batch = read_batch(scenarios)
+    policies = policy or ["no_control", "max_pressure"]
+    resolve_policies(policies)
+    if not allow_lock_up and not (out / "results.json").exists():
+        with common.progress("runs without incidents") as update:
+            require_sound(project, batch.window, jobs=jobs, progress=update)
+    with progress_bar() as report:
+        done = evaluate_batch(
+            project, batch, policies, out=out, frequencies=asked, threshold_veh_h=threshold, jobs=jobs,
+            replicas=seeds, progress=report,
+        )  # fmt: skip
+    if json:
+        from dataclasses import asdict
+
+        common.print_json([asdict(each) for each in done.estimates])
+    else:
+        print(estimates_table(done.estimates))
+        print(f"written to {out / 'estimates.json'}; for a page: scenariogen report {out} --out report.html")
+    failed = [each for each in done.results.runs if each.failed]
+    if failed:
+        common.note(f"{len(failed)} of {len(done.results.runs)} runs gave no result; the first: {failed[0].error}")
+    if all(each.is_refused for each in done.estimates):
+        raise ResultsError(f"every estimate is refused, for example: {done.estimates[0].verdict}")

@@ -1,0 +1,76 @@
+"""A scenario in any simulator: injected into SUMO, or put into the dummy as a loss of capacity."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from scenariogen.errors import ScenarioError, SimulationError
+from scenariogen.network import RoadNetwork
+from scenariogen.scenarios.records import Scenario
+from scenariogen.simulation.contract import Run
+
+if TYPE_CHECKING:
+    from scenariogen.injection.records import RealisedIncident
+    from scenariogen.simulation.dummy import DummyRun
+
+
+class InjectionFailedError(Exception):
+    """Injecting a scenario raised; ``__cause__`` says what."""
+
+
+@contextmanager
+def injected(run: Run, scenario: Scenario, network: RoadNetwork) -> Iterator[Any]:
+    """A context in which a scenario happens in a run; it yields what has ``report()`` and ``own_vehicles``."""
+    from scenariogen.simulation.dummy import DummyRun
+
+    if isinstance(run, DummyRun):
+        yield PaperInjection(run, scenario)
+        return
+    from scenariogen.injection import inject
+
+    with ExitStack() as stack:
+        try:
+            injection = stack.enter_context(inject(run.connection, scenario, network=network))
+        except (ScenarioError, SimulationError):
+            raise
+        except Exception as error:
+            raise InjectionFailedError(f"{type(error).__name__}: {error}") from error
+        yield injection
+
+
+class PaperInjection:
+    """Injects into the dummy simulator, which takes a share of an edge's capacity instead of standing vehicles."""
+
+    own_vehicles: frozenset[str] = frozenset()
+
+    def __init__(self, run: "DummyRun", scenario: Scenario) -> None:
+        self._run, self._scenario = run, scenario
+        for incident in scenario.incidents:
+            try:
+                run.block(
+                    incident.edge,
+                    start_s=incident.start_s,
+                    end_s=incident.end_s,
+                    capacity_left=incident.capacity_left,
+                )
+            except SimulationError as error:
+                raise ScenarioError(str(error)) from error
+
+    def report(self) -> tuple["RealisedIncident", ...]:
+        """Every incident as asked, as far as the run went."""
+        from scenariogen.injection.records import RealisedIncident
+
+        now_s = self._run.time_s
+        return tuple(
+            RealisedIncident(
+                number=number,
+                asked=incident,
+                realised=incident.start_s < now_s,
+                reason="" if incident.start_s < now_s else "the simulation was left before its start",
+                start_s=incident.start_s,
+                end_s=min(incident.end_s, now_s),
+                lanes=incident.lanes,
+                position_m=incident.position_m,
+            )
+            for number, incident in enumerate(self._scenario.incidents)
+        )

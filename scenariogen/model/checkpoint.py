@@ -1,0 +1,120 @@
+"""A model on disk: tensors as safetensors, everything else as JSON; never pickle."""
+
+import gzip
+import json
+import math
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from scenariogen.errors import ModelError
+from scenariogen.model.condition import ConditionTable
+from scenariogen.model.marks import Marks
+from scenariogen.model.rates import RateShape
+from scenariogen.model.scenario_model import ScenarioModel
+from scenariogen.network import RoadNetwork, file_sha256, read_network
+from scenariogen.window import StudyWindow
+
+SCHEMA = "scenariogen-model/1"
+TENSORS, DESCRIPTION, NETWORK = "model.safetensors", "model.json", "network.net.xml.gz"
+
+
+def save_model(model: ScenarioModel, folder: Path) -> Path:
+    """Write a model's folder; each file is replaced in one step, the description last."""
+    from safetensors.torch import save_file
+
+    from scenariogen import __version__
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"shape.{name}": value for name, value in model.shape.state_dict().items()}
+    tensors |= {f"marks.{name}": value for name, value in model.marks.state_dict().items()}
+    tensors |= {"cell_edges_s": model.cell_edges_s, "exposure": model.exposure, "posterior": model.posterior}
+    partial = folder / f".{TENSORS}.partial"
+    save_file({name: value.contiguous() for name, value in tensors.items()}, partial)
+    partial.replace(folder / TENSORS)
+    condition = asdict(model.condition)
+    condition["day_shape"] = None if math.isinf(model.condition.day_shape) else model.condition.day_shape
+    description = {
+        "schema": SCHEMA,
+        "scenariogen": __version__,
+        "torch": torch.__version__,
+        "network_hash": model.network.sha256,
+        "network_file": model.network.path.name,
+        "edges": len(model.network.edges),
+        "tensors_sha256": file_sha256(folder / TENSORS),
+        "hidden": model.shape.enter.out_features,
+        "window": asdict(model.window),
+        "condition": condition,
+        "info": model.info,
+    }
+    _keep_network(model.network, folder)
+    partial = folder / f".{DESCRIPTION}.partial"
+    partial.write_text(json.dumps(description, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    partial.replace(folder / DESCRIPTION)
+    return folder
+
+
+def _keep_network(network: RoadNetwork, folder: Path) -> None:
+    """A compressed copy of the network, so that scenarios can be drawn where the project is not."""
+    content = network.path.read_bytes()
+    if network.path.suffix == ".gz":
+        content = gzip.decompress(content)
+    partial = folder / f".{NETWORK}.partial"
+    partial.write_bytes(gzip.compress(content, mtime=0))
+    partial.replace(folder / NETWORK)
+
+
+def load_model(folder: Path | str, network: RoadNetwork | None = None) -> ScenarioModel:
+    """Read a model; ``network`` None takes the copy kept with it. ``ModelError`` says what is wrong."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    description = read_description(folder)
+    if network is None:
+        network = replace(read_network(folder / NETWORK), sha256=description["network_hash"])
+    elif description["network_hash"] != network.sha256:
+        raise ModelError(
+            f"the model in {folder} was fitted on {description['network_file']} with hash "
+            f"{description['network_hash'][:12]}; {network.path.name} has {network.sha256[:12]}: fit again"
+        )
+    if file_sha256(folder / TENSORS) != description["tensors_sha256"]:
+        raise ModelError(f"{folder / TENSORS} does not belong to {DESCRIPTION} (its hash differs): fit again")
+    try:
+        tensors = load_file(folder / TENSORS)
+    except SafetensorError as error:
+        raise ModelError(f"{folder / TENSORS} cannot be read: {error}") from error
+    shape = RateShape(hidden=description["hidden"])
+    marks = Marks()
+    shape.load_state_dict({k.removeprefix("shape."): v for k, v in tensors.items() if k.startswith("shape.")})
+    marks.load_state_dict({k.removeprefix("marks."): v for k, v in tensors.items() if k.startswith("marks.")})
+    window = dict(description["window"])
+    window["remarks"] = tuple(window["remarks"])
+    condition = dict(description["condition"])
+    condition["day_shape"] = math.inf if condition["day_shape"] is None else condition["day_shape"]
+    return ScenarioModel(
+        network=network,
+        window=StudyWindow(**window),
+        cell_edges_s=tensors["cell_edges_s"],
+        exposure=tensors["exposure"],
+        shape=shape,
+        marks=marks,
+        posterior=tensors["posterior"],
+        condition=ConditionTable(**condition),
+        info=description["info"],
+    )
+
+
+def read_description(folder: Path) -> dict:
+    """The JSON half of a model's folder."""
+    path = folder / DESCRIPTION
+    if not path.is_file() or not (folder / TENSORS).is_file():
+        raise ModelError(f"{folder} holds no model (expected {DESCRIPTION} and {TENSORS}): run scenariogen fit first")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ModelError(f"{path} is not JSON: {error}") from error
+    if description.get("schema") != SCHEMA:
+        raise ModelError(f"{path} has the schema {description.get('schema')!r}, this version reads {SCHEMA!r}")
+    return description

@@ -1,0 +1,148 @@
+"""Conditions on incidents: ``capacity_left<=0.5 & kind==crash`` as a set A of incidents, and what it takes of each.
+
+A is a product over (edge, kind, lanes) and capacity left. Its probability under the marks is a table plus a difference
+of two CDF values, so conditional draws need no rejection.
+"""
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+from scenariogen.errors import ConditionError, Problems
+from scenariogen.incidents.records import KINDS
+from scenariogen.network import RoadClass, RoadNetwork
+
+_CLAUSE = re.compile(r"^\s*(?P<name>[a-z_]+)\s*(?P<sign><=|>=|==|=|<|>)\s*(?P<value>[^\s&]+)\s*$")
+_NAMES = "capacity_left, lanes_blocked, kind, road_class, edge"
+
+
+class Quantifier(StrEnum):
+    """How many of a day's incidents lie in A. All but ``none`` need at least one that does."""
+
+    ANY = "any"
+    ALL = "all"
+    NONE = "none"
+    COUNT = "count"
+    GIVEN_ONE = "given-one"
+
+
+@dataclass(frozen=True)
+class Given:
+    """A parsed condition. ``value`` is set for an exact capacity left strictly between 0 and 1."""
+
+    text: str = ""
+    low: float = 0.0
+    high: float = 1.0
+    with_zero: bool = True
+    with_one: bool = True
+    value: float | None = None
+    blocked: tuple[tuple[str, int], ...] = ()
+    kinds: frozenset[str] = field(default=frozenset(KINDS))
+    classes: frozenset[str] = field(default=frozenset(RoadClass))
+    edges: frozenset[str] | None = None
+
+
+def parse_quantifier(text: str) -> tuple[Quantifier, int]:
+    """The quantifier and, for ``count=n``, its number (otherwise 0)."""
+    if text.startswith("count="):
+        if not text[6:].isdigit() or int(text[6:]) < 1:
+            raise ConditionError(f"got the quantifier {text!r}, expected count=n with n at least 1")
+        return Quantifier.COUNT, int(text[6:])
+    try:
+        quantifier = Quantifier(text)
+    except ValueError:
+        quantifier = Quantifier.COUNT
+    if quantifier is Quantifier.COUNT:
+        raise ConditionError(f"got the quantifier {text!r}, expected any, all, none, count=n or given-one")
+    return quantifier, 0
+
+
+def parse_given(text: str, network: RoadNetwork) -> Given:
+    """Read a condition; clauses are joined by ``&``. A ``ConditionError`` lists every fault."""
+    problems = Problems(f"condition {text!r}")
+    found: dict = {"blocked": []}
+    given = Given(text=text.strip())
+    if not given.text:
+        return given
+    bounds = {"low": 0.0, "high": 1.0, "with_zero": True, "with_one": True}
+    for clause in given.text.split("&"):
+        match = _CLAUSE.match(clause)
+        if match is None:
+            problems.add(f"cannot read {clause.strip()!r}; write for example capacity_left<=0.5 (names: {_NAMES})")
+            continue
+        name, sign, value = match["name"], match["sign"].replace("==", "="), match["value"].strip("'\"")
+        if name == "capacity_left":
+            _capacity_clause(sign, value, bounds, found, problems)
+        elif name == "lanes_blocked":
+            if value.isdigit():
+                found["blocked"].append((sign, int(value)))
+            else:
+                problems.add(f"lanes_blocked is compared with {value!r}, expected a whole number")
+        elif name in ("kind", "road_class", "edge") and sign == "=":
+            choices = {"kind": [k.value for k in KINDS], "road_class": [c.value for c in RoadClass]}.get(name)
+            if choices and value not in choices:
+                problems.add(f"{name} {value!r} is unknown, expected one of {', '.join(choices)}")
+            elif name == "edge" and value not in network.edges:
+                problems.add(network.unknown_edge(value))
+            else:
+                found.setdefault(name, set()).add(value)
+        else:
+            problems.add(f"cannot use {clause.strip()!r}; names are {_NAMES}, the last three with == only")
+    if bounds["low"] > bounds["high"]:
+        problems.add(f"no capacity_left is at least {bounds['low']:g} and at most {bounds['high']:g}")
+    problems.raise_as(ConditionError)
+    return Given(
+        text=given.text,
+        value=found.get("value"),
+        blocked=tuple(found["blocked"]),
+        kinds=frozenset(found.get("kind", set(KINDS))),
+        classes=frozenset(found.get("road_class", set(RoadClass))),
+        edges=frozenset(found["edge"]) if "edge" in found else None,
+        **bounds,
+    )
+
+
+def _capacity_clause(sign: str, text: str, bounds: dict, found: dict, problems: Problems) -> None:
+    try:
+        number = float(text)
+    except ValueError:
+        problems.add(f"capacity_left is compared with {text!r}, expected a number")
+        return
+    if sign == "=":
+        if not 0 <= number <= 1:
+            problems.add(f"capacity_left=={number:g} has probability zero: the share lies between 0 and 1")
+        elif number in (0.0, 1.0):
+            bounds.update(low=number, high=number, with_zero=number == 0, with_one=number == 1)
+        else:
+            found["value"] = number
+    elif sign in ("<", "<="):
+        if number < 0 or (number == 0 and sign == "<"):
+            problems.add(f"capacity_left{sign}{number:g} has probability zero: the share lies between 0 and 1")
+        bounds["high"] = min(bounds["high"], number)
+        bounds["with_one"] &= number > 1 or (number == 1 and sign == "<=")
+    else:
+        if number > 1 or (number == 1 and sign == ">"):
+            problems.add(f"capacity_left{sign}{number:g} has probability zero: the share lies between 0 and 1")
+        bounds["low"] = max(bounds["low"], number)
+        bounds["with_zero"] &= number < 0 or (number == 0 and sign == ">=")
+
+
+def allowed_table(given: Given, network: RoadNetwork, lanes: tuple[tuple[tuple[int, ...], ...], ...]) -> Tensor:
+    """Which (edge, kind, option) a condition allows, capacity apart; bool."""
+    width = max(1, max(len(options) for options in lanes))
+    out = torch.zeros((len(lanes), len(KINDS), width), dtype=torch.bool)
+    compare = {
+        "<=": int.__le__, ">=": int.__ge__, "=": int.__eq__, "<": int.__lt__, ">": int.__gt__
+    }  # fmt: skip
+    kinds = torch.tensor([kind.value in given.kinds for kind in KINDS])
+    for row, edge_id in enumerate(network.edge_ids):
+        edge = network.edges[edge_id]
+        if edge.road_class.value not in given.classes or (given.edges is not None and edge_id not in given.edges):
+            continue
+        for column, option in enumerate(lanes[row]):
+            if all(compare[sign](len(option), number) for sign, number in given.blocked):
+                out[row, :, column] = kinds
+    return out

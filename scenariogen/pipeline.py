@@ -1,0 +1,306 @@
+"""The stages wired together: files in, files out. The only module that sees them all.
+
+::
+
+    project ─► history ─► incidents.parquet ─► model ─► scenarios.parquet ─► results ─► report.html
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scenariogen.errors import DataError, ModelError, ProjectError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scenariogen.evaluation import Estimate, RunResult
+    from scenariogen.model.scenario_model import ScenarioModel
+    from scenariogen.scenarios.records import Scenario, ScenarioBatch
+    from scenariogen.simulation.project import SumoProject
+    from scenariogen.window import StudyWindow
+
+Update = Callable[[int, int], None]
+"""Called with what is done and what there is to do (0: not known)."""
+Stage = AbstractContextManager[Update]
+"""What shows the progress of one stage."""
+
+PROJECT_NOTE = "project.json"
+"""In a model's folder: which project it was fitted on, so that ``sample`` need not be told."""
+DEMO_NOTE = "demo.json"
+"""Marks a folder as a demo's, which the next demo may replace."""
+DEMO_POLICIES = ("no_control", "max_pressure")
+DEMO_FREQUENCIES = (0.5, 1.0, 2.0, 5.0)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place when the block ends well, and is removed otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def detect_to_file(trajectories: Path, project: "SumoProject", *, out: Path, progress: Update) -> "pd.DataFrame":
+    """Find incidents in trajectories and write the table."""
+    from scenariogen.incidents.detect import detect_incidents
+    from scenariogen.trajectories.records import open_trajectories
+
+    network = project.network()
+    opened = open_trajectories(trajectories, network)
+    total, seen = len(opened.days), 0
+
+    def done(_: int) -> None:
+        nonlocal seen
+        seen += 1
+        progress(seen, total)
+
+    progress(0, total)
+    table = detect_incidents(opened, network, progress=done)
+    with written_whole(out) as partial:
+        table.to_parquet(partial, index=False)
+    return table
+
+
+def read_incidents(path: Path) -> "pd.DataFrame":
+    """An incident table from Parquet or CSV, not yet checked. Raises ``DataError`` where it cannot be read."""
+    import pandas as pd
+
+    if not path.is_file():
+        raise DataError(f"the incident table {path} does not exist: make one with scenariogen detect")
+    try:
+        if path.suffix == ".csv":
+            table = pd.read_csv(path)
+            if "lanes" in table:
+                table["lanes"] = [_lanes(text) for text in table["lanes"]]
+            return table
+        return pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path} cannot be read as an incident table ({error}): expected Parquet or CSV") from error
+
+
+def _lanes(text: object) -> list[int]:
+    """Lane indices written as ``0 1``, ``[0, 1]`` or nothing in a CSV cell."""
+    if text != text or text is None:  # an empty cell is not a number
+        return []
+    return [int(float(part)) for part in str(text).strip("[]").replace(",", " ").split()]
+
+
+def fit_to_folder(
+    incidents: Path,
+    trajectories: Path,
+    project: "SumoProject",
+    *,
+    out: Path,
+    name: str,
+    intensity: float | None = None,
+    seed: int = 0,
+    progress: Update | None = None,
+) -> "ScenarioModel":
+    """Fit a model and write its folder. ``intensity`` None: what the recording says of itself, otherwise 1."""
+    from scenariogen.incidents.exposure import exposure
+    from scenariogen.incidents.records import check_observed
+    from scenariogen.model.checkpoint import save_model
+    from scenariogen.model.fit import fit_model
+    from scenariogen.simulation.study import study_window
+    from scenariogen.trajectories.records import open_trajectories
+
+    network, window = project.network(), study_window(project)
+    observed = check_observed(read_incidents(incidents), network)
+    opened = open_trajectories(trajectories, network)
+    if intensity is None:
+        intensity = float(opened.header.get("intensity", 1.0))
+    if not intensity > 0:
+        raise DataError(f"the intensity is {intensity:g}, expected a positive factor (1 for data from the road)")
+    model = fit_model(
+        observed,
+        exposure(opened, network, window),
+        network,
+        window,
+        days=len(opened.days),
+        intensity=intensity,
+        seed=seed,
+        network_name=name,
+        progress=None if progress is None else lambda _, done, total: progress(done, total),
+    )
+    save_model(model, out)
+    note = {"name": name, "sumocfg": str(project.sumocfg), "project_hash": project.hash}
+    with written_whole(out / PROJECT_NOTE) as partial:
+        partial.write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+    return model
+
+
+def model_project(folder: Path) -> tuple["SumoProject", str]:
+    """The project that a model was fitted on, and its name."""
+    from scenariogen.simulation.catalog import list_networks
+    from scenariogen.simulation.project import open_project
+
+    path = folder / PROJECT_NOTE
+    if not folder.is_dir():
+        raise ModelError(f"the model folder {folder} does not exist: make one with scenariogen fit")
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+        name, sumocfg = str(note["name"]), Path(note["sumocfg"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ModelError(f"{folder} does not say which project it is for: give --network or --sumocfg") from None
+    if not sumocfg.is_file():  # a network of the catalogue moves with the environment
+        known = {each.name: each.sumocfg for each in list_networks() if each.available}
+        if name not in known:
+            raise ModelError(f"{sumocfg}, which the model was fitted on, is no longer there: give --sumocfg FILE")
+        sumocfg = known[name]
+    return open_project(sumocfg), name
+
+
+def draw_to_file(
+    model_folder: Path,
+    project: "SumoProject",
+    *,
+    n: int,
+    frequencies: Sequence[float],
+    out: Path,
+    given: str = "",
+    quantifier: str = "any",
+    seed: int = 0,
+    name: str = "",
+) -> "ScenarioBatch":
+    """Draw scenarios from a model and write them."""
+    from scenariogen.model.checkpoint import load_model
+    from scenariogen.scenarios.files import write_batch
+    from scenariogen.scenarios.synthesize import synthesize
+
+    network = project.network()
+    batch = synthesize(
+        load_model(model_folder, network),
+        network,
+        n=n,
+        frequencies=tuple(frequencies),
+        given=given,
+        quantifier=quantifier,
+        seed=seed,
+        project_hash=project.hash,
+        network_name=name,
+    )
+    with written_whole(out) as partial:
+        write_batch(batch, partial)
+    return batch
+
+
+def run_one(
+    project: "SumoProject", batch: "ScenarioBatch", scenario: "Scenario", *, policy: str, gui: bool = False
+) -> "RunResult":
+    """Simulate one scenario under a policy, in a process of its own or, with ``gui``, in a window."""
+    from scenariogen.evaluation.batch import Task, run_tasks
+    from scenariogen.evaluation.policy import resolve_policy
+    from scenariogen.evaluation.run_one import ProjectRunner
+    from scenariogen.simulation.sumo import Backend
+
+    batch.check(project.network())
+    if batch.project_hash and batch.project_hash != project.hash:
+        raise ProjectError(
+            f"the scenarios were made for a project with hash {batch.project_hash[:12]}, {project.name} has "
+            f"{project.hash[:12]}: name the project that they were made for"
+        )
+    reference = resolve_policy(policy)
+    folder = Path(tempfile.mkdtemp(prefix="scenariogen-run-"))
+    try:
+        marks = folder / "marks"
+        marks.mkdir()
+        runner = ProjectRunner(
+            sumocfg=project.sumocfg,
+            project_hash=project.hash,
+            window=batch.window,
+            simulator=str(Backend.TRACI_GUI if gui else Backend.LIBSUMO),
+            work_folder=folder / "work",
+        )
+        (folder / "work").mkdir()
+        task = Task(
+            key="run", scenario=scenario, policy=reference, replica=0, seed=scenario.seed, folder=folder / "run"
+        )
+        found: list[RunResult] = []
+        run_tasks([task], runner, jobs=1, marks=marks, record=found.append)
+        return found[0]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def require_sound(project: "SumoProject", window: "StudyWindow", *, jobs: int, progress: Update | None = None) -> None:
+    """Raise ``ProjectError`` where the project locks up without any incident."""
+    from scenariogen.simulation.inspect import check_project
+
+    check_project(project, window=window, seeds=2, jobs=jobs, progress=progress).require_sound()
+
+
+def report_to_file(results: Path, out: Path) -> str:
+    """Write the report of a results folder; its verdict in one sentence."""
+    from scenariogen.report import summary, write_report
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_report(results, out)
+    return summary(results)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Demo:
+    """What :func:`run_demo` gives."""
+
+    report: Path
+    verdict: str
+    estimates: tuple["Estimate", ...] = field(repr=False)
+
+
+def run_demo(
+    network: str, *, out: Path, days: int, count: int, jobs: int, seed: int, stage: Callable[[str], Stage]
+) -> Demo:
+    """The whole chain on a network of the catalogue, every product kept in ``out``."""
+    from scenariogen.evaluation import evaluate
+    from scenariogen.recording import record
+    from scenariogen.simulation.catalog import find_network
+    from scenariogen.simulation.project import open_project
+
+    _begin_demo(out, network=network, days=days, count=count, seed=seed)
+    project = open_project(find_network(network))
+    history, table, model = out / "history", out / "incidents.parquet", out / "model"
+    with stage("record days") as update:
+        record(project, days=days, seed=seed, jobs=jobs, out=history, network_name=network, progress=update)
+    with stage("detect incidents") as update:
+        detect_to_file(history, project, out=table, progress=update)
+    with stage("fit the model") as update:
+        fit_to_folder(table, history, project, out=model, name=network, seed=seed, progress=update)
+    with stage("draw scenarios") as update:
+        batch = draw_to_file(
+            model, project, n=count, frequencies=DEMO_FREQUENCIES, out=out / "scenarios.parquet", seed=seed,
+            name=network,
+        )  # fmt: skip
+        update(count, count)
+    with stage("simulate and estimate") as update:
+        done = evaluate(
+            project, batch, DEMO_POLICIES, out=out / "results", frequencies=DEMO_FREQUENCIES, jobs=jobs,
+            progress=lambda state: update(state.done, state.total),
+        )  # fmt: skip
+    page = (out / "report.html").resolve()
+    with stage("write the report") as update:
+        verdict = report_to_file(out / "results", page)
+        update(1, 1)
+    return Demo(report=page, verdict=verdict, estimates=done.estimates)
+
+
+def _begin_demo(out: Path, **settings: object) -> None:
+    """An empty folder with the demo's mark. A demo's own folder is replaced, anything else is left alone."""
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is a file: give --out another folder")
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / DEMO_NOTE).is_file():
+            raise DataError(f"{out} is not empty and no demo wrote it: give --out another folder")
+        for entry in out.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    out.mkdir(parents=True, exist_ok=True)
+    (out / DEMO_NOTE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

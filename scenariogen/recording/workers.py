@@ -1,0 +1,82 @@
+"""Work in parallel processes, results in order. A simulator that crashes takes its process down, not the recording."""
+
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+SINGLE_THREADED = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+)
+"""Each worker is one thread: parallelism is in the number of workers."""
+
+
+def in_order(
+    work: Callable[[Task], Result], tasks: Sequence[Task], *, jobs: int, when_lost: Callable[[Task, str], Result]
+) -> Iterator[Result]:
+    """``work(task)`` for each task, made in ``jobs`` processes, given in the tasks' order as they come in.
+
+    At most ``2 · jobs`` tasks are under way or waiting to be taken. When a process dies, the tasks that were under
+    way begin anew, the foremost alone; if its process dies again, ``when_lost(task, why)`` is its result. What
+    ``work`` raises is raised here.
+    """
+    from joblib.externals.loky import BrokenProcessPool
+
+    waiting = deque(tasks)
+    under_way: deque[tuple[Task, Future]] = deque()
+    pool, finished = None, False
+    try:
+        while waiting or under_way:
+            pool = pool or _pool(min(jobs, len(waiting)))
+            try:
+                while waiting and len(under_way) < 2 * jobs:
+                    under_way.append((waiting[0], pool.submit(work, waiting[0])))
+                    waiting.popleft()
+                result = under_way[0][1].result()
+                under_way.popleft()
+            except BrokenProcessPool:
+                pool.shutdown(wait=True, kill_workers=True)
+                pool = None
+                waiting.extendleft(reversed([task for task, _ in under_way]))
+                under_way.clear()
+                result = _alone(work, waiting.popleft(), when_lost)
+            yield result
+        finished = True
+    finally:
+        if pool is not None:
+            pool.shutdown(wait=True, kill_workers=not finished)
+
+
+def _alone(work: Callable[[Task], Result], task: Task, when_lost: Callable[[Task, str], Result]) -> Result:
+    from joblib.externals.loky import BrokenProcessPool
+
+    pool = _pool(1)
+    try:
+        return pool.submit(work, task).result()
+    except BrokenProcessPool as error:
+        return when_lost(task, f"the process died while it simulated{_exit_code(error)}")
+    finally:
+        pool.shutdown(wait=True, kill_workers=True)
+
+
+def _exit_code(error: Exception) -> str:
+    """The exit code out of the pool's message."""
+    code = str(error).partition("exit codes of the workers are")[2].strip(" {}\n").splitlines()
+    return f" ({code[0].strip(' {}')})" if code else ""
+
+
+def _pool(workers: int):
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    return ProcessPoolExecutor(
+        max_workers=max(1, workers), initializer=_leave_interrupts_to_the_parent, env=SINGLE_THREADED
+    )
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    """Ctrl-C reaches every process of the terminal; the parent decides what it means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

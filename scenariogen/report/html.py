@@ -1,0 +1,189 @@
+"""One page that holds everything: it works offline, on a phone and on paper."""
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scenariogen.errors import ProjectError, ResultsError
+from scenariogen.evaluation.answer import Estimate, EstimateDetail
+from scenariogen.evaluation.estimate import read_estimates
+from scenariogen.evaluation.ranking import Ranking, log_grid, ranking_by_frequency
+from scenariogen.evaluation.store import Results, load_results
+from scenariogen.network import RoadNetwork
+from scenariogen.report.costs import incident_free_medians, scenario_costs
+from scenariogen.report.figures import Figure, alt_text, difference_figure, frequency_figure, runs_figure
+from scenariogen.report.findings import findings
+from scenariogen.report.roadmap import map_alt, map_figure
+from scenariogen.report.tables import full_rows, question_tables, read_details, refusals, worst_scenarios
+from scenariogen.report.verdict import verdict_sentence
+from scenariogen.report.words import counted, listed, per_hours_text, times_text
+from scenariogen.units import clock_text, duration_text
+
+_HERE = Path(__file__).resolve().parent
+
+
+def write_report(results_folder: str | Path, out: str | Path, *, network: RoadNetwork | None = None) -> Path:
+    """Write the page about a results folder; returns its path.
+
+    ``network`` is read from the project that the results name where it is None; where that project is gone or has
+    changed, the page says so in place of the map. Raises ``ResultsError``.
+    """
+    results = load_results(results_folder)
+    if not results.runs:
+        raise ResultsError(f"{results.folder} holds no finished run: run the evaluation that began it again")
+    estimates = read_estimates(results.folder)
+    details = read_details(results, estimates)
+    roads: RoadNetwork | str = _network(results) if network is None else network
+    return write_whole(Path(out), page(results, estimates, details, roads))
+
+
+def summary(results_folder: str | Path) -> str:
+    """The verdict about a results folder in one sentence, as it heads the page."""
+    results = load_results(results_folder)
+    estimates = read_estimates(results.folder)
+    return verdict_sentence(results, estimates, ranking_for(results, estimates))
+
+
+def ranking_for(results: Results, estimates: Sequence[Estimate]) -> Ranking | None:
+    """The curves over the batch's range, through every frequency that was estimated."""
+    design = results.batch.design
+    if design is None:
+        return None
+    low, high = min(design.frequencies), max(design.frequencies)
+    asked = {e.frequency for e in estimates if e.frequency is not None and low <= e.frequency <= high}
+    return ranking_by_frequency(results, frequencies=sorted({*log_grid(design.frequencies), *asked}))
+
+
+def page(
+    results: Results,
+    estimates: Sequence[Estimate],
+    details: Sequence[EstimateDetail],
+    network: RoadNetwork | str,
+) -> str:
+    """The whole page. ``network`` may be the reason why there is no map."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    ranking = ranking_for(results, estimates)
+    costs = scenario_costs(results)
+    refused, was_asked = refusals(results, estimates)
+    charts: dict[str, Figure] = {}
+    alts: dict[str, str] = {}
+    if ranking is not None:
+        charts["frequency"] = frequency_figure(results, ranking, estimates)
+        alts["frequency"] = alt_text(results, ranking)
+        if ranking.differences:
+            charts["difference"] = difference_figure(results, ranking, estimates)
+            alts["difference"] = "Difference of mean delays. " + ". ".join(ranking.statements) + "."
+    else:
+        charts["runs"] = runs_figure(results, estimates, costs)
+        alts["runs"] = f"Delay of {counted(len(costs), 'scenario')} under {listed(results.policies)}."
+    if isinstance(network, RoadNetwork):
+        charts["map"] = map_figure(results, network, costs)
+        alts["map"] = map_alt(results, costs)
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html.j2").render(
+        title=_title(results),
+        verdict=verdict_sentence(results, estimates, ranking),
+        facts=_facts(results),
+        statements=[] if ranking is None else [_sentence(each, results.policies) for each in ranking.statements],
+        charts={name: Markup(script_json(figure)) for name, figure in charts.items()},  # noqa: S704 - escaped for scripts
+        alts=alts,
+        no_map="" if isinstance(network, RoadNetwork) else network,
+        has_medians=bool(incident_free_medians(results)),
+        policies=results.policies,
+        tables=question_tables(results, estimates),
+        rows=full_rows(estimates),
+        refused=refused,
+        refused_was_asked=was_asked,
+        worst=worst_scenarios(results, costs),
+        findings=findings(results, estimates, details),
+        by_hand=results.batch.design is None,
+        remarks=results.batch.window.remarks,
+        results=results,
+        css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        plotly=Markup(get_plotlyjs()),  # noqa: S704 - the installed package's
+    )
+
+
+def script_json(value: Any) -> str:
+    """JSON that cannot end the ``<script>`` it stands in, whatever edges and policies are called.
+
+    >>> script_json("</script>&")
+    '"\\\\u003c/script\\\\u003e\\\\u0026"'
+    """
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Write a file whole or not at all. Raises ``ResultsError`` where it cannot be written."""
+    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged.write_text(text, encoding="utf-8")
+        staged.replace(path)
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise ResultsError(f"the report {path} cannot be written: {error.strerror}; give another --out") from error
+    return path
+
+
+def _network(results: Results) -> RoadNetwork | str:
+    """The network that the results were made on, or why it cannot be drawn."""
+    from scenariogen.simulation.project import open_project
+
+    sumocfg = results.manifest.sumocfg
+    try:
+        network = open_project(sumocfg).network()
+    except ProjectError as error:
+        return f"The roads are not drawn: {error}"
+    if network.sha256 != results.manifest.network_hash:
+        return f"The roads are not drawn: the network of {sumocfg} has changed since the evaluation."
+    return network
+
+
+def _title(results: Results) -> str:
+    name = results.manifest.project_name
+    if len(results.policies) == 1:
+        return f"How {results.policies[0]} stands incidents on {name}"
+    return f"Which policy stands incidents better on {name}?"
+
+
+def _facts(results: Results) -> list[tuple[str, str]]:
+    """What was compared on what, in a few words each."""
+    batch, design = results.batch, results.batch.design
+    window = batch.window
+    free = sum(scenario.is_incident_free for scenario in batch.scenarios)
+    facts = [
+        ("Policies", " · ".join(results.policies)),
+        ("Scenarios", f"{len(batch):,}, of which {free:,} without incident"),
+        (
+            "Delay counted",
+            f"{clock_text(window.count_from_s)}–{clock_text(window.end_s)} ({duration_text(window.horizon_s)})",
+        ),
+    ]
+    if design is None:
+        return [*facts, ("Frequency", "none: made by hand")]
+    low, high = min(design.frequencies), max(design.frequencies)
+    span = times_text(low) if low == high else f"{times_text(low)} to {times_text(high)}"
+    if math.isfinite(design.lane_blocking_per_100_h):
+        rates = [per_hours_text(f * design.lane_blocking_per_100_h) for f in dict.fromkeys((low, high))]
+        span += f", {' to '.join(rates)} lane-blocking incidents per 100 peak hours"
+    facts.append(("Frequency", span))
+    if design.given:
+        facts.append(("Condition", f"{design.given} ({design.quantifier})"))
+    return facts
+
+
+def _sentence(text: str, names: Sequence[str]) -> str:
+    """With a full stop, and a capital unless it begins with a policy's name."""
+    begun = text if text.startswith(tuple(names)) else text[:1].upper() + text[1:]
+    return begun.rstrip(".") + "."

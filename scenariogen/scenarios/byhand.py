@@ -1,0 +1,97 @@
+"""One incident by hand: what a user types becomes a batch of one scenario, without a density."""
+
+from collections.abc import Sequence
+
+from scenariogen.errors import Problems, ScenarioError
+from scenariogen.incidents.capacity import is_inner, published_capacity_left, reachable, unreachable
+from scenariogen.incidents.priors import PHASE_CONCENTRATION
+from scenariogen.incidents.records import KINDS, Incident, IncidentKind
+from scenariogen.network import Edge, RoadNetwork
+from scenariogen.randomness import sumo_seed
+from scenariogen.scenarios.records import Condition, Scenario, ScenarioBatch, scenario_problems
+from scenariogen.units import SECONDS_PER_DAY
+from scenariogen.window import StudyWindow
+
+
+def one_incident(
+    network: RoadNetwork,
+    window: StudyWindow,
+    *,
+    edge: str,
+    start_s: float,
+    duration_s: float,
+    lanes: Sequence[int] = (),
+    kind: IncidentKind | str = IncidentKind.CRASH,
+    capacity_left: float | None = None,
+    position_m: float | None = None,
+    seed: int = 0,
+    project_hash: str = "",
+    network_name: str = "",
+) -> ScenarioBatch:
+    """A batch of one scenario with one incident.
+
+    ``lanes``          blocked SUMO lane indices; empty: on the shoulder
+    ``duration_s``     split into detection, response and clearance by their mean shares
+    ``capacity_left``  None: what is usual for the lanes, see :func:`usual_capacity_left`
+    ``position_m``     None: the middle of the edge
+
+    Raises ``ScenarioError`` that lists everything that cannot happen on this network or within this window.
+    """
+    problems = Problems("this incident cannot happen")
+    if str(kind) not in [each.value for each in KINDS]:
+        problems.add(f"kind is {str(kind)!r}, expected one of {', '.join(KINDS)}")
+    if edge not in network.edges:
+        problems.add(network.unknown_edge(edge))
+    problems.raise_as(ScenarioError)
+    place = network.edges[edge]
+    blocked = tuple(sorted(set(lanes)))
+    share = usual_capacity_left(place, blocked) if capacity_left is None else capacity_left
+    phases = [duration_s * part / sum(PHASE_CONCENTRATION) for part in PHASE_CONCENTRATION]
+    made = Incident(
+        edge=edge,
+        start_s=start_s,
+        position_m=place.length_m / 2 if position_m is None else position_m,
+        kind=IncidentKind(kind),
+        lanes=blocked,
+        capacity_left=share,
+        detection_s=phases[0],
+        response_s=phases[1],
+        clearance_s=phases[2],
+    )
+    scenario = Scenario(
+        index=0,
+        seed=sumo_seed(seed, "by hand"),
+        condition=Condition(clock_s=window.begin_s % SECONDS_PER_DAY),
+        incidents=(made,),
+    )
+    faults = scenario_problems(scenario, network, window)
+    if not faults:
+        inner = is_inner(place.driving_lanes, blocked)
+        found = unreachable(place.road_class, len(place.driving_lanes), len(blocked), share, inner=inner)
+        faults = [found] if found else []
+    problems.extend(fault.removeprefix("scenario 0, incident 0: ") for fault in faults)
+    problems.raise_as(ScenarioError)
+    return ScenarioBatch(
+        project_hash=project_hash,
+        network_hash=network.sha256,
+        network_name=network_name,
+        window=window,
+        scenarios=(scenario,),
+    )
+
+
+def usual_capacity_left(edge: Edge, blocked: Sequence[int]) -> float:
+    """The published share (FHWA-HOP-13-042 table 40) where it can be brought about, otherwise the nearest that can.
+
+    Where the table has no entry: 0 with two or more lanes all blocked, and the middle of what can be brought about
+    on a single lane. The table is for motorways; on streets its use is our assumption.
+    """
+    driving = edge.driving_lanes
+    count, obstructed = len(driving), len([lane for lane in blocked if lane in driving])
+    if not count or obstructed == count >= 2:
+        return 0.0
+    low, high = reachable(edge.road_class, count, obstructed, inner=is_inner(driving, tuple(blocked)))
+    published = published_capacity_left(count, obstructed)
+    if published is None:
+        return round((low + high) / 2, 3)
+    return min(max(published, low), high)

@@ -1,0 +1,257 @@
+"""Scenario files: Parquet, one row per scenario, and JSON with a JSON Schema; both ways, by suffix.
+
+What holds for the whole batch (project, window, design) is the header: ``scenariogen`` in the Parquet file's
+key-value metadata, the top level of the JSON file.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from scenariogen.errors import Problems, ScenarioError
+from scenariogen.incidents.records import KINDS, Incident
+from scenariogen.scenarios.records import (
+    Condition,
+    ConditionNode,
+    Density,
+    Design,
+    Drivers,
+    Scenario,
+    ScenarioBatch,
+)
+from scenariogen.window import StudyWindow
+
+SCHEMA_VERSION = "scenariogen-scenarios/1"
+SCHEMA_FILE = "scenarios.schema.json"
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a scenario file."""
+    from importlib.resources import files
+
+    return json.loads(files("scenariogen.scenarios").joinpath(SCHEMA_FILE).read_text(encoding="utf-8"))
+
+
+def write_batch(batch: ScenarioBatch, path: Path | str) -> Path:
+    """Write ``.parquet`` or ``.json``; the file appears complete or not at all."""
+    path = Path(path)
+    _check_suffix(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    if path.suffix == ".json":
+        document = {**_header(batch), "scenarios": [_plain(scenario) for scenario in batch.scenarios]}
+        partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    else:
+        _write_parquet(batch, partial)
+    partial.replace(path)
+    return path
+
+
+def read_batch(path: Path | str) -> ScenarioBatch:
+    """Read a scenario file. ``ScenarioError`` lists every problem, each with its row."""
+    path = Path(path)
+    if not path.is_file():
+        raise ScenarioError(f"the scenario file {path} does not exist: write one with scenariogen sample or incident")
+    _check_suffix(path)
+    document = _read_json(path) if path.suffix == ".json" else _read_parquet(path)
+    found = _schema_problems(document)
+    if found:
+        raise ScenarioError(*found, title=f"{path} is not a scenario file")
+    return _build(document, path)
+
+
+def read_scenario(path: Path | str, index: int | None = None) -> Scenario:
+    """One scenario of a file: the only one, or the one whose ``index`` is given."""
+    batch = read_batch(path)
+    if index is None:
+        if len(batch) != 1:
+            raise ScenarioError(f"{path} holds {len(batch)} scenarios: say which by its index")
+        return batch.scenarios[0]
+    for scenario in batch.scenarios:
+        if scenario.index == index:
+            return scenario
+    numbers = [scenario.index for scenario in batch.scenarios]
+    raise ScenarioError(f"{path} has no scenario {index}; its indices run from {min(numbers)} to {max(numbers)}")
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix not in (".json", ".parquet"):
+        raise ScenarioError(f"the scenario file {path} ends in {path.suffix!r}, expected .parquet or .json")
+
+
+def _header(batch: ScenarioBatch) -> dict[str, Any]:
+    design = asdict(batch.design) if batch.design else None
+    if design and design["lane_blocking_per_100_h"] != design["lane_blocking_per_100_h"]:
+        design["lane_blocking_per_100_h"] = None
+    return {
+        "schema": SCHEMA_VERSION,
+        "project_hash": batch.project_hash,
+        "network_hash": batch.network_hash,
+        "network_name": batch.network_name,
+        "model_hash": batch.model_hash,
+        "measure": batch.measure,
+        "window": asdict(batch.window),
+        "design": json.loads(json.dumps(design)),
+    }
+
+
+def _plain(scenario: Scenario) -> dict[str, Any]:
+    plain = asdict(scenario)
+    for incident in plain["incidents"]:
+        incident["kind"] = str(incident["kind"])
+        incident["lanes"] = list(incident["lanes"])
+    return json.loads(json.dumps(plain))
+
+
+def _write_parquet(batch: ScenarioBatch, path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [_plain(scenario) for scenario in batch.scenarios]
+    table = pa.Table.from_pylist(rows, schema=parquet_schema())
+    header = json.dumps(_header(batch), allow_nan=False).encode()
+    pq.write_table(table.replace_schema_metadata({b"scenariogen": header}), path)
+
+
+def parquet_schema():
+    """Arrow schema of the Parquet form; nested fields as in the records."""
+    import pyarrow as pa
+
+    real, whole = pa.float64(), pa.int64()
+    incident = pa.struct(
+        {
+            "edge": pa.string(),
+            "start_s": real,
+            "position_m": real,
+            "kind": pa.string(),
+            "lanes": pa.list_(whole),
+            "capacity_left": real,
+            "detection_s": real,
+            "response_s": real,
+            "clearance_s": real,
+        }
+    )
+    condition = pa.struct(
+        {
+            "clock_s": real,
+            "day_type": pa.string(),
+            "weather": pa.string(),
+            "demand_scale": real,
+            "day_multiplier": real,
+        }
+    )
+    density = pa.struct(
+        {
+            "component": whole,
+            "log_model": real,
+            "log_proposal": real,
+            "counts": pa.list_(whole),
+            "expected": pa.list_(real),
+            "expected_given": pa.list_(real),
+            "counts_given": pa.list_(whole),
+        }
+    )
+    return pa.schema(
+        {
+            "index": whole,
+            "seed": whole,
+            "condition": condition,
+            "incidents": pa.list_(incident),
+            "drivers": pa.struct({"reroute_share": real, "reroute_after_s": real}),
+            "density": density,
+        }
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ScenarioError(f"{path} holds a JSON {type(document).__name__}, expected an object with scenarios")
+    return document
+
+
+def _read_parquet(path: Path) -> dict[str, Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ScenarioError(f"{path} is not a Parquet file: {error}") from error
+    header = (table.schema.metadata or {}).get(b"scenariogen")
+    if header is None:
+        raise ScenarioError(f"{path} has no scenariogen header, so it was not written by scenariogen sample")
+    return {**json.loads(header), "scenarios": table.to_pylist()}
+
+
+def _schema_problems(document: dict[str, Any]) -> list[str]:
+    from jsonschema import Draft202012Validator
+
+    errors = sorted(
+        Draft202012Validator(json_schema()).iter_errors(document), key=lambda error: list(map(str, error.path))
+    )
+    return [f"{'.'.join(map(str, error.path)) or 'file'}: {error.message}" for error in errors]
+
+
+def _build(document: dict[str, Any], path: Path) -> ScenarioBatch:
+    problems = Problems(f"{path} is not a scenario file")
+    scenarios = []
+    for row in document["scenarios"]:
+        density = row.get("density")
+        scenarios.append(
+            Scenario(
+                index=row["index"],
+                seed=row["seed"],
+                condition=Condition(**row["condition"]),
+                incidents=tuple(Incident(**incident) for incident in row["incidents"]),
+                drivers=Drivers(**row["drivers"]),
+                density=Density(**{k: tuple(v) if isinstance(v, list) else v for k, v in density.items()})
+                if density
+                else None,
+            )
+        )
+        if density and len(density["counts"]) != len(KINDS):
+            problems.add(f"scenario {row['index']}: counts has {len(density['counts'])} numbers, expected {len(KINDS)}")
+    numbers = [scenario.index for scenario in scenarios]
+    if len(set(numbers)) < len(numbers):
+        problems.add("some scenario indices stand there twice")
+    try:
+        window = StudyWindow(**{**document["window"], "remarks": tuple(document["window"].get("remarks", ()))})
+    except ValueError as error:
+        problems.add(str(error))
+        window = None
+    problems.raise_as(ScenarioError)
+    return ScenarioBatch(
+        project_hash=document["project_hash"],
+        network_hash=document["network_hash"],
+        network_name=document["network_name"],
+        model_hash=document.get("model_hash", ""),
+        measure=document["measure"],
+        window=window,  # pyright: ignore[reportArgumentType] - None was raised above
+        scenarios=tuple(scenarios),
+        design=_design(document.get("design")),
+    )
+
+
+def _design(plain: dict[str, Any] | None) -> Design | None:
+    if plain is None:
+        return None
+    plain = dict(plain)
+    nodes = tuple(
+        ConditionNode(
+            weight=node["weight"],
+            expected=tuple(node["expected"]),
+            expected_given=tuple(node["expected_given"]),
+        )
+        for node in plain.pop("nodes")
+    )
+    if plain["lane_blocking_per_100_h"] is None:
+        plain["lane_blocking_per_100_h"] = float("nan")
+    plain["multipliers"] = tuple(tuple(row) for row in plain["multipliers"])
+    for name in ("alphas", "frequencies"):
+        plain[name] = tuple(plain[name])
+    return Design(**plain, nodes=nodes)

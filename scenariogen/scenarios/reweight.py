@@ -1,0 +1,135 @@
+"""Frequencies after the fact: what each scenario of a batch weighs under other incident frequencies.
+
+With multipliers κ by kind, log p_κ(ω) − log p(ω) = Σ_k n_k log κ_k − Σ_k (κ_k − 1) Λ_k(c): counts and expected counts
+are all that is needed, and both stand in the batch. Let Z_κ(c) be the probability (for a condition on one given
+incident: the expected number) that the batch's condition holds given c. A scenario with incidents was drawn from
+
+    q(c, ω) = p(c) Σ_j α_j p_κj(ω) / Z_κj(c),
+
+one coin for the whole scenario, and the target at κ is p(c) p_κ(ω) / E_c[Z_κ(c)]. Given c the weight is at most
+1/α_j · Z_κj(c) / E_c[Z_κj] at κ = κ_j. Incident-free runs weigh P_κ(free | c) / P_κ(free).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from scenariogen.errors import FrequencyError, ScenarioError
+from scenariogen.incidents.records import KINDS
+from scenariogen.scenarios.records import Design, ScenarioBatch
+
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class FrequencyWeights:
+    """Weights of a batch at one frequency.
+
+    ``is_free``           (batch,) bool: rows of the incident-free stratum
+    ``log_w``             (batch,) natural log of target / proposal within the row's own stratum; their mean under the
+                          proposal is 1 in each stratum
+    ``probability_free``  probability of a day without incident; 0 under a condition
+    ``log_given``         log of the probability of the condition (an expected number for ``given-one`` and for an exact
+                          value, where it is per unit of capacity); 0 without one
+    """
+
+    is_free: np.ndarray
+    log_w: np.ndarray
+    probability_free: float
+    log_given: float
+
+
+def multipliers_by_kind(frequency: float | Mapping[str, float]) -> np.ndarray:
+    """Multipliers in the order of ``KINDS``; kinds that are not named keep 1."""
+    if isinstance(frequency, Mapping):
+        unknown = set(frequency) - {kind.value for kind in KINDS}
+        if unknown:
+            raise FrequencyError(f"kinds {sorted(unknown)} are unknown, expected {[kind.value for kind in KINDS]}")
+        return np.array([float(frequency.get(kind.value, 1.0)) for kind in KINDS])
+    return np.full(len(KINDS), float(frequency))
+
+
+def frequency_weights(batch: ScenarioBatch, frequency: float | Mapping[str, float]) -> FrequencyWeights:
+    """Weights of every scenario of ``batch`` at ``frequency`` (one multiplier, or one by kind).
+
+    Raises ``FrequencyError`` outside the range that the batch was drawn for, ``ScenarioError`` for a batch that was
+    written by hand and has no density.
+    """
+    design = batch.design
+    if design is None or any(scenario.density is None for scenario in batch.scenarios):
+        raise ScenarioError("these scenarios were written by hand: they have no density, so no frequency applies")
+    kappa = multipliers_by_kind(frequency)
+    _check_range(kappa, design)
+    densities = [scenario.density for scenario in batch.scenarios if scenario.density is not None]
+    counts = np.array([d.counts for d in densities], dtype=float)
+    expected = np.array([d.expected for d in densities])
+    inside = np.array([d.expected_given for d in densities])
+    is_free = np.array([d.component < 0 for d in densities])
+    log_w = np.empty(len(densities))
+    weight = np.array([node.weight for node in design.nodes])
+    node_expected = np.array([node.expected for node in design.nodes])
+    node_inside = np.array([node.expected_given for node in design.nodes])
+    log_given = _log_mean(weight, log_condition(design, kappa, node_expected, node_inside))
+    log_target = log_ratio(kappa, counts, expected) - log_given
+    parts = [
+        np.log(alpha)
+        + log_ratio(np.array(row), counts, expected)
+        - log_condition(design, np.array(row), expected, inside)
+        for alpha, row in zip(design.alphas, design.multipliers, strict=True)
+    ]
+    log_w[~is_free] = (log_target - np.logaddexp.reduce(parts, axis=0))[~is_free]
+    log_free = _log_mean(weight, -node_expected @ kappa)
+    log_w[is_free] = (-expected @ kappa - log_free)[is_free]
+    return FrequencyWeights(
+        is_free=is_free,
+        log_w=log_w,
+        probability_free=float(np.exp(log_free)) if design.free_every else 0.0,
+        log_given=float(log_given) if design.given else 0.0,
+    )
+
+
+def log_ratio(kappa: np.ndarray, counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """log p_κ(ω) − log p(ω) from counts and expected counts by kind, shape (batch,)."""
+    return counts @ np.log(kappa) - expected @ (kappa - 1)
+
+
+def log_condition(design: Design, kappa: np.ndarray, expected: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """log Z_κ(c) for rows of expected counts by kind, all and inside A, shape (batch,)."""
+    in_a = inside @ kappa
+    outside = np.maximum(expected @ kappa - in_a, 0.0)
+    name, _, number = design.quantifier.partition("=")
+    if name == "any":
+        return np.log(-np.expm1(-in_a))
+    if name == "all":
+        return np.log(-np.expm1(-in_a)) - outside
+    if name == "none":
+        return np.log(-np.expm1(-outside)) - in_a
+    if name == "count":
+        from scipy.special import gammaln
+
+        count = int(number)
+        return count * np.log(in_a) - in_a - gammaln(count + 1)
+    return np.log(in_a)  # given one
+
+
+def _log_mean(weight: np.ndarray, log_values: np.ndarray) -> float:
+    return float(np.logaddexp.reduce(np.log(weight) + log_values))
+
+
+def _check_range(kappa: np.ndarray, design: Design) -> None:
+    low = np.min(design.multipliers, axis=0) * (1 - ROUNDING)
+    high = np.max(design.multipliers, axis=0) * (1 + ROUNDING)
+    if (kappa <= 0).any() or not np.isfinite(kappa).all():
+        raise FrequencyError(f"the frequency multiplier is {_text(kappa)}, expected a positive number")
+    if (kappa < low).any() or (kappa > high).any():
+        raise FrequencyError(
+            f"the frequency {_text(kappa)} lies outside the range {_text(low)} to {_text(high)} that this batch was "
+            "drawn for: sample again with --frequency including it"
+        )
+
+
+def _text(kappa: np.ndarray) -> str:
+    if np.allclose(kappa, kappa[0]):
+        return f"{kappa[0]:g}"
+    return ", ".join(f"{kind.value}={value:g}" for kind, value in zip(KINDS, kappa, strict=True))

@@ -1,0 +1,44 @@
+"""Parallel work: in order, and a process that dies takes nothing else with it."""
+
+import os
+import time
+
+import pytest
+
+from scenariogen.recording.workers import in_order
+
+
+def slower_first(number: int) -> int:
+    time.sleep(0.2 if number == 0 else 0)
+    return number
+
+
+def dies_at_two(number: int) -> int:
+    if number == 2:
+        os._exit(11)
+    return number
+
+
+def raises(number: int) -> int:
+    raise ValueError(f"task {number}")
+
+
+def no_loss(task: int, why: str) -> int:
+    raise AssertionError(f"{task} was lost: {why}")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_results_come_in_the_order_of_the_tasks(jobs):
+    assert list(in_order(slower_first, range(7), jobs=jobs, when_lost=no_loss)) == list(range(7))
+
+
+def test_only_the_task_whose_process_dies_is_lost():
+    lost = []
+    found = list(in_order(dies_at_two, range(5), jobs=2, when_lost=lambda task, why: lost.append((task, why)) or -1))
+    assert found == [0, 1, -1, 3, 4]
+    assert [task for task, _ in lost] == [2] and "died" in lost[0][1]
+
+
+def test_what_the_work_raises_is_raised_here():
+    with pytest.raises(ValueError, match="task 0"):
+        list(in_order(raises, range(3), jobs=1, when_lost=no_loss))
