@@ -96,7 +96,7 @@ class ResultsFolder:
 
     def begin(self, manifest: Manifest, batch: ScenarioBatch) -> None:
         """Start or resume: refuse a folder of another project or batch, then write manifest and scenarios."""
-        from scenariogen.scenarios.files import write_scenarios
+        from scenariogen.scenarios.files import write_batch
 
         if (self.path / MANIFEST).exists():
             refuse_mixing(read_manifest(self.path), manifest, self.path)
@@ -111,9 +111,7 @@ class ResultsFolder:
         shutil.rmtree(self.path / WORK, ignore_errors=True)  # left over by an evaluation that was killed
         (self.path / WORK).mkdir()
         if not (self.path / SCENARIOS).exists():
-            staged = self.path / f".{SCENARIOS}"
-            write_scenarios(batch, staged)
-            staged.replace(self.path / SCENARIOS)
+            write_batch(batch, self.path / SCENARIOS)
         write_atomically(self.path / MANIFEST, manifest.to_json())
 
     def append(self, result: RunResult) -> None:
@@ -151,13 +149,13 @@ class ResultsFolder:
 
 def load_results(path: str | Path) -> Results:
     """Read a results folder, also one whose evaluation was killed. Raises ``ResultsError``."""
-    from scenariogen.scenarios.files import read_scenarios
+    from scenariogen.scenarios.files import read_batch
 
     folder = Path(path)
     manifest = read_manifest(folder)
     if not (folder / SCENARIOS).is_file():
         raise ResultsError(f"{folder / SCENARIOS} is missing: evaluate again into a new folder")
-    batch = read_scenarios(folder / SCENARIOS)
+    batch = read_batch(folder / SCENARIOS)
     if batch_hash(batch) != manifest.batch_hash:
         raise ResultsError(f"{folder / SCENARIOS} was changed since the evaluation: evaluate again into a new folder")
     rows = read_rows(folder)

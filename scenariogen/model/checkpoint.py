@@ -102,7 +102,7 @@ def load_model(folder: Path | str, network: RoadNetwork | None = None) -> Scenar
         marks=marks,
         posterior=tensors["posterior"],
         condition=ConditionTable(**condition),
-        info=description["info"],
+        info={**description["info"], "model_hash": description["tensors_sha256"]},
     )
 
 

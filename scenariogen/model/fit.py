@@ -1,7 +1,8 @@
 """Fitting: where incidents fall (message passing), how many (Gamma over published priors), what they are (marks)."""
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,8 @@ from scenariogen.network import RoadNetwork
 from scenariogen.randomness import child_seed
 from scenariogen.window import StudyWindow
 
+PATIENCE = 2
+"""Checks in a row that a held-out likelihood may stay below the ones before until learning stops."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -28,14 +31,14 @@ Progress = Callable[[str, int, int], None]
 class FitSettings:
     """How a model is fitted. Steps are of Adam; ``folds`` choose how long the rate network learns."""
 
-    rate_steps: int = 240
+    rate_steps: int = 200
     rate_check_every: int = 20
     folds: int = 4
-    learning_rate: float = 0.01
+    learning_rate: float = 0.02
     weight_decay: float = 0.01
     hidden: int = 24
-    mark_steps: int = 300
-    prior_draws: int = 2000
+    mark_steps: int = 200
+    prior_draws: int = 1000
 
 
 def fit_model(
@@ -96,21 +99,21 @@ def fit_model(
         condition=ConditionTable(clock_s=clock_s),
         info={},
     )
-    model.info.update(_info(model, table, dropped, days, intensity, seed, steps, network_name))
+    model.info.update(_info(model, table, dropped, days, intensity, seed, steps, network_name, settings))
     return model
 
 
 def _usable(observed: pd.DataFrame, network: RoadNetwork, window: StudyWindow) -> tuple[pd.DataFrame, dict[str, int]]:
     """Incidents on drivable edges that start in the span of starts, and how many were left out for which reason."""
     drivable = set(network.drivable)
-    on_road = observed["edge"].isin(drivable).to_numpy(dtype=bool)
+    on_road = observed["edge"].isin(list(drivable)).to_numpy(dtype=bool)
     start = observed["start_s"].to_numpy(dtype=float)
     in_span = (start >= window.count_from_s) & (start < window.incidents_until_s)
     dropped = {
         "not on a driving lane": int((~on_road).sum()),
         "outside the span of starts": int((on_road & ~in_span).sum()),
     }
-    return observed[on_road & in_span].reset_index(drop=True), dropped
+    return observed.loc[on_road & in_span].reset_index(drop=True), dropped
 
 
 def _where(table: pd.DataFrame, network: RoadNetwork, cell_edges: Tensor) -> Tensor:
@@ -177,13 +180,16 @@ def _learn(shape, graph, times, exposure, where, checks, settings: FitSettings, 
         if held is not None and step in checks:
             with torch.no_grad():
                 scores.append(float(log_shape[held[:, 0], held[:, 1], held[:, 2]].sum()))
+            if len(scores) > PATIENCE and scores[-1] < min(scores[-PATIENCE - 1 : -1]):
+                break  # it has begun to learn noise
         if step == checks[-1] or len(where) == 0:
             break
         loss = -log_shape[where[:, 0], where[:, 1], where[:, 2]].sum() / len(where)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return shape, np.array(scores) if scores else np.zeros(len(checks))
+    scores += [scores[-1] if scores else 0.0] * (len(checks) - len(scores))
+    return shape, np.array(scores)
 
 
 def _posterior(graph, times, exposure, shape, where, *, days: float) -> Tensor:
@@ -201,7 +207,14 @@ def _posterior(graph, times, exposure, shape, where, *, days: float) -> Tensor:
     return torch.stack([prior + counts, prior + expected])
 
 
-def _info(model: ScenarioModel, table, dropped, days, intensity, seed, steps, network_name) -> dict:
+def _data_hash(table: pd.DataFrame, model: ScenarioModel) -> str:
+    """Hash of what the model learned from: the incidents used and the exposure."""
+    digest = hashlib.sha256(table.to_csv(index=False).encode())
+    digest.update(model.exposure.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _info(model: ScenarioModel, table, dropped, days, intensity, seed, steps, network_name, settings) -> dict:
     from scenariogen.model.account import account
 
     return {
@@ -209,6 +222,8 @@ def _info(model: ScenarioModel, table, dropped, days, intensity, seed, steps, ne
         "days": days,
         "intensity": intensity,
         "seed": seed,
+        "settings": asdict(settings),
+        "data_sha256": _data_hash(table, model),
         "rate_steps": steps,
         "incidents_used": len(table),
         "incidents_left_out": dropped,

@@ -285,7 +285,8 @@ class ScenarioModel:
             [[i.start_s, i.position_m, i.capacity_left, i.detection_s, i.response_s, i.clearance_s] for i in incidents],
             dtype=torch.float64,
         ).reshape(-1, 6)
-        return IncidentRows(*index.unbind(1), marks[:, 0], marks[:, 1], marks[:, 2], marks[:, 3:])
+        edge, cell, kind, lanes = index.unbind(1)
+        return IncidentRows(edge, cell, kind, lanes, marks[:, 0], marks[:, 1], marks[:, 2], marks[:, 3:])
 
     def log_prob(self, incidents: list[Incident] | tuple[Incident, ...], *, scale: float, day: float) -> float:
         """log p(c) + log p(incidents | c), exact, in the measure stated at the top of this module."""

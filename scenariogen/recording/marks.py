@@ -4,7 +4,8 @@ Close to the published distributions (:mod:`scenariogen.incidents.priors`), and 
 that a fit has something to learn:
 
 * **lanes**: crashes block a lane 1.8 times as often as published, obstructions 1.3 times, breakdowns 0.7 times; each
-  further blocked lane is 1.3 times as likely as published; adjacent lanes, the more likely the farther to the right.
+  further blocked lane is 1.3 times as likely as published; all of several lanes are closed as rarely as assumed there.
+  Blocked lanes are adjacent, the rightmost most likely (each group of lanes 1.5 times as likely as the next one).
   On a single lane traffic can pass unless it is closed fully, which happens in 3 % of the cases that block it.
 * **capacity left**: within what can be brought about on the cross-section; crashes leave less of that range
   (Beta(2, 4)) than other kinds (Beta(4, 2)); shoulder incidents leave 0.75 to 0.95 after crashes, else 0.90 to 1.
@@ -57,9 +58,12 @@ NEAR_M = 40.0
 def lane_count_shares(lanes: int, kind: IncidentKind) -> tuple[float, ...]:
     """True shares of incidents that block 0, 1, ... ``lanes`` driving lanes."""
     published = np.array(blocked_shares(lanes))
-    blocking = min(0.95, (1 - published[0]) * BLOCKING[kind])
-    tilted = published[1:] * FURTHER_LANE ** np.arange(lanes)
-    return (1 - blocking, *(float(share) for share in blocking * tilted / tilted.sum()))
+    closed = float(published[lanes]) if lanes > 1 else 0.0
+    partly = published[1:lanes] if lanes > 1 else published[1:]
+    tilted = partly * FURTHER_LANE ** np.arange(len(partly))
+    blocking = min(0.9, float(partly.sum()) * BLOCKING[kind]) * tilted / tilted.sum()
+    shares = [float(share) for share in blocking] + ([closed] if lanes > 1 else [])
+    return (1 - sum(shares), *shares)
 
 
 def blocking_share(lanes: int, kind: IncidentKind) -> float:

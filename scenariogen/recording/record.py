@@ -31,7 +31,7 @@ from scenariogen.recording.day import (
 from scenariogen.recording.folder import FORMAT, RATES_FILE, TRUTH_FILE, check_out, draft_of
 from scenariogen.recording.summary import RecordingSummary
 from scenariogen.recording.truth import TrueProcess
-from scenariogen.recording.workers import in_order
+from scenariogen.recording.workers import Workers
 from scenariogen.trajectories.columns import HEADER_FILE, TRAJECTORIES_FILE, schema
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def record(
 
         window = study_window(project)
     tell = _counter(days + REFERENCE_RUNS, progress)
-    with draft_of(out) as draft:
+    with draft_of(out) as draft, Workers(min(jobs, max(days, REFERENCE_RUNS))) as workers:
         setting = Setting(
             sumocfg=project.sumocfg,
             project_hash=project.hash,
@@ -92,7 +92,7 @@ def record(
             runs=draft / RUNS,
         )
         setting.runs.mkdir()
-        process = _true_process(project, setting, jobs, tell)
+        process = _true_process(project, setting, workers, tell)
         intensity = LANE_BLOCKING_PER_DAY / process.lane_blocking_per_day if intensity is None else float(intensity)
         scales = [_demand_scale(seed, day) for day in range(days)]
         tasks = [
@@ -104,7 +104,7 @@ def record(
             )
             for day, scale in enumerate(scales)
         ]
-        recorded = _write_days(tasks, draft, jobs, tell)
+        recorded = _write_days(tasks, draft, workers, tell)
         _write_truth(recorded, process, draft)
         header = {
             "format": FORMAT,
@@ -166,10 +166,10 @@ def _check(
     problems.raise_as(DataError)
 
 
-def _true_process(project: "SumoProject", setting: Setting, jobs: int, tell: Callable[[], None]) -> TrueProcess:
+def _true_process(project: "SumoProject", setting: Setting, workers: Workers, tell: Callable[[], None]) -> TrueProcess:
     tasks = [ReferenceTask(setting=setting, number=number) for number in range(REFERENCE_RUNS)]
     found: list[Reference] = []
-    for reference in in_order(measure_exposure, tasks, jobs=jobs, when_lost=lambda _, why: Reference(error=why)):
+    for reference in workers.in_order(measure_exposure, tasks, when_lost=lambda _, why: Reference(error=why)):
         if reference.error:
             raise SimulationError(reference.error, title=f"{project.name} cannot be simulated without incidents")
         found.append(reference)
@@ -186,13 +186,13 @@ def _nothing(found: list[Reference], edge: str) -> np.ndarray:
     return np.zeros_like(next(each.vehicle_km[edge] for each in found if edge in each.vehicle_km))
 
 
-def _write_days(tasks: list[DayTask], draft: Path, jobs: int, tell: Callable[[], None]) -> list[RecordedDay]:
+def _write_days(tasks: list[DayTask], draft: Path, workers: Workers, tell: Callable[[], None]) -> list[RecordedDay]:
     """All days into one trajectory file, in order; each day's own file goes as soon as it is taken over."""
     import pyarrow.parquet as pq
 
     recorded: list[RecordedDay] = []
     with pq.ParquetWriter(draft / TRAJECTORIES_FILE, schema(), compression="zstd") as writer:
-        for each in in_order(record_day, tasks, jobs=jobs, when_lost=lambda task, why: _lost(task.day, why)):
+        for each in workers.in_order(record_day, tasks, when_lost=lambda task, why: _lost(task.day, why)):
             if each.file is not None:
                 with pq.ParquetFile(each.file) as source:
                     for group in range(source.num_row_groups):

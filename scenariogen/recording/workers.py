@@ -4,7 +4,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -15,40 +15,51 @@ SINGLE_THREADED = dict.fromkeys(
 """Each worker is one thread: parallelism is in the number of workers."""
 
 
-def in_order(
-    work: Callable[[Task], Result], tasks: Sequence[Task], *, jobs: int, when_lost: Callable[[Task, str], Result]
-) -> Iterator[Result]:
-    """``work(task)`` for each task, made in ``jobs`` processes, given in the tasks' order as they come in.
+class Workers:
+    """``jobs`` processes for as long as a ``with`` block lasts; they start when there is work."""
 
-    At most ``2 · jobs`` tasks are under way or waiting to be taken. When a process dies, the tasks that were under
-    way begin anew, the foremost alone; if its process dies again, ``when_lost(task, why)`` is its result. What
-    ``work`` raises is raised here.
-    """
-    from joblib.externals.loky import BrokenProcessPool
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self._pool: Any = None
 
-    waiting = deque(tasks)
-    under_way: deque[tuple[Task, Future]] = deque()
-    pool, finished = None, False
-    try:
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._end(kill=kind is not None)
+
+    def in_order(
+        self, work: Callable[[Task], Result], tasks: Sequence[Task], *, when_lost: Callable[[Task, str], Result]
+    ) -> Iterator[Result]:
+        """``work(task)`` for each task, in the tasks' order, as the results come in.
+
+        At most ``2 · jobs`` tasks are under way or waiting to be taken. When a process dies, the tasks that were
+        under way begin anew, the foremost alone; if its process dies again, ``when_lost(task, why)`` is its result.
+        What ``work`` raises is raised here.
+        """
+        from joblib.externals.loky import BrokenProcessPool
+
+        waiting = deque(tasks)
+        under_way: deque[tuple[Task, Future]] = deque()
         while waiting or under_way:
-            pool = pool or _pool(min(jobs, len(waiting)))
+            self._pool = self._pool or _pool(self.jobs)
             try:
-                while waiting and len(under_way) < 2 * jobs:
-                    under_way.append((waiting[0], pool.submit(work, waiting[0])))
+                while waiting and len(under_way) < 2 * self.jobs:
+                    under_way.append((waiting[0], self._pool.submit(work, waiting[0])))
                     waiting.popleft()
                 result = under_way[0][1].result()
                 under_way.popleft()
             except BrokenProcessPool:
-                pool.shutdown(wait=True, kill_workers=True)
-                pool = None
+                self._end(kill=True)
                 waiting.extendleft(reversed([task for task, _ in under_way]))
                 under_way.clear()
                 result = _alone(work, waiting.popleft(), when_lost)
             yield result
-        finished = True
-    finally:
-        if pool is not None:
-            pool.shutdown(wait=True, kill_workers=not finished)
+
+    def _end(self, *, kill: bool) -> None:
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            pool.shutdown(wait=True, kill_workers=kill)
 
 
 def _alone(work: Callable[[Task], Result], task: Task, when_lost: Callable[[Task, str], Result]) -> Result:
@@ -72,9 +83,7 @@ def _exit_code(error: Exception) -> str:
 def _pool(workers: int):
     from joblib.externals.loky import ProcessPoolExecutor
 
-    return ProcessPoolExecutor(
-        max_workers=max(1, workers), initializer=_leave_interrupts_to_the_parent, env=SINGLE_THREADED
-    )
+    return ProcessPoolExecutor(max_workers=workers, initializer=_leave_interrupts_to_the_parent, env=SINGLE_THREADED)
 
 
 def _leave_interrupts_to_the_parent() -> None:

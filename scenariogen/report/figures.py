@@ -1,7 +1,7 @@
 """The page's charts as plotly specifications: plain dictionaries, drawn in the browser."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from itertools import groupby
 from typing import Any
@@ -30,7 +30,7 @@ def frequency_figure(results: Results, ranking: Ranking, estimates: Sequence[Est
     layout = _layout(xaxis=_frequency_axis(results, ranking), yaxis=_axis("mean delay, vehicle-hours per run"))
     layout["yaxis"]["rangemode"] = "tozero"
     layout["showlegend"] = True
-    return {"data": data, "layout": _with_note(layout, data)}
+    return {"data": data, "layout": layout}
 
 
 def difference_figure(results: Results, ranking: Ranking, estimates: Sequence[Estimate]) -> Figure:
@@ -62,7 +62,7 @@ def difference_figure(results: Results, ranking: Ranking, estimates: Sequence[Es
         ),
     ]
     _show_zero(layout, ranking.differences)
-    return {"data": data, "layout": _with_note(layout, data)}
+    return {"data": data, "layout": layout}
 
 
 def runs_figure(results: Results, estimates: Sequence[Estimate], costs: Sequence[ScenarioCost]) -> Figure:
@@ -185,14 +185,6 @@ def _show_zero(layout: Figure, curves: Sequence[Curve]) -> None:
     low, high = min([0.0, *limits]), max([0.0, *limits])
     room = 0.18 * (high - low) or 1.0
     layout["yaxis"]["range"] = [low - room, high + room]
-
-
-def _with_note(layout: Figure, data: Sequence[Mapping]) -> Figure:
-    """Say so in the middle of a chart that has nothing to show."""
-    if not data:
-        note = _note("every point is refused: see what is not answered", x=0.5, y=0.5, xanchor="center")
-        layout["annotations"] = [*layout.get("annotations", []), note]
-    return layout
 
 
 def _axis(title: str) -> dict:

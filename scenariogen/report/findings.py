@@ -24,9 +24,7 @@ class Finding:
     level: str
 
 
-def findings(
-    results: Results, estimates: Sequence[Estimate], details: Sequence[EstimateDetail]
-) -> list[Finding]:
+def findings(results: Results, estimates: Sequence[Estimate], details: Sequence[EstimateDetail]) -> list[Finding]:
     """All diagnostics in the order of the page."""
     means = [
         (e, d) for e, d in zip(estimates, details, strict=True) if e.estimand == MEAN and d.probability_free is not None
@@ -54,7 +52,13 @@ def _runs(results: Results) -> Finding:
         meaning += " Intervals are widened to what these runs could have been at best and at worst."
     if results.missing:
         meaning += f" {counted(results.missing, 'run')} not made yet: the same command goes on."
-    level = GOOD if not failed and not results.missing else BAD if len(failed) + results.missing > 0.05 * expected else WATCH
+    level = (
+        GOOD
+        if not failed and not results.missing
+        else BAD
+        if len(failed) + results.missing > 0.05 * expected
+        else WATCH
+    )
     return Finding(title="Runs", figure=f"{made:,} of {expected:,}, {len(failed)} failed", meaning=meaning, level=level)
 
 
@@ -144,7 +148,9 @@ def _realised(results: Results) -> Finding:
 def _locked(results: Results) -> Finding:
     by_policy = {p: sum(run.locked_up for run in results.runs if run.policy == p) for p in results.policies}
     total = sum(by_policy.values())
-    meaning = "Fewer than 1 % of vehicles moved within 10 minutes. Such runs stay in, counted to the end of the window."
+    meaning = (
+        "Fewer than 1 % of the vehicles moved within 10 minutes. Such runs stay in, counted to the end of the window."
+    )
     if total:
         meaning += f" {listed([f'{p}: {n}' for p, n in by_policy.items()])}."
     return Finding(

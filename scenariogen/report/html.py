@@ -65,7 +65,7 @@ def page(
 ) -> str:
     """The whole page. ``network`` may be the reason why there is no map."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
     from plotly.offline import get_plotlyjs
 
     ranking = ranking_for(results, estimates)
@@ -85,15 +85,17 @@ def page(
     if isinstance(network, RoadNetwork):
         charts["map"] = map_figure(results, network, costs)
         alts["map"] = map_alt(results, costs)
+    blank = [name for name, figure in charts.items() if not figure["data"]]
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["breakable"] = lambda name: Markup("_<wbr>").join(escape(part) for part in name.split("_"))
     return environment.get_template("page.html.j2").render(
         title=_title(results),
         verdict=verdict_sentence(results, estimates, ranking),
         facts=_facts(results),
         statements=[] if ranking is None else [_sentence(each, results.policies) for each in ranking.statements],
-        charts={name: Markup(script_json(figure)) for name, figure in charts.items()},  # noqa: S704 - escaped for scripts
+        charts={name: Markup(script_json(figure)) for name, figure in charts.items() if name not in blank},
         alts=alts,
         no_map="" if isinstance(network, RoadNetwork) else network,
         has_medians=bool(incident_free_medians(results)),
@@ -107,9 +109,9 @@ def page(
         by_hand=results.batch.design is None,
         remarks=results.batch.window.remarks,
         results=results,
-        css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
-        script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),  # noqa: S704 - our own file
-        plotly=Markup(get_plotlyjs()),  # noqa: S704 - the installed package's
+        css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
+        script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
+        plotly=Markup(get_plotlyjs()),
     )
 
 

@@ -2,16 +2,18 @@
 (() => {
   const PAPER_PX = 680; // width of A4 less its margins, in CSS pixels
   const charts = [...document.querySelectorAll(".chart")];
+  let printing = false;
   const options = { responsive: false, displayModeBar: false, scrollZoom: false };
 
   const heightFor = (div, layout, width) => {
     if (div.dataset.kind !== "map") return width < 560 ? 350 : 400;
-    return Math.round(Math.min(Math.max(width * layout.meta.aspect, 200), 620)) + 64;
+    return Math.round(Math.min(Math.max(width * layout.meta.aspect, 200), printing ? 480 : 620)) + 64;
   };
+  const titleSize = (width) => (width < 560 ? 10.5 : 12.5);
   const draw = (div, width) => {
     const height = heightFor(div, div.figure.layout, width);
     div.style.height = `${height}px`;
-    return Plotly.relayout(div, { width, height });
+    return Plotly.relayout(div, { width, height, "xaxis.title.font.size": titleSize(width) });
   };
   const drawAll = (width) => charts.forEach((div) => draw(div, width ?? div.parentElement.clientWidth));
 
@@ -20,12 +22,13 @@
     const width = div.parentElement.clientWidth;
     const layout = { ...div.figure.layout, width, height: heightFor(div, div.figure.layout, width) };
     div.style.height = `${layout.height}px`;
+    const title = { ...layout.xaxis.title, font: { ...layout.xaxis.title?.font, size: titleSize(width) } };
+    layout.xaxis = { ...layout.xaxis, title };
     Plotly.newPlot(div, div.figure.data, layout, options);
   }
 
   let last = window.innerWidth;
   let timer = 0;
-  let printing = false;
   window.addEventListener("resize", () => {
     if (printing || window.innerWidth === last) return;
     last = window.innerWidth;

@@ -176,5 +176,3 @@ def map_alt(results: Results, costs: Sequence[ScenarioCost]) -> str:
         f"Map of {results.manifest.project_name}: {counted(number, 'incident')} on {counted(len(edges), 'edge')}, "
         "coloured by what their scenarios cost."
     )
-
-

@@ -69,11 +69,17 @@ def question_tables(results: Results, estimates: Sequence[Estimate]) -> list[Que
         tables.append(
             QuestionTable(
                 title=estimand_title(estimand),
-                columns=tuple(p if versus is None else f"{p} − {versus}" for p, versus in columns),
+                columns=tuple(_column(estimand, *column) for column in columns),
                 rows=tuple(rows),
             )
         )
     return tables
+
+
+def _column(estimand: str, policy: str, versus: str | None) -> str:
+    if versus is None:
+        return policy
+    return f"{policy} − {versus}" + (", points" if is_probability(estimand) else "")
 
 
 def _cell(found: Estimate) -> Cell:
@@ -200,7 +206,7 @@ def incident_text(incident: Incident) -> str:
 def replay_command(results: Results, index: int) -> str:
     """What to type to watch a scenario in SUMO's window."""
     words = ["scenariogen", "run", "--sumocfg", results.manifest.sumocfg]
-    words += ["--scenarios", str(results.folder / SCENARIOS), "--index", str(index), "--gui"]
+    words += ["--scenarios", str(results.folder.absolute() / SCENARIOS), "--index", str(index), "--gui"]
     return shlex.join(words)
 
 

@@ -137,7 +137,9 @@ def _alone(results: Results, means: Sequence[Estimate]) -> str:
     )
     known = sorted((e for e in answered if e.frequency is not None), key=lambda e: e.frequency or 0.0)
     if len(known) > 1:
-        ends = " and ".join(f"{hours_text(e.value or 0.0)} at {times_text(e.frequency or 0)}" for e in (known[0], known[-1]))
+        ends = " and ".join(
+            f"{hours_text(e.value or 0.0)} at {times_text(e.frequency or 0)}" for e in (known[0], known[-1])
+        )
         body += f", {ends}"
     return body + "."
 
@@ -165,8 +167,12 @@ def _where(results: Results, frequency: float | None) -> str:
 def _spoken(results: Results, frequency: float) -> str:
     design = results.batch.design
     rate = math.nan if design is None else design.lane_blocking_per_100_h * frequency
-    spoken = "the model's incident frequency" if frequency == 1 else f"{frequency:.3g} times the model's incident frequency"
-    return spoken + (f" ({per_hours_text(rate)} lane-blocking incidents per 100 peak hours)" if math.isfinite(rate) else "")
+    spoken = (
+        "the model's incident frequency" if frequency == 1 else f"{frequency:.3g} times the model's incident frequency"
+    )
+    return spoken + (
+        f" ({per_hours_text(rate)} lane-blocking incidents per 100 peak hours)" if math.isfinite(rate) else ""
+    )
 
 
 def _given(results: Results) -> str:

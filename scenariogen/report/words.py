@@ -52,14 +52,14 @@ def percent_text(value: float, *, signed: bool = False, unit: str = " %") -> str
 
 
 def value_text(value: float, estimand: str, *, signed: bool = False) -> str:
-    """A value of an estimand: vehicle-hours, a percentage, or percentage points for a difference.
+    """A value of an estimand: vehicle-hours, a percentage, or bare percentage points for a difference.
 
-    >>> value_text(12.0, MEAN), value_text(-0.055, LOCK_UP, signed=True)
-    ('12.0', '−5.5 points')
+    >>> value_text(12.0, MEAN), value_text(0.055, LOCK_UP), value_text(-0.055, LOCK_UP, signed=True)
+    ('12.0', '5.5 %', '−5.5')
     """
     if not is_probability(estimand):
         return hours_text(value, signed=signed)
-    return percent_text(value, signed=signed, unit=" points" if signed else " %")
+    return percent_text(value, signed=signed, unit="" if signed else " %")
 
 
 def interval_text(low: float, high: float, estimand: str, *, signed: bool = False) -> str:

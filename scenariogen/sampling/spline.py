@@ -23,11 +23,13 @@ class UnitSpline(Distribution):
     def cdf(self, x: Tensor) -> Tensor:
         """P(X ≤ x), 0 below and 1 above the interval."""
         inside = x.clamp(0.0, 1.0)
-        return ((self._spline(2 * inside - 1) + 1) / 2).clamp(0.0, 1.0)
+        mapped: Tensor = self._spline(2 * inside - 1)  # pyright: ignore[reportAssignmentType]
+        return ((mapped + 1) / 2).clamp(0.0, 1.0)
 
     def icdf(self, p: Tensor) -> Tensor:
         """The quantile function, the inverse of :meth:`cdf`."""
-        return ((self._spline.inv(2 * p - 1) + 1) / 2).clamp(0.0, 1.0)
+        mapped: Tensor = self._spline.inv(2 * p - 1)  # pyright: ignore[reportAssignmentType]
+        return ((mapped + 1) / 2).clamp(0.0, 1.0)
 
     def sample(self, noise: Tensor) -> Tensor:
         return self.icdf(noise)

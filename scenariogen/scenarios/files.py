@@ -209,9 +209,7 @@ def _build(document: dict[str, Any], path: Path) -> ScenarioBatch:
                 condition=Condition(**row["condition"]),
                 incidents=tuple(Incident(**incident) for incident in row["incidents"]),
                 drivers=Drivers(**row["drivers"]),
-                density=Density(**{k: tuple(v) if isinstance(v, list) else v for k, v in density.items()})
-                if density
-                else None,
+                density=Density(**_tuples(density)) if density else None,
             )
         )
         if density and len(density["counts"]) != len(KINDS):
@@ -235,6 +233,10 @@ def _build(document: dict[str, Any], path: Path) -> ScenarioBatch:
         scenarios=tuple(scenarios),
         design=_design(document.get("design")),
     )
+
+
+def _tuples(plain: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
 
 
 def _design(plain: dict[str, Any] | None) -> Design | None:

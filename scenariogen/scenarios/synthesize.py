@@ -210,7 +210,7 @@ def _incidents(model, given, mode, weights, numbers, inside, outside, kappa, see
 
 
 def _draw_outside(model, given: Given, weights: Tensor, every: Tensor, noise: Tensor, kappa: Tensor) -> IncidentRows:
-    """Incidents that are not in A: options weighed by p · (1 − P(A)), capacity left from the complement of its range."""
+    """Incidents that are not in A: options weighed by p · (1 − P(A)), capacity left from the rest of its range."""
     rest = (every - weights).clamp_min(0.0)
     return model.draw(noise, kappa, rest, given, complement=True)
 

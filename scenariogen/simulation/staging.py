@@ -79,9 +79,9 @@ class Staging:
             "seed": str(request.seed),
             "error-log": _quoted(folder / MESSAGES),
         }
-        scale = request.demand_scale * float(project.options.get("scale", "1"))
-        if scale != 1:
-            options["scale"] = f"{scale:.6f}"
+        options["scale"] = f"{request.demand_scale * float(project.options.get('scale', '1')):.6f}"
+        # vehicles that measure conflicts write one file each into the current folder unless one is named
+        options.setdefault("device.ssm.file", _quoted(folder / "ssm.xml"))
         options |= {name: _quoted(folder / file) for name, file in request.outputs.items()}
         options |= request.options
         return {name: value for name, value in options.items() if gui or name not in ("quit-on-end", "start", "delay")}

@@ -24,9 +24,9 @@ MINUTES = LEAD_MIN + RISE_MIN + HOLD_MIN
 DEMAND_VPH = {"through": (4000, 5200), "ramp": (800, 1100)}
 """Flows at the start and at the end of the rise. Departures are evenly spaced, so that flow rises smoothly."""
 ROUTES = {"through": corridor_demand.MOTORWAY[4:], "ramp": ("on2_a", "on2_b", *corridor_demand.MOTORWAY[8:])}
-TRUCK_SHARES = {"through": corridor_demand.THROUGH.truck_share, "ramp": corridor_demand.RAMP_TRUCK_SHARE}
-DETECTORS = {"queue": ("mw_08", 700), "discharge": ("mw_10", 600)}
-"""Where speed is watched, 200 m upstream of the merge, and where vehicles are counted, 600 m downstream of it."""
+TRUCK_SHARES = {"through": corridor_demand.THROUGH.truck_share, "ramp": 0.0}
+DETECTORS = {"queue": ("mw_08", 850), "discharge": ("mw_10", 600)}
+"""Where speed is watched, 50 m upstream of the merge, and where vehicles are counted, 600 m downstream of it."""
 
 BREAKDOWN_SPEED = 0.75
 SUSTAINED_MIN = 15
@@ -124,6 +124,8 @@ def _demand() -> str:
         risen = min(max(minute - LEAD_MIN, 0) / RISE_MIN, 1)
         for route, (low, high) in DEMAND_VPH.items():
             for kind, share in (("car", 1 - TRUCK_SHARES[route]), ("truck", TRUCK_SHARES[route])):
+                if not share:
+                    continue
                 lines.append(
                     f'<flow id="{route}_{kind}_{minute}" type="{kind}" route="{route}" begin="{minute * 60}" '
                     f'end="{(minute + STEP_MIN) * 60}" vehsPerHour="{share * (low + risen * (high - low)):.1f}" '

@@ -10,7 +10,6 @@ VEHICLE_TYPES = """
            lcSpeedGain="0.5" speedFactor="normc(1.00,0.05,0.85,1.15)"/>
 """
 
-RAMP_TRUCK_SHARE = 0.03
 MOTORWAY = tuple(f"mw_{number:02d}" for number in range(1, 12))
 _TO_OFF = "mw_01 mw_02 mw_03 off_1 off_2"
 _ON_1 = f"on1_a on1_b {' '.join(MOTORWAY[5:])}"
@@ -26,9 +25,8 @@ def _west(first: int, last: int) -> str:
 
 
 def _street(name: str, edges: str, vehicles_per_hour: float) -> Stream:
-    """A stream that begins on the arterial or in the town; lorries are on the motorway only."""
-    share = RAMP_TRUCK_SHARE if "mw_" in edges else 0.0
-    return Stream(name=name, edges=edges, vehicles_per_hour=vehicles_per_hour, truck_share=share)
+    """A stream that begins on the arterial or in the town, where there are no lorries."""
+    return Stream(name=name, edges=edges, vehicles_per_hour=vehicles_per_hour)
 
 
 THROUGH = Stream(

@@ -187,10 +187,10 @@ def test_what_is_no_results_folder_says_so(tmp_path):
 
 
 def test_scenarios_that_were_changed_are_noticed(folder, tmp_path, batch):
-    from scenariogen.scenarios.files import write_scenarios
+    from scenariogen.scenarios.files import write_batch
 
     changed = dataclasses.replace(batch, scenarios=batch.scenarios[:-1])
-    write_scenarios(changed, folder.path / "scenarios.parquet")
+    write_batch(changed, folder.path / "scenarios.parquet")
     with pytest.raises(ResultsError, match="was changed since the evaluation"):
         load_results(folder.path)
 

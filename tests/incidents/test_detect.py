@@ -173,6 +173,42 @@ def test_gridlock_is_no_incident(tmp_path):
     assert found_in(tmp_path, traffic, road(2, signal=True)).empty
 
 
+def test_gridlock_in_mid_block_is_no_incident(tmp_path):
+    """Four minutes after one lane, the other comes to a stand as well 20 m behind; both wait until the end."""
+    traffic = Traffic(end_s=1500)
+    for lane, at_m, since_s in ((0, 750.0, 300.0), (1, 730.0, 540.0)):
+        traffic.file(lane, every(6, until_s=1400), holds=[(at_m, since_s, 1500.0)])
+    assert found_in(tmp_path, traffic, road(2)).empty
+
+
+def test_blocked_lane_of_an_empty_road_is_not_gridlock(tmp_path):
+    traffic = Traffic(end_s=1500)
+    traffic.stand(0, SPOT_M, BEGIN_S, 1300.0)
+    traffic.file(1, every(400, until_s=1400))
+    (row,) = found_in(tmp_path, traffic, road(2)).itertuples()
+    assert row.lanes == [0] and row.capacity_left_is_lower_bound
+
+
+def test_driver_held_up_by_an_incident_beside_him_is_no_second_one(tmp_path):
+    """He stands in the next lane, 15 m back, from a minute later until the road is free again, then drives on."""
+    traffic = Traffic(end_s=1500)
+    traffic.stand(0, SPOT_M, BEGIN_S, END_S)
+    traffic.file(0, every(10, until_s=1400), holds=[(SPOT_M - JAM_M, BEGIN_S, END_S)])
+    held = [(SPOT_M - 15.0, BEGIN_S + 60.0, END_S + 4.0)]
+    traffic.file(1, every(10, until_s=1400), holds=held)
+    traffic.file(2, every(5, until_s=1400))
+    (row,) = found_in(tmp_path, traffic, road(3)).itertuples()
+    assert row.lanes == [0] and row.start_s == pytest.approx(BEGIN_S, abs=2)
+
+
+@pytest.mark.parametrize(("before_end_m", "signal", "seen"), [(4.0, True, 0), (4.0, False, 1), (20.0, True, 1)])
+def test_only_at_a_stop_line_is_nothing_told_apart(tmp_path, before_end_m, signal, seen):
+    traffic = Traffic(end_s=1500)
+    traffic.stand(0, 1000.0 - before_end_m, BEGIN_S, END_S)
+    traffic.file(1, every(5, until_s=1400))
+    assert len(found_in(tmp_path, traffic, road(2, signal=signal))) == seen
+
+
 def test_driver_who_waits_for_the_other_lane_is_no_incident(tmp_path):
     """Eight minutes 25 m before the light with a free road ahead, then on along the lane beside it."""
     traffic = Traffic(end_s=1200)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from scenariogen.recording.workers import in_order
+from scenariogen.recording.workers import Workers
 
 
 def slower_first(number: int) -> int:
@@ -29,16 +29,19 @@ def no_loss(task: int, why: str) -> int:
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_results_come_in_the_order_of_the_tasks(jobs):
-    assert list(in_order(slower_first, range(7), jobs=jobs, when_lost=no_loss)) == list(range(7))
+    with Workers(jobs) as workers:
+        assert list(workers.in_order(slower_first, range(7), when_lost=no_loss)) == list(range(7))
+        assert list(workers.in_order(slower_first, range(2), when_lost=no_loss)) == [0, 1]
 
 
 def test_only_the_task_whose_process_dies_is_lost():
     lost = []
-    found = list(in_order(dies_at_two, range(5), jobs=2, when_lost=lambda task, why: lost.append((task, why)) or -1))
+    with Workers(2) as workers:
+        found = list(workers.in_order(dies_at_two, range(5), when_lost=lambda *loss: lost.append(loss) or -1))
     assert found == [0, 1, -1, 3, 4]
     assert [task for task, _ in lost] == [2] and "died" in lost[0][1]
 
 
 def test_what_the_work_raises_is_raised_here():
-    with pytest.raises(ValueError, match="task 0"):
-        list(in_order(raises, range(3), jobs=1, when_lost=no_loss))
+    with pytest.raises(ValueError, match="task 0"), Workers(1) as workers:
+        list(workers.in_order(raises, range(3), when_lost=no_loss))

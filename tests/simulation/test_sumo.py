@@ -51,7 +51,8 @@ def test_sumos_own_words_arrive_when_it_refuses(tmp_path, capfd, backend, routes
 
 @BACKENDS
 def test_sumos_own_words_arrive_when_it_dies(tmp_path, backend):
-    project = small_project(tmp_path / "p", PLAIN + vehicle("v", 0) + vehicle("w", 420, "ab xx"))
+    # SUMO reads ahead 200 s and one vehicle
+    project = small_project(tmp_path / "p", PLAIN + vehicle("v", 0) + vehicle("u", 250) + vehicle("w", 600, "ab xx"))
     with SumoSimulator(project, backend=backend).open(request(tmp_path)) as run:
         with pytest.raises(SimulationError, match="edge 'xx' within the route for vehicle 'w' is not known") as caught:
             while run.time_s < 600:
@@ -198,7 +199,8 @@ def test_detectors_count_the_vehicles_that_are_there(tmp_path):
 def test_messages_go_to_the_folder_and_not_to_the_console(tmp_path, capfd):
     routes = PLAIN + vehicle("late", 50) + vehicle("unsorted", 20)
     with SumoSimulator(small_project(tmp_path / "p", routes)).open(request(tmp_path)) as run:
-        run.step()
+        while run.time_s < 60:
+            run.step()
     assert "sorted by departure" in (tmp_path / "run" / "messages.txt").read_text()
     assert capfd.readouterr().err == ""
 
