@@ -50,6 +50,19 @@ def written_whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def _single_threaded() -> Iterator[None]:
+    """torch on one thread: its tensors are small here, and sums are then the same on every machine size."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def detect_to_file(trajectories: Path, project: "SumoProject", *, out: Path, progress: Update) -> "pd.DataFrame":
     """Find incidents in trajectories and write the table."""
     from scenariogen.incidents.detect import detect_incidents
@@ -121,17 +134,18 @@ def fit_to_folder(
         intensity = float(opened.header.get("intensity", 1.0))
     if not intensity > 0:
         raise DataError(f"the intensity is {intensity:g}, expected a positive factor (1 for data from the road)")
-    model = fit_model(
-        observed,
-        exposure(opened, network, window),
-        network,
-        window,
-        days=len(opened.days),
-        intensity=intensity,
-        seed=seed,
-        network_name=name,
-        progress=None if progress is None else lambda _, done, total: progress(done, total),
-    )
+    with _single_threaded():
+        model = fit_model(
+            observed,
+            exposure(opened, network, window),
+            network,
+            window,
+            days=len(opened.days),
+            intensity=intensity,
+            seed=seed,
+            network_name=name,
+            progress=None if progress is None else lambda _, done, total: progress(done, total),
+        )
     save_model(model, out)
     note = {"name": name, "sumocfg": str(project.sumocfg), "project_hash": project.hash}
     with written_whole(out / PROJECT_NOTE) as partial:
@@ -177,20 +191,18 @@ def draw_to_file(
     from scenariogen.scenarios.files import write_batch
     from scenariogen.scenarios.synthesize import synthesize
 
-    network = project.network()
-    batch = synthesize(
-        load_model(model_folder, network),
-        network,
-        n=n,
-        frequencies=tuple(frequencies),
-        given=given,
-        quantifier=quantifier,
-        seed=seed,
-        project_hash=project.hash,
-        network_name=name,
-    )
-    with written_whole(out) as partial:
-        write_batch(batch, partial)
+    with _single_threaded():
+        batch = synthesize(
+            load_model(model_folder, project.network()),
+            n=n,
+            frequencies=tuple(frequencies),
+            given=given,
+            quantifier=quantifier,
+            seed=seed,
+            project_hash=project.hash,
+            network_name=name,
+        )
+    write_batch(batch, out)
     return batch
 
 

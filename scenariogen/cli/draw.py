@@ -93,7 +93,6 @@ def incident(
     if kind not in (kinds := ("crash", "breakdown", "obstruction")):
         raise typer.BadParameter(f"--kind is {kind!r}, expected one of {', '.join(kinds)}")
     project, name = common.open_target(network, sumocfg)
-    from scenariogen.pipeline import written_whole
     from scenariogen.scenarios.byhand import one_incident
     from scenariogen.scenarios.files import write_batch
     from scenariogen.simulation.study import study_window
@@ -112,8 +111,7 @@ def incident(
         project_hash=project.hash,
         network_name=name,
     )
-    with written_whole(out) as partial:
-        write_batch(batch, partial)
+    write_batch(batch, out)
     if json:
         made = batch.scenarios[0].incidents[0]
         common.print_json(

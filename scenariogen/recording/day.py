@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 FCD_FILE = "fcd.parquet"
 ROW_GROUP_ROWS = 500_000
+PARQUET: dict[str, Any] = {
+    "compression": "zstd",
+    "use_dictionary": [columns.DAY, columns.TIME, columns.VEHICLE, columns.EDGE, columns.LANE],
+    "column_encoding": dict.fromkeys((columns.POSITION, columns.SPEED, columns.X, columns.Y), "BYTE_STREAM_SPLIT"),
+}
+"""How trajectories are written: numbers split by byte compress to two thirds of what they take otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +163,7 @@ def _record_day(task: DayTask, folder: Path) -> RecordedDay:
         locked_up = watch.locked_up_since_s is not None
     table, recorded_as = with_plain_ids(normalise_fcd(folder / FCD_FILE, task.day), setting.seed)
     file = setting.runs / f"day{task.day}.parquet"
-    pq.write_table(table, file, row_group_size=ROW_GROUP_ROWS, compression="zstd")
+    pq.write_table(table, file, row_group_size=ROW_GROUP_ROWS, **PARQUET)
     truth = tuple(truth_row(task.day, each, recorded_as) for each in report)
     return RecordedDay(day=task.day, file=file, truth=truth, locked_up=locked_up)
 

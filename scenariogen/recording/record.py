@@ -191,7 +191,7 @@ def _write_days(tasks: list[DayTask], draft: Path, workers: Workers, tell: Calla
     import pyarrow.parquet as pq
 
     recorded: list[RecordedDay] = []
-    with pq.ParquetWriter(draft / TRAJECTORIES_FILE, schema(), compression="zstd") as writer:
+    with pq.ParquetWriter(draft / TRAJECTORIES_FILE, schema(), **PARQUET) as writer:
         for each in workers.in_order(record_day, tasks, when_lost=lambda task, why: _lost(task.day, why)):
             if each.file is not None:
                 with pq.ParquetFile(each.file) as source:

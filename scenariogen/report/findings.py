@@ -42,7 +42,8 @@ def _runs(results: Results) -> Finding:
     made, expected = len(results.runs), len(results.runs) + results.missing
     failed = [run for run in results.runs if run.failed]
     meaning = (
-        f"{counted(len(results.batch), 'scenario')}, {counted(len(results.policies), 'policy').replace('policys', 'policies')}"
+        f"{counted(len(results.batch), 'scenario')}, {len(results.policies)} "
+        f"{'policy' if len(results.policies) == 1 else 'policies'}"
         f", {counted(results.manifest.replicas, 'simulator seed')} each."
     )
     if failed:

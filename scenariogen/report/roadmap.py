@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from html import escape
-from typing import Any
+from itertools import pairwise
 
 from scenariogen.evaluation.store import Results
 from scenariogen.network import RoadClass, RoadNetwork
@@ -143,9 +143,9 @@ def place(shape: Sequence[tuple[float, float]], position_m: float, length_m: flo
     >>> place([(0, 0), (10, 0), (10, 10)], 75.0, 100.0)
     (10.0, 5.0)
     """
-    pieces = [math.dist(a, b) for a, b in zip(shape, shape[1:], strict=False)]
+    pieces = [math.dist(a, b) for a, b in pairwise(shape)]
     left = sum(pieces) * min(max(position_m / length_m, 0.0), 1.0) if length_m > 0 else 0.0
-    for (a, b), piece in zip(zip(shape, shape[1:], strict=False), pieces, strict=True):
+    for (a, b), piece in zip(pairwise(shape), pieces, strict=True):
         if left <= piece and piece > 0:
             share = left / piece
             return a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])

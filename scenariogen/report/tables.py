@@ -221,9 +221,13 @@ class FullRow:
 def full_rows(estimates: Sequence[Estimate]) -> list[FullRow]:
     """All fields of all estimates, in the order of the file."""
     return [
-        FullRow(fields=tuple((name, json.dumps(value), _field_text(name, value, each)) for name, value in asdict(each).items()))
+        FullRow(
+            fields=tuple(
+                (name, json.dumps(value), _field_text(name, value, each)) for name, value in asdict(each).items()
+            )
+        )
         for each in estimates
-    ]  # fmt: skip
+    ]
 
 
 def _field_text(name: str, value: object, found: Estimate) -> str:

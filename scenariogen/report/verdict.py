@@ -74,9 +74,10 @@ def _comparison(
         return f"{best.policy} and {first} gave the same delay in every run {where}"
     reach = max(abs(low), abs(high))
     share = f", at most {percent_text(reach / base)} of the delay" if base else ""
+    span = f"{hours_text(low, signed=True)} and {hours_text(high, signed=True)} vehicle-hours per run"
     return (
         f"these runs cannot tell {best.policy} from {first}: {where} the difference lies between "
-        f"{hours_text(low, signed=True)} and {hours_text(high, signed=True)} vehicle-hours per run{share}; {_mend(best)}"
+        f"{span}{share}; {_mend(best)}"
     )
 
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from scenariogen.evaluation.outcomes import LOCK_UP, MEAN
 
+PERCENT = "\N{NO-BREAK SPACE}%"
+
 
 def is_probability(estimand: str) -> bool:
     """True for estimands between 0 and 1."""
@@ -36,11 +38,11 @@ def hours_text(value: float, *, signed: bool = False) -> str:
     return _with_sign(value, f"{size:,.{digits}f}", signed)
 
 
-def percent_text(value: float, *, signed: bool = False, unit: str = " %") -> str:
+def percent_text(value: float, *, signed: bool = False, unit: str = PERCENT) -> str:
     """A share as a percentage with two significant digits, at most two decimals.
 
     >>> percent_text(0.1234), percent_text(0.0012), percent_text(0.0), percent_text(0.00001)
-    ('12 %', '0.12 %', '0 %', '<0.01 %')
+    ('12\\xa0%', '0.12\\xa0%', '0\\xa0%', '<0.01\\xa0%')
     """
     size = abs(value) * 100
     if size == 0:
@@ -55,22 +57,22 @@ def value_text(value: float, estimand: str, *, signed: bool = False) -> str:
     """A value of an estimand: vehicle-hours, a percentage, or bare percentage points for a difference.
 
     >>> value_text(12.0, MEAN), value_text(0.055, LOCK_UP), value_text(-0.055, LOCK_UP, signed=True)
-    ('12.0', '5.5 %', '−5.5')
+    ('12.0', '5.5\\xa0%', '−5.5')
     """
     if not is_probability(estimand):
         return hours_text(value, signed=signed)
-    return percent_text(value, signed=signed, unit="" if signed else " %")
+    return percent_text(value, signed=signed, unit="" if signed else PERCENT)
 
 
 def interval_text(low: float, high: float, estimand: str, *, signed: bool = False) -> str:
     """An interval of an estimand, its unit once.
 
     >>> interval_text(0.01, 0.12, LOCK_UP), interval_text(-0.09, -0.02, LOCK_UP, signed=True)
-    ('1.0 to 12 %', '−9.0 to −2.0')
+    ('1.0 to 12\\xa0%', '−9.0 to −2.0')
     """
     if not is_probability(estimand):
         return f"{hours_text(low, signed=signed)} to {hours_text(high, signed=signed)}"
-    unit = "" if signed else " %"
+    unit = "" if signed else PERCENT
     return f"{percent_text(low, signed=signed, unit='')} to {percent_text(high, signed=signed, unit=unit)}"
 
 

@@ -175,7 +175,7 @@ def test_hostile_names_are_shown_as_they_are(crossing):
 
 
 def test_the_map_shows_what_incidents_added(crossing):
-    folder, page, _ = crossing
+    _, page, _ = crossing
     figure = page.figure("map")
     roads = [t for t in figure["data"] if t["mode"] == "lines"]
     dots = [t for t in figure["data"] if t["mode"] == "markers"]

@@ -31,12 +31,17 @@ def said(values, half=1.0, *, batch=None, policies=("a", "b"), level=50.0, frequ
     pairs = [one(f, v, half) for f, v in zip(frequencies, values, strict=True)]
     means = [one(f, level, 2.0, policy=p, versus=None) for f in frequencies for p in policies]
     if batch.design is None:
-        return verdict_sentence(results, [*means, *pairs], None)
+        return plain(verdict_sentence(results, [*means, *pairs], None))
     ranking = Ranking(
         frequencies=frequencies, lane_blocking_per_100_h=tuple(40 * f for f in frequencies), curves=(),
         differences=(Curve(policy="b", versus="a", points=tuple(pairs)),),
     )  # fmt: skip
-    return verdict_sentence(results, [*means, *pairs], ranking)
+    return plain(verdict_sentence(results, [*means, *pairs], ranking))
+
+
+def plain(text):
+    """With ordinary spaces."""
+    return text.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_the_other_policy_wins_everywhere():

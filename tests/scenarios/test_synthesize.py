@@ -1,0 +1,180 @@
+"""Drawing scenarios: every quantifier against brute-force filtering, weights against direct draws."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from scenariogen.errors import ConditionError, FrequencyError, ScenarioError
+from scenariogen.incidents.records import KINDS
+from scenariogen.scenarios.reweight import frequency_weights
+from scenariogen.scenarios.synthesize import frequency_grid, synthesize
+from tests.model.small import small_model
+
+GIVEN = "capacity_left<=0.5"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_model()
+
+
+@pytest.fixture(scope="module")
+def days(model):
+    """Whole days of the unconditional process at frequency 1: incident-free ones put back by their probability."""
+    batch = synthesize(model, n=6000, frequencies=[1.0], seed=11)
+    free = frequency_weights(batch, 1.0).probability_free
+    with_incident = [s for s in batch.scenarios if s.incidents]
+    return with_incident, free
+
+
+def inside(incident) -> bool:
+    return incident.capacity_left <= 0.5
+
+
+def statistics(scenarios, weight=None) -> np.ndarray:
+    """Per scenario: number of incidents, number in A, mean start, share on the street, lanes blocked."""
+    rows = [
+        (
+            len(s.incidents),
+            sum(map(inside, s.incidents)),
+            np.mean([i.start_s for i in s.incidents]) / 1000,
+            np.mean([i.edge == "second" for i in s.incidents]),
+            np.mean([len(i.lanes) for i in s.incidents]),
+            np.mean([i.kind == KINDS[0] for i in s.incidents]),
+        )
+        for s in scenarios
+    ]
+    return np.array(rows)
+
+
+@pytest.mark.parametrize(
+    ("quantifier", "keep"),
+    [
+        ("any", lambda s: any(map(inside, s.incidents))),
+        ("all", lambda s: all(map(inside, s.incidents))),
+        ("none", lambda s: not any(map(inside, s.incidents))),
+        ("count=2", lambda s: sum(map(inside, s.incidents)) == 2),
+    ],
+)
+def test_conditional_draws_are_what_filtering_leaves(model, days, quantifier, keep):
+    filtered = [s for s in days[0] if keep(s)]
+    batch = synthesize(model, n=1500, frequencies=[1.0], given=GIVEN, quantifier=quantifier, seed=12)
+    assert all(map(keep, batch.scenarios))
+    weights = np.exp(frequency_weights(batch, 1.0).log_w)
+    drawn, wanted = statistics(batch.scenarios), statistics(filtered)
+    mean = (weights[:, None] * drawn).mean(0)
+    error = np.sqrt((weights[:, None] * drawn).var(0) / len(drawn) + wanted.var(0) / len(wanted))
+    assert (np.abs(mean - wanted.mean(0)) < 4.5 * error + 1e-9).all()
+
+
+def test_probability_of_the_condition_is_the_share_that_filtering_keeps(model, days):
+    batch = synthesize(model, n=12, frequencies=[1.0], given=GIVEN, seed=12)
+    probability = np.exp(frequency_weights(batch, 1.0).log_given)
+    share = np.mean([any(map(inside, s.incidents)) for s in days[0]])
+    seen = share * (1 - days[1])
+    error = (share * (1 - share) / len(days[0])) ** 0.5
+    assert abs(seen - probability) < 4.5 * error
+
+
+def test_one_given_incident_leaves_the_others_untouched(model, days):
+    batch = synthesize(model, n=3000, frequencies=[1.0], given="capacity_left==0.35", seed=13)
+    values = [[i for i in s.incidents if i.capacity_left == 0.35] for s in batch.scenarios]
+    assert all(len(found) == 1 for found in values)
+    weights = np.exp(frequency_weights(batch, 1.0).log_w)
+    others = weights * np.array([len(s.incidents) - 1 for s in batch.scenarios])
+    # With scale s, E over p(c | given) of the untouched count is Λ E[s²] / E[s]; the log-scale is normal(0, 0.1).
+    expected = float(model.expected.sum()) * np.exp(1.5 * 0.1**2)
+    assert abs(others.mean() - expected) < 4.5 * others.std() / len(others) ** 0.5
+
+
+@pytest.mark.parametrize("frequency", [0.5, 1.0, 4.0])
+def test_weights_have_mean_one_and_reweighted_counts_match_direct_draws(model, frequency):
+    batch = synthesize(model, n=4000, frequencies=[0.5, 4.0], seed=14)
+    weights = frequency_weights(batch, frequency)
+    for stratum in (True, False):
+        w = np.exp(weights.log_w[weights.is_free == stratum])
+        assert abs(w.mean() - 1) < 4.5 * w.std() / len(w) ** 0.5 + 1e-12
+    direct = synthesize(model, n=4000, frequencies=[frequency], seed=15)
+    again = frequency_weights(direct, frequency)
+    counted = [_weighted_counts(b, w) for b, w in ((batch, weights), (direct, again))]
+    difference = counted[0][0] - counted[1][0]
+    assert abs(difference) < 4.5 * np.hypot(counted[0][1], counted[1][1])
+
+
+def _weighted_counts(batch, weights) -> tuple[float, float]:
+    rows = ~weights.is_free
+    counts = np.array([len(s.incidents) for s in batch.scenarios])[rows] * np.exp(weights.log_w[rows])
+    return counts.mean(), counts.std() / rows.sum() ** 0.5
+
+
+def test_weights_given_the_condition_stay_below_one_over_alpha(model):
+    batch = synthesize(model, n=3000, frequencies=[0.5, 1, 4.0], seed=16)
+    assert batch.design is not None
+    for alpha, row in zip(batch.design.alphas, batch.design.multipliers, strict=True):
+        weights = frequency_weights(batch, row[0])
+        rows = ~weights.is_free
+        kappa = np.array(row)
+        expected = np.array([s.density.expected for s in batch.scenarios])[rows]
+        nodes = batch.design.nodes
+        overall = sum(n.weight * -np.expm1(-np.array(n.expected) @ kappa) for n in nodes)
+        bound = -np.expm1(-expected @ kappa) / overall / alpha
+        assert (np.exp(weights.log_w[rows]) <= bound * (1 + 1e-9)).all()
+
+
+def test_a_scenario_is_the_same_to_the_last_bit_in_any_request(model):
+    long = synthesize(model, n=400, frequencies=[0.5, 5], seed=3)
+    short = synthesize(model, n=1, frequencies=[0.5, 5], seed=3, first=17)
+    assert short.scenarios[0] == long.scenarios[17]
+
+
+def test_density_of_a_scenario_is_the_models(model):
+    batch = synthesize(model, n=60, frequencies=[0.5, 5], seed=3)
+    for scenario in batch.scenarios:
+        direct = model.log_prob(scenario.incidents, scale=scenario.condition.demand_scale, day=1.0)
+        assert scenario.density is not None
+        assert scenario.density.log_model == pytest.approx(direct, abs=1e-8)
+
+
+def test_frequency_grid_holds_both_ends_and_small_steps():
+    grid = frequency_grid([2.0, 0.1, 30.0])
+    assert grid[0] == pytest.approx(0.1) and grid[-1] == pytest.approx(30.0)
+    assert max(b / a for a, b in pairwise(grid)) <= 3.5
+
+
+@pytest.mark.parametrize("frequencies", [[], [0.0], [-1.0, 2.0], [float("nan")], [1e-9, 1e9]])
+def test_bad_frequencies_are_refused(model, frequencies):
+    with pytest.raises(FrequencyError):
+        synthesize(model, n=3, frequencies=frequencies)
+
+
+def test_multipliers_outside_the_range_are_refused(model):
+    batch = synthesize(model, n=12, frequencies=[0.5, 2.0])
+    for outside in (0.4, 2.1, {"crash": 3.0}, 0.0):
+        with pytest.raises(FrequencyError):
+            frequency_weights(batch, outside)
+    with pytest.raises(FrequencyError, match="unknown"):
+        frequency_weights(batch, {"flood": 1.0})
+
+
+def test_hand_made_scenarios_have_no_weights(model):
+    batch = replace(synthesize(model, n=3), design=None)
+    with pytest.raises(ScenarioError, match="by hand"):
+        frequency_weights(batch, 1.0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["capacity_left<=-1", "capacity_left==1.5", "lanes_blocked==4", "kind==flood", "edge==nowhere", "foo==3",
+     "capacity_left", "capacity_left>=0.6 & capacity_left<=0.5", "edge==second & lanes_blocked==2"],
+)  # fmt: skip
+def test_impossible_conditions_are_refused(model, text):
+    with pytest.raises(ConditionError):
+        synthesize(model, n=3, given=text)
+
+
+@pytest.mark.parametrize("quantifier", ["some", "count=0", "count=x", ""])
+def test_unknown_quantifiers_are_refused(model, quantifier):
+    with pytest.raises(ConditionError):
+        synthesize(model, n=3, given=GIVEN, quantifier=quantifier)
