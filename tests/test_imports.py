@@ -74,9 +74,7 @@ def package_files() -> list[Path]:
 
 def test_every_module_belongs_to_a_stage_or_a_leaf():
     strangers = {
-        path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        for path in package_files()
-        if "_share" not in path.parts
+        path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in package_files() if "_share" not in path.parts
     } - {*LEAVES, *STAGES}
     assert not strangers
 

@@ -20,6 +20,7 @@ import numpy as np
 from scenariogen.errors import DataError, Problems, SimulationError
 from scenariogen.randomness import child_seed
 from scenariogen.recording.day import (
+    PARQUET,
     DayTask,
     RecordedDay,
     Reference,

@@ -87,6 +87,26 @@ class Demand:
         return f"{number}, departing from second {self.first_s():g} to {self.last_s():g}"
 
 
+class FileOrder:
+    """SUMO's rule for route files: an entry earlier than the one before it is dropped, whatever it is.
+
+    Public transport (entries with a ``line``) is dropped by the rule but does not set the time for others. In
+    additional files there is no such rule.
+    """
+
+    def __init__(self, *, is_route_file: bool) -> None:
+        self._applies = is_route_file
+        self._last_s = -np.inf
+
+    def drops(self, element: Element, time_s: float) -> bool:
+        """Whether SUMO drops this entry; to be asked once for each, in file order."""
+        if self._applies and time_s < self._last_s:
+            return True
+        if not element.get("line"):
+            self._last_s = max(self._last_s, time_s)
+        return False
+
+
 class _Reader:
     """Collects entries while the files stream by."""
 
@@ -101,29 +121,35 @@ class _Reader:
         self.routes: dict[str, tuple[str, ...]] = {}
         self.problems: list[str] = []
 
-    def read(self, path: Path, sorted_by_time: bool) -> None:
-        last_s = -np.inf
+    def read(self, path: Path, is_route_file: bool) -> None:
+        order = FileOrder(is_route_file=is_route_file)
         for source, element in children(path):
             if element.tag == "route" and element.get("id"):
                 self.routes[element.get("id", "")] = tuple(element.get("edges", "").split())
-            elif element.tag in VEHICLE_TAGS:
-                depart_s = self._time(element, "depart", source)
-                if depart_s is None:
-                    continue
-                if sorted_by_time and depart_s < last_s and not element.get("line"):
-                    self.out_of_order += 1
-                    continue
-                last_s = last_s if element.get("line") else max(last_s, depart_s)
-                self._add(element, depart_s, depart_s, 1.0, 0.0)
-            elif element.tag in FLOW_TAGS:
-                self._flow(element, source)
-            elif element.tag in PERSON_TAGS:
-                self.persons += 1
+            elif element.tag in (*VEHICLE_TAGS, *FLOW_TAGS, *PERSON_TAGS):
+                self._entry(element, source, order)
+
+    def _entry(self, element: Element, source: Path, order: FileOrder) -> None:
+        has_begin = element.get("depart") is None and element.tag not in VEHICLE_TAGS
+        if has_begin and not element.get("begin"):
+            time_s = self.default_begin_s
+        else:
+            time_s = self._time(element, "begin" if has_begin else "depart", source)
+        if time_s is None:
+            return
+        if order.drops(element, time_s):
+            self.out_of_order += 1
+        elif element.tag in VEHICLE_TAGS:
+            self._add(element, time_s, time_s, 1.0, 0.0)
+        elif element.tag in FLOW_TAGS:
+            self._flow(element, source, time_s)
+        else:
+            self.persons += 1
 
     def _time(self, element: Element, name: str, source: Path) -> float | None:
         text = element.get(name)
         if text in ("triggered", "containerTriggered", "split"):
-            self.triggered += 1
+            self.triggered += element.tag in VEHICLE_TAGS
             return None
         if text == "begin":
             return self.default_begin_s
@@ -136,10 +162,9 @@ class _Reader:
                 )
             return None
 
-    def _flow(self, element: Element, source: Path) -> None:
-        begin_s = self._time(element, "begin", source) if element.get("begin") else self.default_begin_s
+    def _flow(self, element: Element, source: Path, begin_s: float) -> None:
         end_s = self._time(element, "end", source) if element.get("end") else np.inf
-        if begin_s is None or end_s is None:
+        if end_s is None:
             return
         try:
             rate, count = _flow_rate(element, end_s - begin_s)

@@ -209,7 +209,7 @@ def _one_run(project: SumoProject, window: StudyWindow, seed: int, folder: Path)
             watch.update()
         until_s = run.time_s if run.time_s < window.end_s else None
         report = SeedReport(seed=seed, delay=meter.result(), health=watch.health(), until_s=until_s)
-    return report, read_vehicle_km(own, window), green
+    return report, read_vehicle_km(own, project.network(), window), green
 
 
 def _mean(found: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

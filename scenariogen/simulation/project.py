@@ -90,7 +90,7 @@ def open_project(sumocfg: str | Path) -> SumoProject:
         on_problem=problems.add,
     )
     if demand.is_empty and not problems:
-        problems.add(_no_vehicles(path, inputs))
+        problems.add(_no_vehicles(path, inputs, demand))
     if times["step-length"] is not None and times["step-length"] <= 0:
         problems.add(f"step-length is {times['step-length']:g}, expected more than 0 seconds")
     problems.raise_as(ProjectError)
@@ -201,7 +201,9 @@ def _nested(files: list[Path], problems: Problems) -> list[Path]:
     return found
 
 
-def _no_vehicles(path: Path, inputs: Mapping[str, tuple[Path, ...]]) -> str:
+def _no_vehicles(path: Path, inputs: Mapping[str, tuple[Path, ...]], demand: Demand) -> str:
+    if demand.out_of_order:
+        return "SUMO would drop all of its demand: route files must be sorted by departure time"
     read = [file.name for name in ("route-files", "additional-files") for file in inputs.get(name, ())]
     if not inputs.get("route-files"):
         return f"it has no demand: {path.name} names no route-files with vehicles, trips or flows to simulate"

@@ -12,7 +12,7 @@ from copy import deepcopy
 from pathlib import Path
 from xml.etree.ElementTree import Element, tostring
 
-from scenariogen.simulation.demand import FLOW_TAGS, PERSON_TAGS, VEHICLE_TAGS
+from scenariogen.simulation.demand import FLOW_TAGS, PERSON_TAGS, VEHICLE_TAGS, FileOrder
 from scenariogen.simulation.options import parse_time_s
 from scenariogen.simulation.project import SumoProject
 from scenariogen.simulation.xmlfiles import children
@@ -67,8 +67,8 @@ def _entries(project: SumoProject, window: StudyWindow):
     timed_routes: dict[str, Element] = {}
     vehicle_ids: set[str] = set()
     files = [*((p, False) for p in project.additional_files), *((p, True) for p in project.route_files)]
-    for path, sorted_by_time in files:
-        last_s = at_s = window.begin_s
+    for path, is_route_file in files:
+        order, at_s = FileOrder(is_route_file=is_route_file), window.begin_s
         for _, element in children(path):
             if element.tag == "route" and element.get("id") and _has_stop_times(element):
                 timed_routes[element.get("id", "")] = element
@@ -76,46 +76,47 @@ def _entries(project: SumoProject, window: StudyWindow):
                 continue
             if element.tag not in PERSON_TAGS:
                 vehicle_ids.add(element.get("id", ""))
-            depart_s = _clipped(element, window.begin_s, at_s)
-            dropped = sorted_by_time and depart_s is not None and depart_s < last_s and element.tag in VEHICLE_TAGS
-            if depart_s is None or (dropped and not element.get("line")):
+            time_s = _time_s(element, project.begin_s)
+            if time_s is not None and order.drops(element, time_s):
                 continue
-            at_s = depart_s
-            if element.tag in VEHICLE_TAGS and not element.get("line"):
-                last_s = max(last_s, depart_s)
-            found.append((depart_s, element))
+            depart_s = at_s if time_s is None else _clipped(element, time_s, window.begin_s)
+            if depart_s is not None:
+                at_s = depart_s
+                found.append((depart_s, element))
     found.sort(key=lambda entry: entry[0])
     return found, timed_routes, vehicle_ids
 
 
-def _clipped(element: Element, begin_s: float, at_s: float) -> float | None:
-    """Departure of an entry, flows cut to what departs after the begin; None where SUMO would not play it.
+def _time_s(element: Element, begin_s: float) -> float | None:
+    """When an entry sets out or begins; None for one that waits for somebody else."""
+    text = element.get("depart")
+    if text is None and element.tag not in VEHICLE_TAGS:
+        text = element.get("begin") or str(begin_s)
+    if text in _NOT_TIMES:
+        return None
+    return begin_s if text == "begin" else parse_time_s(text or "")
 
-    ``at_s`` is the last departure before it in the file: where an entry without a time of its own (a vehicle
-    that waits for a passenger) belongs.
+
+def _clipped(element: Element, time_s: float, begin_s: float) -> float | None:
+    """Departure of an entry, flows cut to what departs after the begin; None where nothing does.
+
+    A flow without an end goes on by itself, so it is not repeated either.
     """
-    if element.get("depart") is not None or element.tag in VEHICLE_TAGS:
-        text = element.get("depart") or "0"
-        if text == "begin":
-            element.set("depart", str(begin_s))
-            return begin_s
-        if text in _NOT_TIMES:
-            return at_s
-        depart_s = parse_time_s(text)
-        return depart_s if depart_s >= begin_s else None
+    if element.get("depart") is not None:
+        element.set("depart", repr(time_s))  # also where it says "begin"
+        return time_s if time_s >= begin_s else None
     if not element.get("end") and not element.get("number"):
-        return None  # it never ends, so the original still departs
-    start_s = parse_time_s(element.get("begin") or str(begin_s))
-    if start_s < begin_s and element.get("end"):
+        return None
+    if time_s < begin_s and element.get("end"):
         end_s = parse_time_s(element.get("end", ""))
         if end_s <= begin_s:
             return None
         if element.get("number"):
-            share = (end_s - begin_s) / (end_s - start_s)
+            share = (end_s - begin_s) / (end_s - time_s)
             element.set("number", str(max(round(float(element.get("number", "")) * share), 1)))
-        start_s = begin_s
-    element.set("begin", f"{start_s:g}" if start_s == int(start_s) else repr(start_s))
-    return start_s
+        time_s = begin_s
+    element.set("begin", repr(time_s))
+    return time_s
 
 
 def _has_stop_times(element: Element) -> bool:

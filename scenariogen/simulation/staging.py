@@ -22,6 +22,7 @@ MESSAGES = "messages.txt"
 CONSOLE = "console.txt"
 DETECTORS = "detectors.add.xml"
 EDGE_DATA = "edgedata.xml"
+EDGE_DATA_COUNTS = ("departed", "entered", "left", "arrived")
 PROJECT_OUTPUT = "project-output"
 INPUT = "input"
 DETECTOR_LENGTH_M = 60.0
@@ -196,7 +197,7 @@ def _extra_definitions(project: SumoProject, request: RunRequest) -> str:
     if request.edge_data_period_s:
         lines.append(
             f'    <edgeData id="scenariogen-edges" file="{EDGE_DATA}" period="{request.edge_data_period_s:g}" '
-            f'begin="{request.window.begin_s:g}" excludeEmpty="true" writeAttributes="sampledSeconds speed"/>'
+            f'begin="{request.window.begin_s:g}" excludeEmpty="true" writeAttributes="{" ".join(EDGE_DATA_COUNTS)}"/>'
         )
     return "<additional>\n" + "\n".join(lines) + "\n</additional>\n" if lines else ""
 
@@ -207,7 +208,10 @@ def detector_id(number: int) -> str:
 
 
 def messages(folder: Path) -> list[str]:
-    """SUMO's errors in a run's folder, one line each, without its decoration."""
+    """SUMO's errors in a run's folder, one line each, without its decoration.
+
+    Where it called nothing an error, whatever it wrote to the console (``sumo-gui`` without a display).
+    """
     texts = []
     for name in (CONSOLE, MESSAGES):
         path = folder / name
@@ -220,4 +224,6 @@ def messages(folder: Path) -> list[str]:
             lines.append(line.removeprefix("Error:").strip())
         elif lines and line and not line.startswith(("Warning:", "Quitting", "Error")):
             lines[-1] = f"{lines[-1]} {line}"
-    return list(dict.fromkeys(lines))
+    if not lines and (folder / CONSOLE).is_file():
+        lines = [line.strip() for line in texts[0].splitlines() if not line.startswith("Warning:")]
+    return list(dict.fromkeys(line for line in lines if line))

@@ -9,7 +9,7 @@ import numpy as np
 from scenariogen.network import Edge, RoadNetwork
 from scenariogen.simulation.contract import RunRequest, Signal
 from scenariogen.simulation.project import SumoProject
-from scenariogen.simulation.staging import EDGE_DATA
+from scenariogen.simulation.staging import EDGE_DATA, EDGE_DATA_COUNTS
 from scenariogen.simulation.sumo import SumoSimulator
 from scenariogen.simulation.xmlfiles import children
 from scenariogen.window import StudyWindow
@@ -22,17 +22,25 @@ def cells(window: StudyWindow, cell_s: float = CELL_S) -> int:
     return math.ceil((window.end_s - window.begin_s) / cell_s - 1e-9)
 
 
-def read_vehicle_km(folder: Path, window: StudyWindow, *, cell_s: float = CELL_S) -> dict[str, np.ndarray]:
-    """Vehicle-kilometres by edge id, shape ``(cell,)``, of a closed run that wrote its edge data."""
+def read_vehicle_km(
+    folder: Path, network: RoadNetwork, window: StudyWindow, *, cell_s: float = CELL_S
+) -> dict[str, np.ndarray]:
+    """Vehicle-kilometres by edge id, shape ``(cell,)``, of a closed run that wrote its edge data.
+
+    The edge's length times the mean of vehicles in and vehicles out: SUMO's own distance also counts the metres
+    that a vehicle's tail spends on the edge behind, much on short edges.
+    """
     found: dict[str, np.ndarray] = {}
     for _, interval in children(folder / EDGE_DATA):
         cell = round((float(interval.get("begin", 0)) - window.begin_s) / cell_s)
-        for edge in interval.findall("edge"):
-            kilometres = float(edge.get("sampledSeconds", 0)) * float(edge.get("speed", 0)) / 1000
-            row = found.setdefault(edge.get("id", ""), np.zeros(cells(window, cell_s)))
-            if 0 <= cell < len(row):
-                row[cell] += kilometres
-    return found
+        for counted in interval.findall("edge"):
+            edge = network.edges.get(counted.get("id", ""))
+            if edge is None or not 0 <= cell < cells(window, cell_s):
+                continue
+            passages = sum(float(counted.get(name, 0)) for name in EDGE_DATA_COUNTS) / 2
+            row = found.setdefault(edge.id, np.zeros(cells(window, cell_s)))
+            row[cell] += passages * edge.length_m / 1000
+    return {edge: row for edge, row in found.items() if row.any()}
 
 
 def edge_vehicle_km(
@@ -55,7 +63,7 @@ def edge_vehicle_km(
     with simulator.open(request) as run:
         while run.time_s < window.end_s:
             run.step()
-    return read_vehicle_km(folder, window, cell_s=cell_s)
+    return read_vehicle_km(folder, project.network(), window, cell_s=cell_s)
 
 
 def green_shares(signals: Mapping[str, Signal]) -> dict[str, float]:

@@ -25,7 +25,10 @@ def crossing(tmp_path_factory):
     return small_project(tmp_path_factory.mktemp("crossing"), DEMAND, net=cross())
 
 
-@pytest.fixture(params=[pytest.param("libsumo", marks=pytest.mark.sumo), pytest.param("traci", marks=pytest.mark.sumo), "dummy"])  # fmt: skip
+SUMO = [pytest.param(name, marks=pytest.mark.sumo) for name in ("libsumo", "traci")]
+
+
+@pytest.fixture(params=[*SUMO, "dummy"])
 def simulator(request) -> tuple[Simulator, str]:
     """A simulator, and a lane that leads to a signal of its network."""
     if request.param == "dummy":
@@ -126,7 +129,7 @@ def test_a_policy_can_hold_everybody(opened):
             if name == "red":
                 for light in run.control_room.signals.values():
                     light.set_state("r" * len(light.links))
-            finish(run, lambda meter=meter, watch=watch: (meter.update(), watch.update()))  # noqa: B023
+            finish(run, lambda meter=meter, watch=watch: (meter.update(), watch.update()))
             delays.append(meter.result().delay_veh_h)
             states = {light.state for light in run.control_room.signals.values()}
             assert watch.health().locked_up is False  # four minutes are not ten

@@ -75,16 +75,59 @@ def test_included_files_that_include_each_other_are_refused(tmp_path):
     assert "include each other" in problems[0]
 
 
-def test_vehicles_out_of_order_are_dropped_as_sumo_does(tmp_path):
+def test_entries_out_of_order_are_dropped_as_sumo_does(tmp_path):
     route = '<route edges="a b"/>'
     demand = read(
         tmp_path,
         f'<vehicle id="v" depart="50">{route}</vehicle><vehicle id="w" depart="20">{route}</vehicle>'
-        f'<vehicle id="bus" depart="10" line="7">{route}</vehicle>',
-        f'<vehicle id="x" depart="9">{route}</vehicle><vehicle id="y" depart="1">{route}</vehicle>',
+        f'<vehicle id="bus" depart="10" line="7">{route}</vehicle><flow id="f" begin="0" end="90" number="9"/>'
+        f'<vehicle id="late_bus" depart="90" line="7">{route}</vehicle><vehicle id="x" depart="60">{route}</vehicle>',
+        f'<vehicle id="y" depart="9">{route}</vehicle><vehicle id="z" depart="1">{route}</vehicle>',
     )
-    assert demand.out_of_order == 1
-    assert demand.vehicles() == 4
+    assert demand.out_of_order == 3
+    assert demand.vehicles() == 5
+
+
+@pytest.mark.sumo
+@pytest.mark.parametrize(
+    "entries",
+    [
+        "{flow:100}{vehicle:50}",
+        "{vehicle:50}{flow:20}",
+        "{vehicle:50}{bus:20}",
+        "{bus:100}{vehicle:50}",
+        "{person:80}{vehicle:50}{vehicle:90}",
+        "{flow:100}{flow:50}",
+        "{vehicle:10}{bus:20}{flow:30}{vehicle:40}",
+    ],
+)
+def test_sumo_plays_what_we_count(tmp_path, entries):
+    from scenariogen.simulation.contract import RunRequest
+    from scenariogen.simulation.sumo import SumoSimulator
+    from tests.simulation.small import PLAIN, small_project, window
+
+    class Entry:
+        def __init__(self, text):
+            self.text = text
+
+        def __format__(self, time):
+            return self.text.format(time=time, end=int(time) + 60, id=f"i{time}")
+
+    project = small_project(
+        tmp_path / "p",
+        PLAIN
+        + entries.format(
+            vehicle=Entry('<vehicle id="{id}" type="plain" depart="{time}"><route edges="ab bc"/></vehicle>'),
+            bus=Entry('<vehicle id="{id}" line="7" type="plain" depart="{time}"><route edges="ab bc"/></vehicle>'),
+            flow=Entry('<flow id="{id}" type="plain" begin="{time}" end="{end}" period="20" from="ab" to="bc"/>'),
+            person=Entry('<person id="{id}" depart="{time}"><walk edges="ab"/></person>'),
+        ),
+    )
+    with SumoSimulator(project).open(RunRequest(window=window(300), seed=1, folder=tmp_path / "run")) as run:
+        while run.time_s < 250:
+            run.step()
+        loaded = int(run.connection.simulation.getParameter("", "stats.vehicles.loaded"))
+    assert project.demand.vehicles() == loaded
 
 
 def test_vehicles_that_wait_for_passengers_have_no_departure(tmp_path):

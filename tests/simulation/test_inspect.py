@@ -27,7 +27,7 @@ pytestmark = pytest.mark.sumo
 
 
 def test_a_sound_project(tmp_path):
-    path = copy_project(resco("cologne1"), tmp_path)
+    path = copy_project(resco("cologne8"), tmp_path)
     before = fingerprint(path.parent)
     project = open_project(path)
     done = []
@@ -75,8 +75,8 @@ def test_vehicle_kilometres_are_the_routes_lengths(tmp_path):
     assert cells(whole) == 6
     assert all(row.shape == (6,) for row in found.values())
     length_km = {edge: project.network().edges[edge].length_m / 1000 for edge in found}
-    for edge in ("bc", "cd"):
-        assert found[edge].sum() == pytest.approx(150 * length_km[edge], rel=0.01)
+    for edge, row in found.items():
+        assert row.sum() == pytest.approx(150 * length_km[edge])
     # a vehicle every ten seconds is 360 an hour
     flows = peak_flow_veh_h(project.network(), found)
     assert flows["bc"] == pytest.approx(360, rel=0.05)
@@ -97,7 +97,7 @@ def test_vehicle_kilometres_agree_with_sumos_trips(tmp_path):
         while run.time_s < whole.end_s:
             run.step()
     driven = sum(float(trip.get("routeLength", "")) for trip in parse(tmp_path / "trips.xml").iter("tripinfo")) / 1000
-    on_edges = sum(row.sum() for row in read_vehicle_km(tmp_path, whole).values())
+    on_edges = sum(row.sum() for row in read_vehicle_km(tmp_path, project.network(), whole).values())
     assert 0.7 * driven < on_edges < driven  # the rest is driven inside junctions
 
 

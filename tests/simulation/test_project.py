@@ -131,6 +131,11 @@ def test_no_vehicles(tmp_path):
     assert "names no route-files" in problems_of(path)[0]
 
 
+def test_demand_that_sumo_would_drop(tmp_path):
+    write_project(tmp_path, PLAIN + '<person id="p" depart="80"><walk edges="ab"/></person>' + vehicle("v", 50))
+    assert "must be sorted by departure time" in problems_of(tmp_path / "small.sumocfg")[0]
+
+
 def test_a_broken_vehicle_and_a_missing_include(tmp_path):
     write_project(tmp_path, ROUTES + '<vehicle id="w" depart="later"/><flow id="f" begin="0" end="9"/>')
     found = "\n".join(problems_of(tmp_path / "small.sumocfg"))

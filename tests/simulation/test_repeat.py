@@ -62,7 +62,8 @@ def test_stops_are_shifted_and_types_and_routes_are_not_repeated(tmp_path):
         PLAIN
         + f'<route id="free" edges="ab bc cd"/><route id="timed" edges="ab bc cd">{stop}</route>'
         + vehicle("v", 5, inner=stop)
-        + '<vehicle id="w" type="plain" depart="6" route="free"/><vehicle id="x" type="plain" depart="7" route="timed"/>'
+        + '<vehicle id="w" type="plain" depart="6" route="free"/>'
+        + '<vehicle id="x" type="plain" depart="7" route="timed"/>'
     )
     found = copies(tmp_path, routes, count=2)
     assert [each.tag for each in found] == ["route", "vehicle", "vehicle", "vehicle"]

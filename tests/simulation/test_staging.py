@@ -19,8 +19,8 @@ WRITES = """
 <e1Detector id="loop" lane="ab_0" pos="100" period="60" file="loops.xml"/>
 <e2Detector id="area" lane="bc_0" pos="10" endPos="90" period="60" file="../outside.xml"/>
 <instantInductionLoop id="now" lane="ab_0" pos="120" file="sub/instant.xml"/>
-<entryExitDetector id="pair" period="60" file="loops.xml"><detEntry lane="ab_0" pos="10"/><detExit lane="ab_0" pos="90"/>
-</entryExitDetector>
+<entryExitDetector id="pair" period="60" file="loops.xml">
+<detEntry lane="ab_0" pos="10"/><detExit lane="ab_0" pos="90"/></entryExitDetector>
 <edgeData id="dump" file="{absolute}" period="60"/>
 <laneData id="lanes" file="lanes.xml.gz" period="60"/>
 <routeProbe id="probe" edge="ab" period="60" file="probe.xml"/>
@@ -117,7 +117,10 @@ def test_a_signals_own_detectors_write_into_the_run(tmp_path):
 
 
 def test_inputs_named_inside_files_are_still_found(tmp_path):
-    sign = '<variableSpeedSign id="sign" lanes="bc_0" file="speeds.xml"/><e1Detector id="d" lane="ab_0" pos="9" file="o.xml"/>'  # noqa: E501
+    sign = (
+        '<variableSpeedSign id="sign" lanes="bc_0" file="speeds.xml"/>'
+        '<e1Detector id="d" lane="ab_0" pos="9" file="o.xml"/>'
+    )
     path = write_project(tmp_path / "project", PLAIN + vehicle("v", 0), additional=sign)
     (tmp_path / "project" / "speeds.xml").write_text('<vss><step time="0" speed="5"/></vss>')
     project = open_project(path)

@@ -182,10 +182,7 @@ def test_detectors_count_the_vehicles_that_are_there(tmp_path):
             read = run.connection.vehicle
             where = [(read.getLaneID(v), read.getLanePosition(v), read.getLength(v)) for v in read.getIDList()]
             history.append(
-                {
-                    lane: sum(here == lane and front > lengths[lane] - 60 for here, front, _ in where)
-                    for lane in lanes
-                }
+                {lane: sum(here == lane and front > lengths[lane] - 60 for here, front, _ in where) for lane in lanes}
             )
             if len(history) > 10:
                 then = history[-11]
@@ -225,6 +222,12 @@ def test_sumo_home_is_not_asked_of_the_user(tmp_path, line_project, monkeypatch)
     assert "SUMO_HOME" not in os.environ
     with SumoSimulator(line_project, backend="traci").open(request(tmp_path)) as run:
         run.step()
+
+
+def test_a_window_needs_a_display(tmp_path, line_project, monkeypatch):
+    monkeypatch.setenv("DISPLAY", ":987")
+    with pytest.raises(SimulationError, match="unable to open display"):
+        SumoSimulator(line_project, backend="traci-gui").open(request(tmp_path))
 
 
 def test_a_folder_that_sumo_cannot_write_to_is_refused(tmp_path, line_project):
