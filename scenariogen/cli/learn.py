@@ -72,7 +72,7 @@ def detect(
     with common.progress("days") as update:
         table = detect_to_file(trajectories, project, out=out, progress=update)
     if json:
-        common.print_json({"out": out, "incidents": len(table), "days_with_incidents": int(table["day"].nunique())})
+        common.print_json({"out": out, "incidents": len(table), "days_with_incidents": len(set(table["day"]))})
     else:
         print(f"{out}: {len(table)} incidents")
         if not len(table):

@@ -1,14 +1,11 @@
 """Many runs in parallel processes, so that no run can take another down.
 
-Every run is made in a worker process, also with one job: a simulator that crashes kills its worker, not the
-batch. When a worker dies, the runs that were under way in any worker are suspects; each is tried again alone in a
-process of its own. The one that dies there too is recorded as such, the others give their results.
+Every run is made in a worker process, also with one job. When a worker dies, the runs that were under way in any
+worker are suspects; each is tried again alone in a process of its own. The one that dies there too is recorded as
+such, the others give their results.
 """
 
-import os
 import signal
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -20,13 +17,12 @@ from scenariogen.evaluation.policy import PolicyReference
 from scenariogen.evaluation.records import RunResult
 from scenariogen.scenarios.records import Scenario
 from scenariogen.simulation.contract import EndReason
+from scenariogen.simulation.isolation import end_with_parent
 
-SINGLE_THREADED = dict.fromkeys(
+WORKER_ENVIRONMENT = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
-)
-"""Each worker is one thread: parallelism is in the number of workers."""
-PARENT_EVERY_S = 0.5
-"""How often a worker looks whether its parent is still there."""
+) | {"PYTHONHASHSEED": "0"}
+"""Each worker is one thread, parallelism is in their number; and sets are walked in the same order in each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,20 +134,13 @@ def _run_alone(task: Task, runner: Runner, marks: Path, record: Callable[[RunRes
 def _pool(workers: int):
     from joblib.externals.loky import ProcessPoolExecutor
 
-    return ProcessPoolExecutor(max_workers=workers, initializer=_settle_in, env=SINGLE_THREADED)
+    return ProcessPoolExecutor(max_workers=workers, initializer=_settle_in, env=WORKER_ENVIRONMENT)
 
 
 def _settle_in() -> None:
     """A worker leaves Ctrl-C, which reaches every process of a terminal, to its parent, and does not outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
-
-
-def _follow(parent: int) -> None:
-    """End this process when its parent is gone: killed with ``kill -9``, it had no chance to say so."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_EVERY_S)
-    os._exit(1)
+    end_with_parent()
 
 
 def _marked(runner: Runner, task: Task, marks: Path) -> RunResult:

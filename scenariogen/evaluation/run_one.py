@@ -19,6 +19,7 @@ from scenariogen.evaluation.records import RunResult, replica_seed
 from scenariogen.network import RoadNetwork
 from scenariogen.scenarios.records import Scenario
 from scenariogen.simulation.contract import ControlRoom, EndReason, Policy, Run, RunRequest, Simulator
+from scenariogen.simulation.isolation import ProcessDiedError, in_own_process
 from scenariogen.window import StudyWindow
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def _cpu_s() -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectRunner:
-    """Makes runs of a SUMO project in a worker process, which reads the project once.
+    """Makes runs of a SUMO project from a worker process, which reads the project once, each in a fork of its own.
 
     ``simulator``    ``libsumo`` or ``traci``
     ``work_folder``  where demand that is prepared once is kept for all runs
@@ -228,7 +229,13 @@ class ProjectRunner:
 
     def __call__(self, task: Task) -> RunResult:
         simulator, network = self._opened()
-        return run_task(task, simulator, network, window=self.window)
+        try:
+            return in_own_process(_run, task, simulator, network, self.window)
+        except ProcessDiedError as error:
+            return task.failed(EndReason.SIMULATOR_DIED, str(error))
+        finally:
+            if not task.keep:
+                shutil.rmtree(task.folder, ignore_errors=True)
 
     def _opened(self) -> tuple[Simulator, RoadNetwork]:
         if self not in _OPENED:
@@ -241,12 +248,19 @@ class ProjectRunner:
                     f"{self.sumocfg} changed while it was evaluated: leave the project alone, then run the same "
                     "command again with a new folder"
                 )
+            project.free_flow()  # read here, once, since what a fork reads is lost with it
+            if self.simulator == "libsumo":
+                import libsumo  # noqa: F401 - the same
             _OPENED.clear()  # one project per worker is enough
             _OPENED[self] = (
                 SumoSimulator(project, backend=self.simulator, work_folder=self.work_folder, project_outputs=False),
                 project.network(),
             )
         return _OPENED[self]
+
+
+def _run(task: Task, simulator: Simulator, network: RoadNetwork, window: StudyWindow) -> RunResult:
+    return run_task(task, simulator, network, window=window)
 
 
 _OPENED: dict[ProjectRunner, tuple[Simulator, RoadNetwork]] = {}

@@ -9,7 +9,7 @@ from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.passing import Passings, passings
 from scenariogen.incidents.records import IncidentKind
 from scenariogen.incidents.saturation import saturation_veh_h
-from scenariogen.incidents.standing import Stands, covered_s, waiting_ends
+from scenariogen.incidents.standing import Ends, Stands, covered_s
 from scenariogen.network import Edge, RoadNetwork
 from scenariogen.trajectories.tracks import Tracks
 
@@ -36,6 +36,7 @@ class Blockage:
     ``slowdown``    passing speed during the blockage over that of other times; not a number where unknown
     ``near_end``    at a place where drivers also wait for lights, gaps and lanes
     ``drives_on``   its vehicles were seen moving afterwards
+    ``is_closed``   nobody passes on the lanes of the vehicles that stand there
     """
 
     edge: int
@@ -51,6 +52,7 @@ class Blockage:
     slowdown: float
     near_end: bool
     drives_on: bool
+    is_closed: bool
 
     @property
     def duration_s(self) -> float:
@@ -58,27 +60,33 @@ class Blockage:
 
 
 def blockages(
-    tracks: Tracks, network: RoadNetwork, stands: Stands, heads: np.ndarray, settings: DetectSettings
+    tracks: Tracks,
+    network: RoadNetwork,
+    stands: Stands,
+    heads: np.ndarray,
+    ends: Ends,
+    settings: DetectSettings,
 ) -> list[Blockage]:
     """Incidents among the heads of standing queues.
 
-    Left out are drivers who wait for another lane near the end of an edge (they drive on along another lane), who
-    wait on account of an incident close by, or who stand in gridlock (nobody moves around them), and vehicles at the
-    roadside that nobody slows down for (parked).
+    Left out are drivers who wait at a stop line (red light, yielding, a full exit), for another lane near the end of
+    an edge (they drive on along another lane), on account of an incident close by, or in gridlock (nobody moves
+    around them), and vehicles at the roadside that nobody slows down for (parked).
     """
-    waits = waiting_ends(network)
     found = []
     for group in _groups(stands, heads, settings):
-        edge = network.edges[network.edge_ids[stands.edge[group[0]]]]
-        near_end = bool(waits[stands.edge[group[0]]]) and any(
-            edge.length_m - stands.position_m[number] < settings.near_end_m for number in group
-        )
+        edge = int(stands.edge[group[0]])
+        near_end = any(ends.is_near(edge, float(stands.position_m[number]), settings) for number in group)
         if near_end:
             group = [number for number in group if not _changed_lane(tracks, stands, number)]
-        if group:
-            candidate = _blockage(tracks, network, stands, group, near_end, settings)
-            if not _is_gridlock(network, candidate, stands) and not _is_parked(candidate, settings):
-                found.append(candidate)
+        if not group:
+            continue
+        candidate = _blockage(tracks, network, stands, group, near_end, settings)
+        at_line = ends.is_at_line(edge, float(stands.position_m[group].max()), settings)
+        if at_line and _waits_at_line(network, candidate, bool(ends.signal[edge]), settings):
+            continue
+        if not _is_gridlock(network, candidate, stands) and not _is_parked(candidate, settings):
+            found.append(candidate)
     return [candidate for candidate in found if not _is_released(candidate, found, settings)]
 
 
@@ -133,6 +141,7 @@ def _blockage(
             blocked.append(lane)
     if blocked:  # a lane between two closed ones, with a vehicle standing in it, is closed as well
         blocked = [lane for lane in edge.driving_lanes if blocked[0] <= lane <= blocked[-1]]
+    is_closed = bool(blocked)
     if len(edge.driving_lanes) == 1 and not blocked and _is_squeezed(during, edge, settings):
         blocked = list(edge.driving_lanes)
     if len(blocked) == len(edge.driving_lanes) >= 2 and len(during) >= LEAST_PASSINGS:
@@ -153,6 +162,7 @@ def _blockage(
         slowdown=slowdown,
         near_end=near_end,
         drives_on=bool(stands.drives_on[group].all()),
+        is_closed=is_closed,
     )
 
 
@@ -207,6 +217,16 @@ def _is_squeezed(during: Passings, edge: Edge, settings: DetectSettings) -> bool
     passing_mps = float(np.median(during.speed_mps))
     share = saturation_veh_h(passing_mps, settings) / saturation_veh_h(edge.speed_mps, settings)
     return share < settings.squeezed_share
+
+
+def _waits_at_line(network: RoadNetwork, candidate: Blockage, signal: bool, settings: DetectSettings) -> bool:
+    """At a stop line, only two things tell an incident from waiting: others pass on the same lane (it stands beside
+    it), or lanes next to it go on through many cycles of a signal while this one has a free road ahead."""
+    if not candidate.is_closed:
+        return False
+    edge = network.edges[network.edge_ids[candidate.edge]]
+    is_open_beside = len(candidate.lanes) < len(edge.driving_lanes)
+    return not (signal and is_open_beside and candidate.duration_s >= settings.least_standing_at_line_s)
 
 
 def _is_gridlock(network: RoadNetwork, candidate: Blockage, stands: Stands) -> bool:

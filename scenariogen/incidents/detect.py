@@ -12,7 +12,8 @@ What trajectories cannot tell, and how it is answered here:
   vehicles is called a crash.
 * *the single lane that people squeeze past on*: obstructed or shoulder differ only in how slow people pass.
 * *capacity left without a queue*: only a lower bound.
-* *the last metres before a stop line* (``stop_line_m``): nothing is reported from there.
+* *the last metres before a stop line* (``stop_line_m``): an incident there is told from waiting only where others
+  pass on the same lane, or where, at a signal, the lanes beside go on for many cycles.
 * *an incident at the roadside that nobody slows down for*: not seen.
 """
 
@@ -26,7 +27,7 @@ from scenariogen.incidents.blockages import Blockage, blockages
 from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.discharge import CapacityLeft, capacity_left
 from scenariogen.incidents.records import OBSERVED_COLUMNS, check_observed
-from scenariogen.incidents.standing import SAME_SPOT_M, find_stands, heads_of_queues
+from scenariogen.incidents.standing import SAME_SPOT_M, Ends, find_stands, heads_of_queues
 from scenariogen.trajectories.records import Trajectories
 from scenariogen.trajectories.tracks import load_day
 
@@ -83,10 +84,11 @@ def detect_day(
     """The incidents of one day, as rows of the table."""
     tracks = load_day(trajectories, network, day)
     stands = find_stands(tracks, settings)
-    heads = heads_of_queues(tracks, network, stands, settings)
+    ends = Ends.of(network)
+    heads = heads_of_queues(tracks, network, stands, ends, settings)
     return [
         _row(day, network, blockage, capacity_left(tracks, network, blockage, settings), settings)
-        for blockage in blockages(tracks, network, stands, heads, settings)
+        for blockage in blockages(tracks, network, stands, heads, ends, settings)
     ]
 
 

@@ -14,8 +14,10 @@ class DetectSettings:
     ``least_standing_near_end_s``
                            the same within ``near_end_m`` of a signal, a crossing or a lane that ends: longer than
                            four cycles of 100 s, since drivers wait there for lights, for gaps and for other lanes
-    ``stop_line_m``        closer than this to the end of such an edge nothing is told apart from waiting
-    ``lane_end_m``         the same where lanes part without a stop line: drivers wait for another lane at the very end
+    ``least_standing_at_line_s``
+                           the same at the line of a signal, while the lanes beside go on
+    ``stop_line_m``        closer than this to a stop line, a closed lane is hardly told apart from waiting
+    ``lane_end_m``         the same where lanes part without a stop line: drivers wait for another lane there
     ``clear_road_m``       a standing vehicle within this distance ahead (front to front) is a reason to stand; the
                            longest buses and lorries are 18 m
     ``same_start_s, same_place_m``
@@ -39,6 +41,7 @@ class DetectSettings:
     least_standing_s: float = 150.0
     least_standing_near_end_s: float = 420.0
     near_end_m: float = 40.0
+    least_standing_at_line_s: float = 500.0
     stop_line_m: float = 6.0
     lane_end_m: float = 2.0
     clear_road_m: float = 30.0

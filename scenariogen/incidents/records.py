@@ -157,11 +157,11 @@ def check_observed(table: pd.DataFrame, network: RoadNetwork | None = None) -> p
         problems.add(f"columns {', '.join(missing)} are missing; it has {', '.join(map(str, table.columns))}")
         problems.raise_as(DataError)
     for name in ("start_s", "position_m", "duration_s", "capacity_left"):
-        values = pd.to_numeric(table[name], errors="coerce")
+        values = _numbers(table, name)
         wrong = ~np.isfinite(values) | ((values < 0) & (name != "start_s"))
         if wrong.any():
             problems.add(f"{int(wrong.sum())} rows have no usable {name}, the first is row {int(np.argmax(wrong))}")
-    if (pd.to_numeric(table["capacity_left"], errors="coerce") > 1).any():
+    if (_numbers(table, "capacity_left") > 1).any():
         problems.add("capacity_left is above 1 in some rows, expected a share between 0 and 1")
     unknown = sorted(set(map(str, table["kind"])) - {kind.value for kind in KINDS})
     if unknown:
@@ -171,4 +171,9 @@ def check_observed(table: pd.DataFrame, network: RoadNetwork | None = None) -> p
         if strangers:
             problems.add(f"{len(strangers)} edges are not in {network.path.name}, the first: {strangers[:3]}")
     problems.raise_as(DataError)
-    return table[list(OBSERVED_COLUMNS)].reset_index(drop=True)
+    return table.loc[:, list(OBSERVED_COLUMNS)].reset_index(drop=True)
+
+
+def _numbers(table: pd.DataFrame, name: str) -> np.ndarray:
+    """A column as float64; what is no number becomes nan."""
+    return np.asarray(pd.to_numeric(table[name], errors="coerce"), dtype=float)

@@ -5,6 +5,7 @@ do not allow. Whoever stands for minutes in mid-block with a free road ahead is 
 here: the heads of standing queues, at places where queues have no reason to begin.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -81,18 +82,39 @@ def find_stands(tracks: Tracks, settings: DetectSettings) -> Stands:
     )
 
 
-def waiting_ends(network: RoadNetwork) -> np.ndarray:
-    """For each edge, whether drivers may have to wait near its end: a signal, a crossing, lanes that part or end."""
-    parts = np.array([_lanes_part(network, edge_id) for edge_id in network.edges], dtype=bool)
-    return stop_lines(network) | parts
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ends:
+    """What the end of each edge is; one number per edge in each array.
 
+    ``length_m``  length of the edge
+    ``signal``    it ends at a signal
+    ``line``      it ends at a signal or where another road comes in: drivers stop at the line
+    ``waits``     drivers may have to wait near its end: a line, or lanes that part or end
+    """
 
-def stop_lines(network: RoadNetwork) -> np.ndarray:
-    """For each edge, whether it ends at a signal or where another road comes in, so that drivers stop at the line."""
-    incoming: dict[str, int] = {}
-    for edge in network.edges.values():
-        incoming[edge.to_junction] = incoming.get(edge.to_junction, 0) + 1
-    return np.array([edge.signalised or incoming[edge.to_junction] > 1 for edge in network.edges.values()], dtype=bool)
+    length_m: np.ndarray
+    signal: np.ndarray
+    line: np.ndarray
+    waits: np.ndarray
+
+    @classmethod
+    def of(cls, network: RoadNetwork) -> "Ends":
+        """The ends of a network's edges."""
+        edges = list(network.edges.values())
+        incoming = Counter(edge.to_junction for edge in edges)
+        signal = np.array([edge.signalised for edge in edges], dtype=bool)
+        line = signal | np.array([incoming[edge.to_junction] > 1 for edge in edges], dtype=bool)
+        parts = np.array([_lanes_part(network, edge.id) for edge in edges], dtype=bool)
+        return cls(length_m=np.array([edge.length_m for edge in edges]), signal=signal, line=line, waits=line | parts)
+
+    def is_near(self, edge: int, position_m: float, settings: DetectSettings) -> bool:
+        """At a place where drivers also wait for lights, gaps and lanes."""
+        return bool(self.waits[edge]) and self.length_m[edge] - position_m < settings.near_end_m
+
+    def is_at_line(self, edge: int, position_m: float, settings: DetectSettings) -> bool:
+        """Where the first one in a queue at the line stands, or who waits for a lane at the very end of his own."""
+        reach_m = settings.stop_line_m if self.line[edge] else settings.lane_end_m
+        return bool(self.waits[edge]) and self.length_m[edge] - position_m < reach_m
 
 
 def _lanes_part(network: RoadNetwork, edge_id: str) -> bool:
@@ -106,28 +128,23 @@ def _lanes_part(network: RoadNetwork, edge_id: str) -> bool:
     return len(targets) > 1
 
 
-def heads_of_queues(tracks: Tracks, network: RoadNetwork, stands: Stands, settings: DetectSettings) -> np.ndarray:
+def heads_of_queues(
+    tracks: Tracks, network: RoadNetwork, stands: Stands, ends: Ends, settings: DetectSettings
+) -> np.ndarray:
     """Numbers of the stands that have no reason to be, in order of edge and time.
 
-    Ruled out: waiting at a stop line (red light, yielding, a full exit), waiting for another lane near the end of an
-    edge, queues that stand behind somebody, stops at places where vehicles stop regularly, and everything that a
-    signal cycle explains. A vehicle that stands within ``stop_line_m`` of a stop line, or within ``lane_end_m`` of the
-    place where lanes part, is never reported.
+    Ruled out: queues that stand behind somebody, stops at places where vehicles stop regularly, and everything that a
+    signal cycle explains, which near the end of an edge takes longer than elsewhere.
     """
-    waits, lines = waiting_ends(network), stop_lines(network)
-    edges = list(network.edges.values())
-    length_m = np.array([edge.length_m for edge in edges])
-    drives = [set(edge.driving_lanes) for edge in edges]
+    drives = [set(edge.driving_lanes) for edge in network.edges.values()]
     long = np.flatnonzero((stands.edge >= 0) & (stands.duration_s >= settings.least_standing_s))
     found = []
     for number in long[np.lexsort((stands.begin_s[long], stands.edge[long]))]:
-        edge = stands.edge[number]
-        to_end_m = length_m[edge] - stands.position_m[number]
-        at_line_m = settings.stop_line_m if lines[edge] else settings.lane_end_m
-        if (waits[edge] and to_end_m < at_line_m) or int(stands.lane[number]) not in drives[edge]:
-            continue
-        near_end = waits[edge] and to_end_m < settings.near_end_m
+        edge = int(stands.edge[number])
+        near_end = ends.is_near(edge, float(stands.position_m[number]), settings)
         least_s = settings.least_standing_near_end_s if near_end else settings.least_standing_s
+        if int(stands.lane[number]) not in drives[edge] or stands.duration_s[number] < least_s:
+            continue
         if free_ahead_s(tracks, network, stands, number, settings) < least_s:
             continue
         if is_regular_stop(stands, number, settings):

@@ -201,12 +201,36 @@ def test_driver_held_up_by_an_incident_beside_him_is_no_second_one(tmp_path):
     assert row.lanes == [0] and row.start_s == pytest.approx(BEGIN_S, abs=2)
 
 
-@pytest.mark.parametrize(("before_end_m", "signal", "seen"), [(4.0, True, 0), (4.0, False, 1), (20.0, True, 1)])
-def test_only_at_a_stop_line_is_nothing_told_apart(tmp_path, before_end_m, signal, seen):
+@pytest.mark.parametrize("before_end_m", [4.0, 20.0])
+@pytest.mark.parametrize("signal", [True, False])
+def test_lane_that_stands_still_before_a_signal_while_the_next_one_goes_on(tmp_path, before_end_m, signal):
     traffic = Traffic(end_s=1500)
     traffic.stand(0, 1000.0 - before_end_m, BEGIN_S, END_S)
     traffic.file(1, every(5, until_s=1400))
-    assert len(found_in(tmp_path, traffic, road(2, signal=signal))) == seen
+    (row,) = found_in(tmp_path, traffic, road(2, signal=signal)).itertuples()
+    assert row.lanes == [0]
+
+
+def test_closed_only_lane_is_not_told_from_waiting_at_the_line_itself(tmp_path):
+    """Six minutes more than any cycle: a starved driver at a stop line looks the same."""
+
+    def closed(before_end_m: float) -> Traffic:
+        traffic = Traffic(end_s=1500)
+        at_m = 1000.0 - before_end_m
+        traffic.stand(0, at_m, BEGIN_S, END_S)
+        traffic.file(0, every(8, until_s=1400), holds=[(at_m - JAM_M, BEGIN_S, END_S)])
+        return traffic
+
+    assert found_in(tmp_path / "line", closed(4.0), road(signal=True)).empty
+    assert len(found_in(tmp_path / "before", closed(12.0), road(signal=True))) == 1
+
+
+def test_vehicle_beside_the_only_lane_at_a_line_is_told_by_those_who_pass(tmp_path):
+    traffic = Traffic(end_s=1500)
+    traffic.stand(0, 996.0, BEGIN_S, END_S)
+    traffic.file(0, every(8, until_s=1400), slow=[(980.0, 1000.0, 3.0, BEGIN_S, END_S)])
+    (row,) = found_in(tmp_path, traffic, road(signal=True)).itertuples()
+    assert row.lanes == [0] and row.capacity_left > 0
 
 
 def test_driver_who_waits_for_the_other_lane_is_no_incident(tmp_path):
