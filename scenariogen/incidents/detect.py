@@ -65,6 +65,11 @@ def detect_incidents(
             f"{trajectories.path} holds a sample every {trajectories.period_s:g} s; detection needs one every "
             f"{LONGEST_PERIOD_S:g} s or less (scenariogen record writes one every 2 s)"
         )
+    if trajectories.network_hash and trajectories.network_hash != network.sha256:
+        raise DataError(
+            f"{trajectories.path} was recorded on a network with hash {trajectories.network_hash[:12]}, but "
+            f"{network.path.name} has {network.sha256[:12]}: give the network of the recording"
+        )
     rows = []
     for day in trajectories.days:
         rows += detect_day(trajectories, network, day, settings)

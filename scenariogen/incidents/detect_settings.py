@@ -51,7 +51,7 @@ class DetectSettings:
     regular_stops: int = 3
     stop_s: float = 15.0
     slower_passing: float = 0.85
-    squeezed_share: float = 0.7
+    squeezed_share: float = 0.77
     jam_spacing_m: float = 7.5
     reaction_s: float = 1.5
     queued_share: float = 0.7

@@ -12,7 +12,7 @@ import numpy as np
 
 from scenariogen.errors import ProjectError
 from scenariogen.incidents.capacity import published_capacity_left
-from scenariogen.network import RoadNetwork
+from scenariogen.network import Edge, RoadClass, RoadNetwork
 from scenariogen.randomness import sumo_seed
 from scenariogen.simulation.contract import RunRequest
 from scenariogen.simulation.health import HealthWatch, RunHealth
@@ -33,7 +33,7 @@ OVERLOADED_SHARE = 0.2
 """Share of the vehicles still waiting to enter at the end that is worth a warning."""
 ASSUMPTIONS = (
     f"a lane discharges {SATURATION_VEH_H:,.0f} veh/h, before a signal that times its share of green",
-    "one blocked lane leaves the share of FHWA-HOP-13-042 table 40, on every kind of road",
+    "one blocked lane leaves the share of FHWA-HOP-13-042 table 40 on motorways and ramps, the other lanes on streets",
     f"one-lane roads stay passable at {ONE_LANE_LEFT:.0%} of their capacity",
     "flows are the busiest 5 minutes after the warm-up, averaged over the seeds",
 )
@@ -217,6 +217,15 @@ def _mean(found: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {edge: sum(each.get(edge, np.zeros(1)) for each in found) / len(found) for edge in edges}  # type: ignore[misc]
 
 
+def _share_left(edge: Edge) -> float:
+    """Share of capacity that one blocked lane leaves."""
+    lanes = len(edge.driving_lanes)
+    if lanes == 1:
+        return ONE_LANE_LEFT
+    published = None if edge.road_class is RoadClass.STREET else published_capacity_left(lanes, 1)
+    return (lanes - 1) / lanes if published is None else published
+
+
 def _reserves(
     network: RoadNetwork, vehicle_km: dict[str, np.ndarray], window: StudyWindow, green: dict[str, float]
 ) -> tuple[EdgeReserve, ...]:
@@ -228,8 +237,7 @@ def _reserves(
         if not lanes:
             continue
         capacity = lanes * SATURATION_VEH_H * edge_green_share(edge, green)
-        share = published_capacity_left(lanes, 1)
-        share = ONE_LANE_LEFT if lanes == 1 else (lanes - 1) / lanes if share is None else share
+        share = _share_left(edge)
         found.append(
             EdgeReserve(
                 edge=edge_id,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scenariogen.errors import DataError
 from scenariogen.trajectories import columns
 from scenariogen.trajectories.records import Trajectories
 
@@ -77,10 +78,18 @@ class Tracks:
 
 
 def load_day(trajectories: Trajectories, network: "RoadNetwork", day: int) -> Tracks:
-    """One day as :class:`Tracks`. Memory is that of one day, however many are recorded."""
+    """One day as :class:`Tracks`. Memory is that of one day, however many are recorded.
+
+    Raises ``DataError`` where an edge is not in the network.
+    """
     table = trajectories.day_table(day)
     vehicle = _codes(table[columns.VEHICLE])[0]
     edge, names = _codes(table[columns.EDGE])
+    unknown = [name for name in names if not name.startswith(":") and name not in network.edge_index]
+    if unknown:
+        raise DataError(
+            f"{trajectories.path}: {len(unknown)} edges are unknown, the first: {network.unknown_edge(unknown[0])}"
+        )
     internals = tuple(name for name in names if name.startswith(":"))
     number = {name: -1 - index for index, name in enumerate(internals)}
     mapped = np.array([number[name] if name in number else network.edge_index[name] for name in names], dtype=np.int32)

@@ -323,6 +323,19 @@ def test_rare_samples_are_refused(tmp_path):
         found_in(tmp_path, traffic, road())
 
 
+def test_another_network_is_refused(tmp_path):
+    traffic = Traffic(end_s=300)
+    traffic.file(0, every(10, until_s=200))
+    folder = write(tmp_path, traffic.table(), header='{"network_hash": "abc"}')
+    with pytest.raises(DataError, match="recorded on a network with hash abc"):
+        detect_incidents(open_trajectories(folder), road())
+    (folder / "history.json").unlink()
+    other = road()
+    del other.edges["after"]
+    with pytest.raises(DataError, match="1 edges are unknown, the first: edge 'after'"):
+        detect_incidents(open_trajectories(folder), other)
+
+
 def test_settings_that_cannot_be_are_refused_all_at_once():
     with pytest.raises(DataError) as caught:
         DetectSettings(standing_mps=-1.0, least_standing_s=900.0, stop_line_m=0.0)

@@ -117,13 +117,13 @@ def test_green_shares_are_those_of_the_programme(tmp_path):
 
 
 def test_where_one_blocked_lane_matters(tmp_path):
-    # 900 veh/h on two lanes before a signal, then on two open lanes: a blocked lane leaves 0.35 of either
+    # 900 veh/h on two lanes of a street before a signal, then on two open ones: one blocked lane leaves the other
     flow = '<flow id="f" type="plain" begin="0" end="900" period="4" from="in[0]#1" to="out" departLane="best"/>'
     project = small_project(tmp_path / "p", PLAIN + flow, net=cross())
     report = check_project(project, window=window(900, count_from_s=300), seeds=1)
     found = {edge.edge: edge for edge in report.edges}
     assert found["out"].lanes == 2
-    assert found["out"].capacity_left_veh_h == pytest.approx(0.35 * 3600)
+    assert found["out"].capacity_left_veh_h == pytest.approx(1800)
     assert found["in[0]#1"].capacity_left_veh_h < found["out"].capacity_left_veh_h
     assert [edge.edge for edge in report.edges_that_matter] == ["in[0]#1"]
     assert any("1,800 veh/h" in line for line in report.assumptions)
