@@ -30,7 +30,7 @@ class Journey:
     is_route: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Demand:
     """The departures of a project.
 

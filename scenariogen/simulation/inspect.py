@@ -64,7 +64,7 @@ class EdgeReserve:
         return self.flow_veh_h / self.capacity_left_veh_h if self.capacity_left_veh_h > 0 else math.inf
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ProjectReport:
     """What ``check`` found.
 

@@ -18,7 +18,7 @@ from scenariogen.simulation.xmlfiles import elements, root_tag
 SUMO_STEP_LENGTH_S = 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class SumoProject:
     """A project as its ``.sumocfg`` describes it.
 

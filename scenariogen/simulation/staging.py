@@ -120,8 +120,8 @@ class Staging:
             return _quoted(file)
         link = folder / INPUT / self._name(file.parent, file.name, INPUT)
         link.parent.mkdir(exist_ok=True)
-        if not link.exists():
-            link.symlink_to(file)
+        link.unlink(missing_ok=True)
+        link.symlink_to(file)
         return _quoted(link)
 
     def _staged(self, file: Path, folder: Path) -> Path:
@@ -130,12 +130,11 @@ class Staging:
         if text is None:
             return file
         copy = folder / INPUT / self._name(file.parent, file.name, INPUT)
-        if not copy.is_file():
-            for needed in (copy.parent, folder / PROJECT_OUTPUT):
-                needed.mkdir(exist_ok=True)
-            copy.write_text(text.replace(_FOLDER, escape(str(folder), {'"': "&quot;"})), encoding="utf-8")
-            for other in self._includes.get(file, ()):
-                self._staged(other, folder)
+        for needed in (copy.parent, folder / PROJECT_OUTPUT):
+            needed.mkdir(exist_ok=True)
+        copy.write_text(text.replace(_FOLDER, escape(str(folder), {'"': "&quot;"})), encoding="utf-8")
+        for other in self._includes.get(file, ()):
+            self._staged(other, folder)
         return copy
 
     def _text(self, file: Path) -> str | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sumo_networks.building import corridor_demand
-from sumo_networks.building.toolchain import call
+from sumo_networks.building.toolchain import BuildError, call
 
 WANTED_DROP = (0.05, 0.15)
 
@@ -146,7 +146,10 @@ def _detectors() -> str:
 def _read(path: Path) -> tuple[list[float], list[float]]:
     """Downstream flow (veh/h) and upstream mean speed (m/s) by minute; an empty minute has the speed before it."""
     counts, metres = {name: [0] * MINUTES for name in DETECTORS}, [0.0] * MINUTES
-    for interval in ET.parse(path).getroot():
+    intervals = ET.parse(path).getroot()
+    if len(intervals) < 3 * len(DETECTORS) * MINUTES:  # SUMO that is asked to terminate ends early, without an error
+        raise BuildError(f"sumo was stopped before its end: {len(intervals)} detector readings in {path.name}")
+    for interval in intervals:
         name, minute = interval.attrib["id"].rsplit("_", 1)[0], round(float(interval.attrib["begin"]) / 60)
         number = int(interval.attrib["nVehContrib"])
         counts[name][minute] += number
