@@ -103,7 +103,7 @@ def test_a_queue_claims_the_whole_road_whether_it_stands_or_moves(tmp_path):
         claimed = claimed_m(tracks, rows, begin_s=100.0, end_s=390.0, settings=SETTINGS) / 190
         # Those that move claim 28.5 m each: two more or less of them may be on the stretch.
         assert np.abs(claimed - expected).max() < 2 * 28.5 / 190
-        assert claimed.mean() == pytest.approx(expected, abs=0.05)
+        assert claimed.mean() == pytest.approx(expected, abs=0.08)  # arrivals are rounded to half seconds
 
 
 def test_union_of_intervals():
