@@ -35,7 +35,8 @@ PROJECT_NOTE = "project.json"
 DEMO_NOTE = "demo.json"
 """Marks a folder as a demo's, which the next demo may replace."""
 DEMO_POLICIES = ("no_control", "max_pressure")
-DEMO_FREQUENCIES = (0.5, 1.0, 2.0, 5.0)
+DEMO_FREQUENCIES = (10.0, 50.0, 200.0, 500.0)
+"""Where incidents matter on a city network: at published rates a lane is blocked about once in hundreds of peak hours."""
 
 
 @contextmanager

@@ -34,6 +34,8 @@ from scenariogen.network import RoadClass
 
 TABLE_FILE = "capacity_table.json"
 MOST_LANES_MEASURED = 5
+NEGLIGIBLE_SHARE = 1e-4
+"""A share this little below what the blockers alone leave needs no stretch: it is far below the table's own error."""
 
 PUBLISHED_LANES = range(2, 9)
 _PUBLISHED_BLOCKED: dict[int, tuple[float, ...]] = {
@@ -120,7 +122,7 @@ def stretch_speed_mps(
         return limit_mps
     curve = _curve(str(RoadClass(road_class)), lanes, blocked, inner)
     asked_veh_h = capacity_left * _free_veh_h(lanes, limit_mps)
-    if asked_veh_h >= curve.veh_h[-1]:
+    if asked_veh_h >= curve.veh_h[-1] * (1 - NEGLIGIBLE_SHARE):
         return limit_mps
     # Pooled levels discharge the same; the fastest of them is taken, since it delays the least.
     last = np.append(np.diff(curve.veh_h) > 0, True)

@@ -16,6 +16,7 @@ from scenariogen.network import Edge, RoadClass, RoadNetwork
 from scenariogen.randomness import sumo_seed
 from scenariogen.simulation.contract import RunRequest
 from scenariogen.simulation.health import HealthWatch, RunHealth
+from scenariogen.simulation.isolation import in_own_process
 from scenariogen.simulation.measures import DelayMeter, SystemDelay
 from scenariogen.simulation.overrides import Override, overrides
 from scenariogen.simulation.project import SumoProject
@@ -185,6 +186,8 @@ _Outcome = tuple[SeedReport, dict[str, np.ndarray], dict[str, float]]
 def _outcomes(
     project: SumoProject, window: StudyWindow, seeds: list[int], folder: Path, jobs: int
 ) -> Iterator[_Outcome]:
+    project.network()  # read once, before the processes part
+    project.free_flow()
     if jobs == 1:
         for seed in seeds:
             yield _one_run(project, window, seed, folder)
@@ -197,6 +200,11 @@ def _outcomes(
 
 
 def _one_run(project: SumoProject, window: StudyWindow, seed: int, folder: Path) -> _Outcome:
+    """One run in a process of its own, so that it is the same whatever ran before."""
+    return in_own_process(_watched_run, project, window, seed, folder)
+
+
+def _watched_run(project: SumoProject, window: StudyWindow, seed: int, folder: Path) -> _Outcome:
     simulator = SumoSimulator(project, work_folder=folder, project_outputs=False)
     own = folder / str(seed)
     request = RunRequest(window=window, seed=seed, folder=own, edge_data_period_s=CELL_S)

@@ -8,6 +8,7 @@ import numpy as np
 
 from scenariogen.network import Edge, RoadNetwork
 from scenariogen.simulation.contract import RunRequest, Signal
+from scenariogen.simulation.isolation import in_own_process
 from scenariogen.simulation.project import SumoProject
 from scenariogen.simulation.staging import EDGE_DATA, EDGE_DATA_COUNTS
 from scenariogen.simulation.sumo import SumoSimulator
@@ -56,14 +57,18 @@ def edge_vehicle_km(
     """Vehicle-kilometres by edge id and time cell, shape ``(cell,)``, of one run without incidents.
 
     Cells are counted from ``window.begin_s``, warm-up included; edges without traffic are missing. ``folder``
-    is the run's own; prepared demand is kept in ``work_folder``.
+    is the run's own; prepared demand is kept in ``work_folder``. The run is made in a process of its own.
     """
     simulator = SumoSimulator(project, work_folder=work_folder, project_outputs=False)
     request = RunRequest(window=window, seed=seed, folder=folder, demand_scale=demand_scale, edge_data_period_s=cell_s)
-    with simulator.open(request) as run:
-        while run.time_s < window.end_s:
-            run.step()
+    in_own_process(_run_to_the_end, simulator, request)
     return read_vehicle_km(folder, project.network(), window, cell_s=cell_s)
+
+
+def _run_to_the_end(simulator: SumoSimulator, request: RunRequest) -> None:
+    with simulator.open(request) as run:
+        while run.time_s < request.window.end_s:
+            run.step()
 
 
 def green_shares(signals: Mapping[str, Signal]) -> dict[str, float]:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.sumo
 
 
 def test_a_sound_project(tmp_path):
-    path = copy_project(resco("cologne8"), tmp_path)
+    path = copy_project(resco("cologne1"), tmp_path)
     before = fingerprint(path.parent)
     project = open_project(path)
     done = []
