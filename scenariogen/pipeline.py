@@ -36,7 +36,7 @@ DEMO_NOTE = "demo.json"
 """Marks a folder as a demo's, which the next demo may replace."""
 DEMO_POLICIES = ("no_control", "max_pressure")
 DEMO_FREQUENCIES = (10.0, 50.0, 200.0, 500.0)
-"""Where incidents matter on a city network: at published rates a lane is blocked about once in hundreds of peak hours."""
+"""Where incidents matter on a city network: at published rates they block a lane once in hundreds of peak hours."""
 
 
 @contextmanager

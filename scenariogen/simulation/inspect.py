@@ -31,7 +31,7 @@ SATURATION_VEH_H = 1800.0
 ONE_LANE_LEFT = 0.5
 """Capacity left where a one-lane road is obstructed and traffic squeezes past."""
 OVERLOADED_SHARE = 0.2
-"""Share of the vehicles still waiting to enter at the end that is worth a warning."""
+"""Share of the vehicles still waiting to enter at the end that makes a network jammed, whatever still moves in it."""
 ASSUMPTIONS = (
     f"a lane discharges {SATURATION_VEH_H:,.0f} veh/h, before a signal that times its share of green",
     "one blocked lane leaves the share of FHWA-HOP-13-042 table 40 on motorways and ramps, the other lanes on streets",
@@ -92,6 +92,16 @@ class ProjectReport:
         return tuple(run for run in self.runs if run.health.locked_up)
 
     @property
+    def waiting_share(self) -> float:
+        """Share of the vehicles that still wait to enter at the end, mean over the runs."""
+        return float(np.mean([run.delay.waiting_at_end / max(run.delay.due, 1) for run in self.runs]))
+
+    @property
+    def overloaded(self) -> bool:
+        """The network does not take the demand: so many never get in that delay is mostly their waiting."""
+        return self.waiting_share > OVERLOADED_SHARE
+
+    @property
     def edges_that_matter(self) -> tuple[EdgeReserve, ...]:
         """Edges where one blocked lane leaves less than the traffic that is there."""
         return tuple(edge for edge in self.edges if edge.load > 1)
@@ -108,11 +118,10 @@ class ProjectReport:
         if self.locked_up:
             when = ", ".join(clock_text(run.health.locked_up_since_s or 0.0) for run in self.locked_up)
             found.append(f"it locks up by itself in {len(self.locked_up)} of {len(self.runs)} runs (from {when})")
-        waiting = np.mean([run.delay.waiting_at_end / max(run.delay.due, 1) for run in self.runs])
-        if waiting > OVERLOADED_SHARE:
+        if self.overloaded:
             found.append(
-                f"{waiting:.0%} of the vehicles still wait to enter at the end: the demand is more than the network "
-                "takes, and delay is mostly this backlog"
+                f"{self.waiting_share:.0%} of the vehicles still wait to enter at the end: the demand is more than the "
+                "network takes, and delay is mostly this backlog"
             )
         discarded = sum(run.delay.discarded for run in self.runs)
         if discarded:
@@ -125,16 +134,22 @@ class ProjectReport:
         return tuple(found)
 
     def require_sound(self, *, allow_lock_up: bool = False) -> None:
-        """Raise a ``ProjectError`` for a project that locks up by itself, unless that is allowed."""
-        if self.locked_up and not allow_lock_up:
+        """Raise a ``ProjectError`` for a project that locks up or jams by itself, unless that is allowed."""
+        if allow_lock_up or not (self.locked_up or self.overloaded):
+            return
+        if self.locked_up:
             seeds = ", ".join(
                 f"seed {run.seed} from {clock_text(run.health.locked_up_since_s or 0.0)}" for run in self.locked_up
             )
-            raise ProjectError(
-                f"{self.name} locks up by itself, without any incident, in {len(self.locked_up)} of {len(self.runs)} "
-                f"runs ({seeds}; teleporting is off): comparing policies on it says little. Lower its demand, mend the "
-                "spot that jams, or pass --allow-lock-up to go on regardless"
+            what = (
+                f"locks up by itself, without any incident, in {len(self.locked_up)} of {len(self.runs)} runs ({seeds})"
             )
+        else:
+            what = f"jams by itself, without any incident: {self.waiting_share:.0%} of its vehicles never get in"
+        raise ProjectError(
+            f"{self.name} {what}; teleporting is off. Comparing policies on it says little. Lower its demand, mend the "
+            "spot that jams, or pass --allow-lock-up to go on regardless"
+        )
 
 
 def check_project(

@@ -49,7 +49,7 @@ class Trajectories:
     spans: tuple[DaySpan, ...]
     period_s: float
     network_hash: str = ""
-    header: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    header: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
     scratch: Any = field(default=None, repr=False, compare=False)
     """Keeps the temporary folder of a converted file alive as long as this record."""
 

@@ -19,9 +19,9 @@ from sumo_networks.building.toolchain import BuildError, call
 
 WANTED_DROP = (0.05, 0.15)
 
-LEAD_MIN, RISE_MIN, HOLD_MIN, STEP_MIN = 5, 60, 30, 5
+LEAD_MIN, RISE_MIN, HOLD_MIN, STEP_MIN = 5, 65, 35, 5
 MINUTES = LEAD_MIN + RISE_MIN + HOLD_MIN
-DEMAND_VPH = {"through": (4100, 5000), "ramp": (850, 1050)}
+DEMAND_VPH = {"through": (4100, 5100), "ramp": (850, 1100)}
 """Flows at the start and at the end of the rise. Departures are evenly spaced, so that flow rises smoothly."""
 ROUTES = {"through": corridor_demand.MOTORWAY[4:], "ramp": ("on2_a", "on2_b", *corridor_demand.MOTORWAY[8:])}
 TRUCK_SHARES = {"through": corridor_demand.THROUGH.truck_share, "ramp": 0.0}

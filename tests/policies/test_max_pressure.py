@@ -85,8 +85,8 @@ def test_a_blocked_approach_draws_green_that_serves_nobody():
     """Nothing moves on N, so its count stays at the detector's full 8, and max pressure cannot know why.
 
     Measured on this crossing, 0.15 vehicles a second from the north and 0.10 from the east, over an hour. With N
-    flowing: 1,201 s of green for N, mean queue on E 0.8 vehicles. With N blocked: 2,671 s of green for N in which
-    nobody passes, mean queue on E 13.7 vehicles. E is not starved, it serves 349 of 360 vehicles, but waits for
+    flowing: 1,201 s of green for N, mean queue on E 0.9 vehicles. With N blocked: 2,605 s of green for N in which
+    nobody passes, mean queue on E 11.4 vehicles. E is not starved, it serves 347 of 360 vehicles, but waits for
     each of its greens until it presses harder than the blocked 8 or has been red for ``MAX_RED_S``.
     """
     flows = {"N": 0.15, "E": 0.10}

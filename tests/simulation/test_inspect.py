@@ -60,6 +60,18 @@ def test_a_project_that_locks_up_by_itself_is_refused_unless_allowed(tmp_path):
     report.require_sound(allow_lock_up=True)
 
 
+def test_a_project_whose_demand_does_not_fit_is_refused_too(tmp_path):
+    # twice what one lane takes: it flows, but half of the vehicles never get in
+    flow = '<flow id="{}" type="plain" begin="0" end="900" period="1" from="ab" to="cd"/>'
+    project = small_project(tmp_path, PLAIN + flow.format("f") + flow.format("g"))
+    report = check_project(project, window=window(900, count_from_s=300), seeds=1)
+    assert report.locked_up == ()
+    assert report.overloaded and 0.3 < report.waiting_share < 0.9
+    with pytest.raises(ProjectError, match="small jams by itself.*of its vehicles never get in"):
+        report.require_sound()
+    report.require_sound(allow_lock_up=True)
+
+
 def test_at_least_one_seed(tmp_path):
     project = small_project(tmp_path, PLAIN + vehicle("v", 0))
     with pytest.raises(ProjectError, match="seeds is 0"):
