@@ -52,21 +52,26 @@ def blocked_lanes(blocked: int, inner: bool) -> tuple[int, ...]:
 
 
 def calibrate(
-    *, seeds: Iterable[int], road_classes: Iterable[RoadClass] = tuple(RoadClass), say: Callable[[str], None] = print
+    *,
+    seeds: Iterable[int],
+    road_classes: Iterable[RoadClass] = tuple(RoadClass),
+    jobs: int = 1,
+    say: Callable[[str], None] = print,
 ) -> dict:
-    """Measure everything and return the table as it is written to ``capacity_table.json``."""
+    """Measure everything and return the table as it is written to ``capacity_table.json``.
+
+    One road after the other, ``jobs`` of them at a time, each in a process of its own. ``say`` is given a line a row.
+    """
+    from joblib import Parallel, delayed
     from sumolib import __version__ as sumo_version
 
     seeds = tuple(seeds)
+    roads = [(kind, lanes) for kind in road_classes for lanes in range(1, capacity.MOST_LANES_MEASURED + 1)]
     rows = []
-    for road_class in road_classes:
-        limit_mps, speeds = NOMINAL_LIMIT_MPS[road_class], (*SPEEDS_MPS[road_class], math.inf)
-        for lanes in range(1, capacity.MOST_LANES_MEASURED + 1):
-            with Rig(lanes, limit_mps) as rig:
-                free = summarise([rig.free_discharge(seed=seed) for seed in range(1, 4 * len(seeds) + 1)])
-                for _, blocked, inner in (row for row in cross_sections() if row[0] == lanes):
-                    rows.append(_row(rig, road_class, blocked, inner, speeds, seeds, free))
-                    say(_line(rows[-1]))
+    for found in Parallel(n_jobs=jobs, return_as="generator")(delayed(_rows)(*road, seeds) for road in roads):
+        rows += found  # type: ignore[operator]
+        for row in found:  # type: ignore[union-attr]
+            say(_line(row))
     return {
         "sumo_version": sumo_version,
         "vehicles": "default passenger car (Krauss, tau 1 s, sigma 0.5), step length 1 s, default lane changing",
@@ -83,6 +88,18 @@ def calibrate(
         },
         "rows": rows,
     }
+
+
+def _rows(road_class: RoadClass, lanes: int, seeds: tuple[int, ...]) -> list[dict]:
+    """All rows of one road."""
+    speeds = (*SPEEDS_MPS[road_class], math.inf)
+    with Rig(lanes, NOMINAL_LIMIT_MPS[road_class]) as rig:
+        free = summarise([rig.free_discharge(seed=seed) for seed in range(1, 4 * len(seeds) + 1)])
+        return [
+            _row(rig, road_class, blocked, inner, speeds, seeds, free)
+            for count, blocked, inner in cross_sections()
+            if count == lanes
+        ]
 
 
 def _row(rig: Rig, road_class: RoadClass, blocked: int, inner: bool, speeds, seeds, free) -> dict:

@@ -67,7 +67,7 @@ def test_a_project_whose_demand_does_not_fit_is_refused_too(tmp_path):
     report = check_project(project, window=window(900, count_from_s=300), seeds=1)
     assert report.locked_up == ()
     assert report.overloaded and 0.3 < report.waiting_share < 0.9
-    with pytest.raises(ProjectError, match="small jams by itself.*of its vehicles never get in"):
+    with pytest.raises(ProjectError, match=r"small jams by itself.*of its vehicles never get in"):
         report.require_sound()
     report.require_sound(allow_lock_up=True)
 
