@@ -45,6 +45,7 @@ class Weights(Protocol):
     ``is_free``           (batch,) bool, the incident-free runs
     ``log_w``             (batch,) log of target over proposal, each inside its own stratum
     ``probability_free``  of a day without incident at the target's frequency
+    ``controls``          (batch, control) functions of the condition with target mean 0 in each row's stratum
     """
 
     @property
@@ -55,6 +56,9 @@ class Weights(Protocol):
 
     @property
     def probability_free(self) -> float: ...
+
+    @property
+    def controls(self) -> NDArray[np.float64]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +225,8 @@ def _strata(
     strata, lesser = [], []
     for probability, rows in ((p_free, is_free), (1.0 - p_free, ~is_free)):
         kept = rows & np.isfinite(more)
-        strata.append(Stratum(probability=probability, log_w=log_w[kept], values=more[kept]))
+        controls = np.asarray(weights.controls, dtype=np.float64)[kept]
+        strata.append(Stratum(probability=probability, log_w=log_w[kept], values=more[kept], controls=controls))
         lesser.append(less[kept])
     return strata, (None if baseline is None else lesser)
 

@@ -53,20 +53,21 @@ class ConditionTable:
             out = out + a * math.log(a) - math.lgamma(a) + (a - 1) * torch.log(day) - a * day
         return out
 
-    def quadrature(self) -> tuple[np.ndarray, np.ndarray]:
-        """Nodes and weights for expectations of functions of scale × day multiplier.
+    def quadrature(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Demand scales, day multipliers and weights of nodes for expectations over p(c).
 
         Gauss-Hermite (40 nodes) and generalised Gauss-Laguerre (24 nodes): for the smooth functions they are used
-        for (probabilities that a Poisson count is 0 or not) the error is at rounding.
+        for (probabilities that a Poisson count is 0 or not, powers of log demand) the error is at rounding.
         """
-        multipliers, weights = np.ones(1), np.ones(1)
+        scales, days, weights = np.ones(1), np.ones(1), np.ones(1)
         if self.demand_scale_sigma > 0:
             x, w = np.polynomial.hermite_e.hermegauss(40)
-            multipliers, weights = np.exp(self.demand_scale_sigma * x), w / w.sum()
+            scales, weights = np.exp(self.demand_scale_sigma * x), w / w.sum()
         if not math.isinf(self.day_shape):
             from scipy.special import roots_genlaguerre
 
             x, w = roots_genlaguerre(24, self.day_shape - 1)
-            multipliers = np.outer(multipliers, x / self.day_shape).ravel()
+            days = np.tile(x / self.day_shape, len(scales))
+            scales = np.repeat(scales, len(x))
             weights = np.outer(weights, w / w.sum()).ravel()
-        return multipliers, weights
+        return scales, np.broadcast_to(days, scales.shape), weights

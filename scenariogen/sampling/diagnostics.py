@@ -12,6 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 MIN_TAIL_VALUES = 10
 """Fewer distinct values in the tail than this, and its shape cannot be told."""
+LEAST_STRETCH = 4.0
+"""A heavy tail is long: with shape 0.7 and 20 to 60 values, the largest exceeds the value below the tail by more than
+this factor in 95 to 99 of 100 samples. A shape above 0.5 fitted to a shorter tail has seen a gap between clusters of values
+(weights that depend on counts have such), not a tail."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +83,8 @@ def pareto_k_hat(log_values: ArrayLike) -> float | None:
 
     ``log_values``: (batch,), −∞ for a zero. The tail holds min(S/5, 3√S) draws, as in Vehtari et al. 2024, whose
     fit (``arviz-stats``) shrinks towards 0.5 where the tail is short. None where the tail holds fewer than
-    :data:`MIN_TAIL_VALUES` distinct values or is mostly tied with the value below it: not enough to tell.
+    :data:`MIN_TAIL_VALUES` distinct values, is mostly tied with the value below it, or is too short for the shape that
+    was fitted to it (:data:`LEAST_STRETCH`): not enough to tell.
     """
     log_values = np.asarray(log_values, dtype=np.float64)
     draws = log_values.size
@@ -96,7 +101,9 @@ def pareto_k_hat(log_values: ArrayLike) -> float | None:
     with warnings.catch_warnings(), np.errstate(all="ignore"):  # the smoothed weights, unused, may overflow
         warnings.simplefilter("ignore")
         _, k_hat = array_stats.psislw(-log_values)  # it takes log ratios with the sign of a log likelihood
-    return float(k_hat) if np.isfinite(k_hat) else None
+    if not np.isfinite(k_hat) or (k_hat > 0.5 and values[-1] - cutoff < math.log(LEAST_STRETCH)):
+        return None
+    return float(k_hat)
 
 
 def log_abs(values: ArrayLike) -> NDArray[np.float64]:

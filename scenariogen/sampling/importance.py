@@ -8,8 +8,9 @@ its stratum (both densities normalised there, so that E_q[w] = 1), h for its val
 Three forms of each stratum's mean are kept:
 
 plain            (1/n) Σ w h                            unbiased, noisy where h has a large common level
-of record        (1/n) Σ (w h − b (w − 1))              unbiased too: b, the regression of w h on w, is fitted on
-                                                        the other fifths of the draws, and E_q[w − 1] = 0
+of record        (1/n) Σ (w h − b (w − 1) − d · w g)    unbiased too: E_q[w − 1] = 0 and E_q[w g] = 0 for controls g
+                                                        of known target mean 0; b and d, the regression of w h on
+                                                        both, are fitted on the other fifths of the draws
 self-normalised  Σ w h / Σ w                            biased by O(1/n), the usual cross-check
 
 (Owen, *Monte Carlo theory, methods and examples*, 2013, chapters 8 and 9.) Weights are never smoothed or clipped.
@@ -18,7 +19,7 @@ Several simulator seeds of one scenario are averaged first: the scenario is the 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -37,17 +38,21 @@ class Stratum:
     ``probability``  of the stratum under the target
     ``log_w``        (batch,) log of target over proposal inside the stratum
     ``values``       (batch,) what is averaged, one number per scenario; nan where it is not known
+    ``controls``     (batch, control) functions of the draws whose mean under the target is 0 in the stratum; None: none
     """
 
     probability: float
     log_w: NDArray[np.float64] = field(repr=False)
     values: NDArray[np.float64] = field(repr=False)
+    controls: NDArray[np.float64] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("log_w", "values"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
         if self.log_w.shape != self.values.shape or self.log_w.ndim != 1:
             raise ValueError(f"log_w and values need one shape (batch,), got {self.log_w.shape}, {self.values.shape}")
+        if self.controls is not None and (self.controls.ndim != 2 or len(self.controls) != len(self.log_w)):
+            raise ValueError(f"controls need a shape ({len(self.log_w)}, control), got {self.controls.shape}")
         if not 0 <= self.probability <= 1:
             raise ValueError(f"the probability of a stratum is {self.probability}, expected 0 to 1")
         if np.isnan(self.log_w).any() or np.isposinf(self.log_w).any():
@@ -81,12 +86,16 @@ class Stratum:
         return gap / error if error > 1e-12 else (0.0 if gap < 1e-9 else math.inf)
 
     def replace_values(self, values: ArrayLike) -> "Stratum":
-        """The same draws and weights with other values."""
-        return Stratum(probability=self.probability, log_w=self.log_w, values=np.asarray(values, dtype=np.float64))
+        """The same draws, weights and controls with other values."""
+        return replace(self, values=np.asarray(values, dtype=np.float64))
+
+    def without_controls(self) -> "Stratum":
+        """The same draws, corrected by their weights alone."""
+        return replace(self, controls=None)
 
     def terms(self) -> NDArray[np.float64]:
-        """(batch,) w h − b (w − 1): independent up to b's noise, with the stratum's mean as expectation."""
-        return control_terms(self.w, self.values)
+        """(batch,) w h − b (w − 1) − d · w g: independent up to b's and d's noise, their mean is the stratum's."""
+        return control_terms(self.w, self.values, self.controls)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,26 +126,32 @@ def cluster_means(values: ArrayLike) -> NDArray[np.float64]:
     return np.where(count > 0, np.where(known, values, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
-def control_terms(w: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """w h − b (w − 1), with b fitted for each fifth of the draws on the other four.
+def control_terms(
+    w: NDArray[np.float64], values: NDArray[np.float64], controls: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """w h − b (w − 1) − d · w g, with b and d fitted for each fifth of the draws on the other four.
 
-    ``w``, ``values``: (batch,) or (batch, repeats), fitted column by column. Since b never sees the draw that it
-    is used on, the mean of the terms is unbiased. Below 10 draws b is 0: the plain form.
+    ``w``, ``values``: (batch,) or (batch, repeats), fitted column by column; ``controls``: (batch, control), g. Since
+    the coefficients never see the draws that they are used on, the mean of the terms is unbiased. Below 10 draws they
+    are 0, the plain form; with few draws only the first controls are used, one coefficient for every 5 draws.
     """
     products = w * values
     n = len(w)
     if n < 2 * FOLDS:
         return products
+    weighted = [] if controls is None else [w * column.reshape(-1, *[1] * (w.ndim - 1)) for column in controls.T]
+    known = np.stack([w - 1.0, *weighted][: n // 5])
     fold = np.arange(n) % FOLDS
-    slope = np.zeros_like(products)
+    correction = np.zeros_like(products)
     for part in range(FOLDS):
         own, rest = fold == part, fold != part
-        centred = w[rest] - w[rest].mean(axis=0)
-        spread = (centred**2).sum(axis=0)
-        usable = spread > 1e-12 * rest.sum()
-        covariance = (centred * products[rest]).sum(axis=0)
-        slope[own] = np.where(usable, covariance / np.where(usable, spread, 1.0), 0.0)
-    return products - slope * (w - 1.0)
+        # (control, batch) or (repeats, control, batch); a column that does not vary takes no part
+        x, y = np.moveaxis(known[:, rest], (0, 1), (-2, -1)), np.moveaxis(products[rest], 0, -1)
+        x = x - x.mean(axis=-1, keepdims=True)
+        x = x * ((x**2).mean(axis=-1, keepdims=True) > 1e-12)
+        slope = (y[..., None, :] @ np.linalg.pinv(x, rcond=1e-8))[..., 0, :]
+        correction[own] = np.einsum("...k,kb...->b...", slope, known[:, own])
+    return products - correction
 
 
 def combined_ess(strata: Sequence[Stratum], where: Sequence[NDArray[np.bool_]] | None = None) -> float:
@@ -172,7 +187,7 @@ def estimate_probability(strata: Sequence[Stratum], *, level: float = 0.95) -> W
     The interval keeps its width when the event was never seen. The value is confined to [0, 1], which
     ``plain`` is not.
     """
-    strata = [s for s in strata if s.probability > 0]
+    strata = [s.without_controls() for s in strata if s.probability > 0]
     if not strata or not all(map(len, strata)):
         return _finish(strata, math.nan, math.nan, 0.0, 1.0)
     terms = [s.terms()[:, None] for s in strata]
@@ -191,7 +206,7 @@ def estimate_probability_difference(
     ``strata`` carry the values of the first, ``baseline`` one array (batch,) per stratum those of the second.
     The interval is built from the pairs that disagree, one way and the other.
     """
-    pairs = [(s, np.asarray(b, dtype=np.float64)) for s, b in zip(strata, baseline, strict=True) if s.probability > 0]
+    pairs = [(s.without_controls(), np.asarray(b, dtype=np.float64)) for s, b in zip(strata, baseline, strict=True) if s.probability > 0]
     kept = [s.replace_values(s.values - b) for s, b in pairs]
     if not kept or not all(map(len, kept)):
         return _finish(kept, math.nan, math.nan, -1.0, 1.0)

@@ -246,6 +246,7 @@ def _design(plain: dict[str, Any] | None) -> Design | None:
     nodes = tuple(
         ConditionNode(
             weight=node["weight"],
+            demand_scale=node["demand_scale"],
             expected=tuple(node["expected"]),
             expected_given=tuple(node["expected_given"]),
         )

@@ -88,9 +88,10 @@ class Scenario:
 
 @dataclass(frozen=True, kw_only=True)
 class ConditionNode:
-    """One node of the quadrature over p(c): probability, and the Λ by kind that hold there."""
+    """One node of the quadrature over p(c): probability, demand scale, and the Λ by kind that hold there."""
 
     weight: float
+    demand_scale: float
     expected: tuple[float, ...]
     expected_given: tuple[float, ...]
 
@@ -115,7 +116,7 @@ class Design:
     frequencies: tuple[float, ...]
     given: str = ""
     quantifier: str = "any"
-    free_every: int = 6
+    free_every: int = 4
     nodes: tuple[ConditionNode, ...] = field(default=(), repr=False)
     lane_blocking_per_100_h: float = float("nan")
     seed: int = 0

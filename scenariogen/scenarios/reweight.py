@@ -30,6 +30,8 @@ class FrequencyWeights:
     ``log_w``             (batch,) natural log of target / proposal within the row's own stratum; their mean under the
                           proposal is 1 in each stratum
     ``probability_free``  probability of a day without incident; 0 under a condition
+    ``controls``          (batch, control) functions of the demand scale with mean 0 under the target in the row's own
+                          stratum: what averages may be corrected by, since their mean is known
     ``log_given``         log of the probability of the condition (an expected number for ``given-one`` and for an exact
                           value, where it is per unit of capacity); 0 without one
     """
@@ -37,6 +39,7 @@ class FrequencyWeights:
     is_free: np.ndarray
     log_w: np.ndarray
     probability_free: float
+    controls: np.ndarray
     log_given: float
 
 
@@ -85,8 +88,43 @@ def frequency_weights(batch: ScenarioBatch, frequency: float | Mapping[str, floa
         is_free=is_free,
         log_w=log_w,
         probability_free=float(np.exp(log_free)) if design.free_every else 0.0,
+        controls=_demand_controls(
+            batch,
+            weight,
+            np.array([node.demand_scale for node in design.nodes]),
+            is_free=is_free,
+            log_condition_free=-node_expected @ kappa,
+            log_condition_hit=log_condition(design, kappa, node_expected, node_inside),
+        ),
         log_given=float(log_given) if design.given else 0.0,
     )
+
+
+def _demand_controls(
+    batch: ScenarioBatch,
+    weight: np.ndarray,
+    node_scale: np.ndarray,
+    *,
+    is_free: np.ndarray,
+    log_condition_free: np.ndarray,
+    log_condition_hit: np.ndarray,
+) -> np.ndarray:
+    """z and z² less their means under the target, z being the standardised log of the demand scale, (batch, 2).
+
+    Inside a stratum c has the density p(c) P_κ(stratum | c) / P_κ(stratum), so the means are two sums over the nodes.
+    No column where the demand scale is fixed.
+    """
+    spread = float(np.sqrt(weight @ np.log(node_scale) ** 2))
+    if spread == 0:
+        return np.zeros((len(batch), 0))
+    z = np.log([scenario.condition.demand_scale for scenario in batch.scenarios]) / spread
+    at_nodes = np.log(node_scale) / spread
+    controls = np.stack([z, z**2], axis=1)
+    for rows, log_condition_at in ((is_free, log_condition_free), (~is_free, log_condition_hit)):
+        share = weight * np.exp(log_condition_at - log_condition_at.max())
+        share /= share.sum()
+        controls[rows] -= np.array([share @ at_nodes, share @ at_nodes**2])
+    return controls
 
 
 def log_ratio(kappa: np.ndarray, counts: np.ndarray, expected: np.ndarray) -> np.ndarray:

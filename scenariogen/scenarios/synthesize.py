@@ -1,9 +1,11 @@
 """Drawing scenarios from a model, for a range of frequencies and under a condition, with their weights."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy.optimize import minimize
 from torch import Tensor
 
 from scenariogen.errors import ConditionError, FrequencyError, Problems
@@ -26,7 +28,9 @@ from scenariogen.scenarios.reweight import log_condition, log_ratio
 LARGEST_RATIO = 3.5
 """Neighbouring multipliers of the mixture differ at most by this factor, so that weights between them stay small."""
 SMALLEST_SHARE = 0.05
-FREE_EVERY = 6
+FREE_EVERY = 4
+PILOT = 4096
+"""Counts of incidents drawn to choose the mixture's shares; nothing is simulated for them."""
 SLOTS = 1 << 20
 """Room for incidents in the counter of the noise of one scenario."""
 
@@ -71,7 +75,7 @@ def synthesize(
 ) -> ScenarioBatch:
     """``n`` scenarios with indices from ``first``, each a function of ``seed`` and its index alone.
 
-    Without a condition one index in six is an incident-free run (that stratum's probability is known, not sampled).
+    Without a condition one index in four is an incident-free run (that stratum's probability is known, not sampled).
     With ``given`` every scenario meets it as ``quantifier`` says; see :mod:`scenariogen.model.given`.
     Raises ``ConditionError`` where the condition has probability zero, ``FrequencyError`` for a bad range.
     """
@@ -92,7 +96,7 @@ def synthesize(
     _check_possible(model, condition, mode, expected_given)
     conditioned = bool(condition.text)
     design_quantifier = f"count={count}" if mode is Quantifier.COUNT else mode.value
-    multipliers, mixture_weights = model.condition.quadrature()
+    scales, days, node_weights = model.condition.quadrature()
     design = Design(
         multipliers=tuple((value,) * len(KINDS) for value in grid),
         alphas=(1 / len(grid),) * len(grid),
@@ -103,14 +107,16 @@ def synthesize(
         nodes=tuple(
             ConditionNode(
                 weight=float(w),
-                expected=tuple((m * model.expected).tolist()),
-                expected_given=tuple((m * expected_given).tolist()),
+                demand_scale=float(scale),
+                expected=tuple((scale * day * model.expected).tolist()),
+                expected_given=tuple((scale * day * expected_given).tolist()),
             )
-            for m, w in zip(multipliers, mixture_weights, strict=True)
+            for scale, day, w in zip(scales, days, node_weights, strict=True)
         ),
         lane_blocking_per_100_h=model.lane_blocking / model.window.start_span_s * 3600 * 100,
         seed=seed,
     )
+    design = replace(design, alphas=_mixture_shares(model, design, mode, count, expected_given))
     numbers = torch.arange(first, first + n)
     scenarios = _draw(
         model, design, condition, mode, count, weights, expected_given, numbers, seed, drivers or Drivers()
@@ -124,6 +130,65 @@ def synthesize(
         design=design,
         model_hash=model.info.get("model_hash", ""),
     )
+
+
+def _mixture_shares(
+    model: ScenarioModel, design: Design, mode: Quantifier, count: int, expected_given: Tensor
+) -> tuple[float, ...]:
+    """Shares α_j of the mixture under which the smallest effective share of draws over the range of frequencies is
+    largest.
+
+    The effective share at κ is 1 / E_κ[p_κ / q]. It depends on counts alone, so it is estimated from a pilot of counts
+    with equal shares; E_κ[p_κ / q] is convex in α, and its largest value is minimised over α_j ≥ 0.05. Low multipliers
+    mostly draw a single incident each and stand in for one another; the shares go where that is not so.
+    """
+    equal = np.array(design.alphas)
+    if len(equal) == 1:
+        return design.alphas
+    noise = uniform(child_seed(design.seed, "pilot"), torch.arange(PILOT), 5)
+    component = (torch.arange(PILOT) % len(equal)).to(torch.int64)
+    kappa = torch.tensor(design.multipliers, dtype=torch.float64)[component]
+    scale, day = model.condition.draw(noise[:, 1:3])
+    factor = (scale * day)[:, None]
+    expected, inside = (factor * model.expected).numpy(), (factor * expected_given).numpy()
+    mean_in = (factor * kappa * expected_given).sum(-1)
+    mean_out = ((factor * kappa * model.expected).sum(-1) - mean_in).clamp_min(0.0)
+    drawn = sum(_counts(noise[:, 3], noise[:, 4], mean_in, mean_out, mode, count)).numpy()[:, None]
+    share_of_kind = (model.expected / model.expected.sum()).numpy()  # the multiplier is common to all kinds
+
+    def densities(rows: np.ndarray) -> np.ndarray:
+        """p_κ(counts | c) / Z_κ(c) over p_1(counts | c), shape (pilot, frequency)."""
+        logs = [
+            log_ratio(row, drawn * share_of_kind, expected) - log_condition(design, row, expected, inside)
+            for row in rows
+        ]
+        return np.exp(np.stack(logs, axis=1))
+
+    parts = densities(np.array(design.multipliers))
+    asked = sorted({*design.frequencies, *(row[0] for row in design.multipliers)})  # and what lies between them
+    targets = densities(np.array([(value,) * len(KINDS) for value in asked]))
+    over_pilot = targets / (parts @ equal)[:, None]
+
+    def costs(alphas: np.ndarray) -> np.ndarray:
+        return (over_pilot * targets / (parts @ alphas)[:, None]).mean(axis=0)
+
+    found = minimize(
+        lambda x: x[-1],
+        np.append(equal, np.log(costs(equal).max())),
+        method="SLSQP",
+        bounds=[(SMALLEST_SHARE, 1.0)] * len(equal) + [(0.0, None)],
+        constraints=[
+            {"type": "eq", "fun": lambda x: x[:-1].sum() - 1.0},
+            {"type": "ineq", "fun": lambda x: x[-1] - np.log(costs(x[:-1]))},
+        ],
+    )
+    alphas = np.maximum(found.x[:-1], SMALLEST_SHARE)
+    alphas = SMALLEST_SHARE + (alphas - SMALLEST_SHARE) * (1 - SMALLEST_SHARE * len(equal)) / max(
+        (alphas - SMALLEST_SHARE).sum(), 1e-12
+    )
+    if not np.isfinite(alphas).all() or costs(alphas).max() >= costs(equal).max():
+        return design.alphas  # equal shares are as good
+    return tuple(float(each) for each in alphas)
 
 
 def _check_possible(model: ScenarioModel, given: Given, mode: Quantifier, expected_given: Tensor) -> None:

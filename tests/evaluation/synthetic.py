@@ -64,7 +64,7 @@ def counted_batch(n, *, seed=0, free_every=6, frequencies=GRID, project_hash="p"
             alphas=(0.25,) * 4,
             frequencies=frequencies,
             free_every=free_every,
-            nodes=(ConditionNode(weight=1.0, expected=KIND, expected_given=KIND),),
+            nodes=(ConditionNode(weight=1.0, demand_scale=1.0, expected=KIND, expected_given=KIND),),
             lane_blocking_per_100_h=40.0,
             seed=seed,
         ),
@@ -103,6 +103,7 @@ class PaperWeights:
     is_free: np.ndarray
     log_w: np.ndarray
     probability_free: float
+    controls: np.ndarray
 
 
 def paper_weights(batch, frequency):
@@ -114,7 +115,7 @@ def paper_weights(batch, frequency):
             for s in batch.scenarios
         ]
     )
-    return PaperWeights(is_free, log_w, math.exp(-frequency))
+    return PaperWeights(is_free, log_w, math.exp(-frequency), np.zeros((len(log_w), 0)))
 
 
 def delays(batch, *, seed=1, factor=1.0, cost=COST, replicas=1):
