@@ -14,8 +14,8 @@ MIN_TAIL_VALUES = 10
 """Fewer distinct values in the tail than this, and its shape cannot be told."""
 LEAST_STRETCH = 4.0
 """A heavy tail is long: with shape 0.7 and 20 to 60 values, the largest exceeds the value below the tail by more than
-this factor in 95 to 99 of 100 samples. A shape above 0.5 fitted to a shorter tail has seen a gap between clusters of values
-(weights that depend on counts have such), not a tail."""
+this factor in 95 to 99 of 100 samples. A shape above 0.5 fitted to a shorter tail has seen a gap between clusters of
+values (weights that depend on counts have such), not a tail."""
 
 
 @dataclass(frozen=True, kw_only=True)

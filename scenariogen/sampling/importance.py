@@ -206,7 +206,11 @@ def estimate_probability_difference(
     ``strata`` carry the values of the first, ``baseline`` one array (batch,) per stratum those of the second.
     The interval is built from the pairs that disagree, one way and the other.
     """
-    pairs = [(s.without_controls(), np.asarray(b, dtype=np.float64)) for s, b in zip(strata, baseline, strict=True) if s.probability > 0]
+    pairs = [
+        (s.without_controls(), np.asarray(b, dtype=np.float64))
+        for s, b in zip(strata, baseline, strict=True)
+        if s.probability > 0
+    ]
     kept = [s.replace_values(s.values - b) for s, b in pairs]
     if not kept or not all(map(len, kept)):
         return _finish(kept, math.nan, math.nan, -1.0, 1.0)

@@ -24,6 +24,7 @@ from scenariogen.window import StudyWindow
 
 SCHEMA_VERSION = "scenariogen-scenarios/1"
 SCHEMA_FILE = "scenarios.schema.json"
+_LONGEST_MESSAGE = 160
 
 
 def json_schema() -> dict[str, Any]:
@@ -191,10 +192,22 @@ def _read_parquet(path: Path) -> dict[str, Any]:
 def _schema_problems(document: dict[str, Any]) -> list[str]:
     from jsonschema import Draft202012Validator
 
-    errors = sorted(
-        Draft202012Validator(json_schema()).iter_errors(document), key=lambda error: list(map(str, error.path))
-    )
-    return [f"{'.'.join(map(str, error.path)) or 'file'}: {error.message}" for error in errors]
+    found = {problem for error in Draft202012Validator(json_schema()).iter_errors(document) for problem in _told(error)}
+    return sorted(found)
+
+
+def _told(error: Any) -> list[str]:
+    """What an error is about, each fault with its place; alternatives are told by the one that comes closest."""
+    if error.context:
+        branches: dict[int, list[Any]] = {}
+        for inner in error.context:
+            branches.setdefault(inner.schema_path[0], []).append(inner)
+        deep = {number: inside for number, inside in branches.items() if all(inner.path for inner in inside)}
+        closest = min((deep or branches).values(), key=len)
+        return [problem for inner in closest for problem in _told(inner)]
+    place = ".".join(map(str, error.absolute_path)) or "file"
+    text = error.message
+    return [f"{place}: {text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + ' ...'}"]
 
 
 def _build(document: dict[str, Any], path: Path) -> ScenarioBatch:

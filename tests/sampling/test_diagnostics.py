@@ -75,6 +75,18 @@ def test_too_little_variety_is_not_enough_to_tell(log_values):
     assert pareto_k_hat(log_values) is None
 
 
+def test_a_gap_between_clusters_of_weights_is_no_heavy_tail():
+    """Weights that depend on a count lie in clusters. Where the tail began at a gap the fit saw a shape of 1.8, and a
+    batch whose largest weight was 4 was refused at some multipliers."""
+    generator = np.random.default_rng(2)
+    clusters = [(382, 2.0, 0.02), (30, 2.28, 0.005), (38, 3.3, 0.15)]  # number, place, spread of the logarithm
+    log_w = np.concatenate([np.log(at) + spread * generator.standard_normal(n) for n, at, spread in clusters])
+    from arviz_stats.base.array import array_stats
+
+    assert array_stats.psislw(-log_w)[1] > 0.7
+    assert pareto_k_hat(log_w) is None
+
+
 def test_threshold_follows_the_number_of_draws():
     assert pareto_threshold(100) == pytest.approx(0.5)
     assert pareto_threshold(10**6) == 0.7

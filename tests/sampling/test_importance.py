@@ -119,6 +119,34 @@ def test_the_estimate_of_record_is_unbiased_and_quieter_than_the_plain_one():
     assert record.std() < 0.8 * plain.std()
 
 
+def test_controls_of_known_mean_leave_the_estimate_unbiased_and_make_it_quieter():
+    """h = exp(x/2) + y with known target means of x and x² − 1: only y's noise is left, and that of the bend."""
+    generator = np.random.default_rng(17)
+    found, without = [], []
+    for _ in range(3000):
+        x = generator.standard_normal(40) + (generator.random(40) < 0.5)
+        log_w = -np.log(0.5 + 0.5 * np.exp(x - 0.5))
+        values = 3 + np.exp(0.5 * x) + 0.05 * generator.standard_normal(40)
+        controls = np.stack([x, x**2 - 1], axis=1)
+        stratum = Stratum(probability=1.0, log_w=log_w, values=values, controls=controls)
+        found.append(stratum.terms().mean())
+        without.append(stratum.without_controls().terms().mean())
+    truth = 3 + math.exp(0.125)
+    assert abs(np.mean(found) - truth) < 4 * np.std(found) / math.sqrt(len(found))
+    assert np.std(found) < 0.5 * np.std(without)
+
+
+def test_controls_are_used_one_for_every_five_draws_and_idle_ones_do_no_harm():
+    generator = np.random.default_rng(5)
+    w, values = np.ones(10), generator.standard_normal(10)
+    idle = np.zeros((10, 3))
+    np.testing.assert_allclose(control_terms(w, values, idle), values)
+    third = np.concatenate([idle, values[:, None]], axis=1)  # would explain everything, but comes too late
+    np.testing.assert_allclose(control_terms(w, values, third), values)
+    with pytest.raises(ValueError, match="controls need a shape"):
+        Stratum(probability=1.0, log_w=np.zeros(10), values=values, controls=idle[:4])
+
+
 def test_below_ten_draws_the_control_is_off():
     w, values = np.array([0.5, 1.5, 1.0]), np.array([1.0, 2.0, 3.0])
     np.testing.assert_allclose(control_terms(w, values), w * values)

@@ -43,6 +43,20 @@ def test_every_fault_is_listed(batch, tmp_path):
     assert len(caught.value.problems) == 4
 
 
+def test_a_fault_inside_an_alternative_is_told_with_its_own_place(batch, tmp_path):
+    """The design may be null; a fault in it once printed the whole design, thousands of numbers, as one problem."""
+    path = write_batch(batch, tmp_path / "s.json")
+    document = json.loads(path.read_text())
+    del document["design"]["nodes"][2]["weight"]
+    document["design"]["free_every"] = "four"
+    path.write_text(json.dumps(document))
+    with pytest.raises(ScenarioError) as caught:
+        read_batch(path)
+    assert len(caught.value.problems) == 2
+    assert any("design.nodes.2" in problem and "'weight'" in problem for problem in caught.value.problems)
+    assert all(len(problem) < 200 for problem in caught.value.problems)
+
+
 @pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"\x00\xff"])
 @pytest.mark.parametrize("suffix", [".parquet", ".json"])
 def test_other_files_are_refused(tmp_path, content, suffix):

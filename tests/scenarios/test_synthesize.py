@@ -8,8 +8,10 @@ import pytest
 
 from scenariogen.errors import ConditionError, FrequencyError, ScenarioError
 from scenariogen.incidents.records import KINDS
+from scenariogen.sampling.diagnostics import effective_sample_size
+from scenariogen.scenarios.mixture import SMALLEST_SHARE, frequency_grid
 from scenariogen.scenarios.reweight import frequency_weights
-from scenariogen.scenarios.synthesize import frequency_grid, synthesize
+from scenariogen.scenarios.synthesize import synthesize
 from tests.model.small import small_model
 
 GIVEN = "capacity_left<=0.5"
@@ -121,6 +123,43 @@ def test_weights_given_the_condition_stay_below_one_over_alpha(model):
         overall = sum(n.weight * -np.expm1(-np.array(n.expected) @ kappa) for n in nodes)
         bound = -np.expm1(-expected @ kappa) / overall / alpha
         assert (np.exp(weights.log_w[rows]) <= bound * (1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("given", ["", GIVEN])
+@pytest.mark.parametrize("frequency", [0.5, 1.0, 4.0])
+def test_demand_controls_have_mean_zero_under_the_target(model, frequency, given):
+    batch = synthesize(model, n=6000, frequencies=[0.5, 4.0], given=given, seed=18)
+    weights = frequency_weights(batch, frequency)
+    assert weights.controls.shape == (6000, 2)
+    for rows in (weights.is_free, ~weights.is_free):
+        if rows.any():
+            terms = np.exp(weights.log_w[rows])[:, None] * weights.controls[rows]
+            assert (np.abs(terms.mean(axis=0)) < 4.5 * terms.std(axis=0) / rows.sum() ** 0.5).all()
+    uncentred = weights.controls[~weights.is_free][:, 1] + 1
+    assert abs(uncentred.mean()) > 0.5  # z² alone has mean about 1: a control that is not centred would show
+
+
+def test_shares_of_the_mixture_raise_the_worst_effective_share_over_the_range(model):
+    batch = synthesize(model, n=4000, frequencies=[0.02, 10.0], seed=19)
+    design = batch.design
+    assert design is not None
+    assert sum(design.alphas) == pytest.approx(1) and min(design.alphas) >= SMALLEST_SHARE - 1e-12
+    equal = replace(design, alphas=(1 / len(design.alphas),) * len(design.alphas))
+
+    def worst(chosen) -> float:
+        """Smallest 1 / E_κ[p_κ / q] of a mixture with these shares, from draws of the batch as it is."""
+        drawn = replace(batch, design=chosen)
+        shares = []
+        for row in design.multipliers:
+            own, other = frequency_weights(batch, row[0]), frequency_weights(drawn, row[0])
+            rows = ~own.is_free
+            shares.append(1 / np.exp(own.log_w[rows] + other.log_w[rows]).mean())
+        return min(shares)
+
+    assert worst(design) > 1.1 * worst(equal)
+    rows = ~frequency_weights(batch, 10.0).is_free
+    measured = effective_sample_size(frequency_weights(batch, 10.0).log_w[rows]) / rows.sum()
+    assert measured > worst(equal)
 
 
 def test_a_scenario_is_the_same_to_the_last_bit_in_any_request(model):
