@@ -76,7 +76,7 @@ def detect(
     else:
         print(f"{out}: {len(table)} incidents")
         if not len(table):
-            common.note("nothing was found; fit will keep to the published rates")
+            common.note("nothing was found: fit takes the published rates, lowered by these days; record more of them")
 
 
 def fit(
@@ -115,3 +115,8 @@ def fit(
         common.print_json({"out": out, "summary": summary})
     else:
         print("\n".join([*summary, f"written to {out}"]))
+    if not model.info["incidents_used"]:
+        common.note(
+            "no incident was used: the rates are the published ones, lowered by these days without any, and what "
+            "incidents are like is as published. Record more days, or give a table that holds incidents"
+        )

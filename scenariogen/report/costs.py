@@ -3,11 +3,15 @@
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from scenariogen.evaluation.store import Results
 from scenariogen.scenarios.records import Scenario
+
+LEAST_RUNS_FOR_DEMAND = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +19,7 @@ class ScenarioCost:
     """One scenario's delay by policy; a policy whose runs all failed is not there.
 
     ``delay_veh_h``  mean over the simulator's seeds
-    ``extra_veh_h``  that, less the policy's median over incident-free runs; empty where there are none
+    ``extra_veh_h``  that, less what the policy's incident-free runs cost at the same demand; empty where there are none
     ``locked_up``    policies under which the network locked up, with any seed
     """
 
@@ -26,23 +30,37 @@ class ScenarioCost:
 
     @property
     def worst_veh_h(self) -> float:
-        """The largest delay that any policy left."""
-        return max(self.delay_veh_h.values(), default=-math.inf)
+        """The most that its incidents added under any policy; where that is not known, the largest delay."""
+        return max((self.extra_veh_h or self.delay_veh_h).values(), default=-math.inf)
 
 
-def incident_free_medians(results: Results) -> dict[str, float]:
-    """Median delay (veh h) of each policy over runs without incident; policies without such runs are left out."""
-    free = {scenario.index for scenario in results.batch.scenarios if scenario.is_incident_free}
-    seen: dict[str, list[float]] = defaultdict(list)
+def incident_free_levels(results: Results) -> dict[str, Callable[[float], float]]:
+    """Delay (veh h) of each policy without incidents as a function of the demand scale; policies without such runs
+    are left out.
+
+    A power of the demand, by least squares of the logarithms, from :data:`LEAST_RUNS_FOR_DEMAND` runs at different
+    demands; the median otherwise.
+    """
+    free = {s.index: s.condition.demand_scale for s in results.batch.scenarios if s.is_incident_free}
+    seen: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for run in results.runs:
         if run.scenario in free and run.system_delay_veh_h is not None:
-            seen[run.policy].append(run.system_delay_veh_h)
-    return {policy: statistics.median(seen[policy]) for policy in results.policies if seen[policy]}
+            seen[run.policy].append((free[run.scenario], run.system_delay_veh_h))
+    return {policy: _level(seen[policy]) for policy in results.policies if seen[policy]}
+
+
+def _level(runs: list[tuple[float, float]]) -> Callable[[float], float]:
+    scales, delays = (np.array(column) for column in zip(*runs, strict=True))
+    if len(runs) < LEAST_RUNS_FOR_DEMAND or delays.min() <= 0 or np.ptp(scales) == 0:
+        median = float(np.median(delays))
+        return lambda _: median
+    power, level = np.polyfit(np.log(scales), np.log(delays), 1)
+    return lambda scale: float(np.exp(level + power * np.log(scale)))
 
 
 def scenario_costs(results: Results) -> list[ScenarioCost]:
     """The cost of every scenario that has a valid run, in the batch's order."""
-    medians = incident_free_medians(results)
+    levels = incident_free_levels(results)
     delays: dict[tuple[int, str], list[float]] = defaultdict(list)
     locked: dict[int, set[str]] = defaultdict(set)
     for run in results.runs:
@@ -62,7 +80,11 @@ def scenario_costs(results: Results) -> list[ScenarioCost]:
                 ScenarioCost(
                     scenario=scenario,
                     delay_veh_h=delay,
-                    extra_veh_h={p: value - medians[p] for p, value in delay.items() if p in medians},
+                    extra_veh_h={
+                        p: value - levels[p](scenario.condition.demand_scale)
+                        for p, value in delay.items()
+                        if p in levels
+                    },
                     locked_up=tuple(p for p in results.policies if p in locked[scenario.index]),
                 )
             )

@@ -13,7 +13,7 @@ from scenariogen.evaluation.estimate import read_estimates
 from scenariogen.evaluation.ranking import Ranking, log_grid, ranking_by_frequency
 from scenariogen.evaluation.store import Results, load_results
 from scenariogen.network import RoadNetwork
-from scenariogen.report.costs import incident_free_medians, scenario_costs
+from scenariogen.report.costs import incident_free_levels, scenario_costs
 from scenariogen.report.figures import Figure, alt_text, difference_figure, frequency_figure, runs_figure
 from scenariogen.report.findings import findings
 from scenariogen.report.roadmap import map_alt, map_figure
@@ -98,7 +98,7 @@ def page(
         charts={name: Markup(script_json(figure)) for name, figure in charts.items() if name not in blank},
         alts=alts,
         no_map="" if isinstance(network, RoadNetwork) else network,
-        has_medians=bool(incident_free_medians(results)),
+        has_levels=bool(incident_free_levels(results)),
         policies=results.policies,
         tables=question_tables(results, estimates),
         rows=full_rows(estimates),

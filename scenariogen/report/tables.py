@@ -162,8 +162,9 @@ class WorstRow:
 
 
 def worst_scenarios(results: Results, costs: Sequence[ScenarioCost], *, number: int = WORST) -> list[WorstRow]:
-    """The scenarios with the largest delay under any policy, the worst first."""
-    ranked = sorted(costs, key=lambda cost: (-cost.worst_veh_h, cost.scenario.index))
+    """The scenarios whose incidents added most under any policy, the worst first."""
+    hit = [cost for cost in costs if cost.scenario.incidents]
+    ranked = sorted(hit or costs, key=lambda cost: (-cost.worst_veh_h, cost.scenario.index))
     return [
         WorstRow(
             index=cost.scenario.index,

@@ -184,19 +184,20 @@ def _check_units(connection: "duckdb.DuckDBPyConnection", rows: int, period_s: f
     if not enough.any():
         return
     ratio = covered_m[enough] / np.maximum(promised_m[enough], 1e-6)
-    middle = float(np.median(ratio))
     off = (ratio < 0.7) | (ratio > 1.4)
+    if min(off.sum(), (~off).sum()) >= 3 and 0.02 < off.mean() < 0.98:
+        problems.add(
+            f"units are mixed: of {len(ratio)} vehicles looked at, {int(off.sum())} move "
+            f"{float(np.median(ratio[off])):.2f} times as far as their speeds say. Expected metres and metres per "
+            "second"
+        )
+        return
+    middle = float(np.median(ratio))
     if not 0.85 < middle < 1.15:
         off_by, guess = min((abs(np.log(max(middle, 1e-9) / factor)), words) for factor, words in UNIT_NAMES)
         problems.add(
             f"positions move {middle:.2f} times as far as the speeds say{'; ' + guess if off_by < 0.1 else ''}. "
             "Expected metres and metres per second"
-        )
-    elif off.sum() >= 3 and off.mean() > 0.02:
-        problems.add(
-            f"units are mixed: of {len(ratio)} vehicles looked at, {int(off.sum())} move "
-            f"{float(np.median(ratio[off])):.2f} times as far as their speeds say. Expected metres and metres per "
-            "second"
         )
 
 
