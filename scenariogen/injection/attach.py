@@ -30,7 +30,7 @@ from scenariogen.scenarios.records import Scenario
 POLL_S = 1.0
 """While an incident stands, vehicles around it are looked at once a second (or once a step, where steps are longer)."""
 _SYNC_S = 60.0
-"""Our own clock is compared with the simulation's this often, should somebody else step it too."""
+"""Under libsumo our own clock is compared with the simulation's this often; over TraCI that would cost a message."""
 
 
 def default_blocker_id(incident: int, vehicle: int) -> str:
@@ -225,7 +225,7 @@ class Injection:
         due_s = min((occurrence.due_s for occurrence in self._occurrences), default=float("inf"))
         if standing or self._stretches:
             due_s = min(due_s, now_s + POLL_S)
-        elif due_s < float("inf"):
+        elif self._link.direct and due_s < float("inf"):
             due_s = min(due_s, now_s + _SYNC_S)
         self._due_s = max(due_s, now_s + self._link.step_s)
 

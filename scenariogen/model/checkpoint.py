@@ -43,7 +43,7 @@ def save_model(model: ScenarioModel, folder: Path) -> Path:
         "network_file": model.network.path.name,
         "edges": len(model.network.edges),
         "tensors_sha256": file_sha256(folder / TENSORS),
-        "hidden": model.shape.enter.out_features,
+        "rate_network": {"hidden": model.shape.hidden, "members": len(model.shape.members)},
         "window": asdict(model.window),
         "condition": condition,
         "info": model.info,
@@ -85,7 +85,7 @@ def load_model(folder: Path | str, network: RoadNetwork | None = None) -> Scenar
         tensors = load_file(folder / TENSORS)
     except SafetensorError as error:
         raise ModelError(f"{folder / TENSORS} cannot be read: {error}") from error
-    shape = RateShape(hidden=description["hidden"])
+    shape = RateShape(**description["rate_network"])
     marks = Marks()
     shape.load_state_dict({k.removeprefix("shape."): v for k, v in tensors.items() if k.startswith("shape.")})
     marks.load_state_dict({k.removeprefix("marks."): v for k, v in tensors.items() if k.startswith("marks.")})

@@ -16,28 +16,33 @@ from scenariogen.model.condition import ConditionTable
 from scenariogen.model.features import CLASSES, road_graph
 from scenariogen.model.mark_fit import fit_marks
 from scenariogen.model.options import lane_options
-from scenariogen.model.rates import RateShape, base_rates, group_normalised, prior_shapes, time_features
+from scenariogen.model.rate_fit import fit_shape
+from scenariogen.model.rates import base_rates, group_normalised, prior_shapes, time_features
 from scenariogen.model.scenario_model import ScenarioModel
 from scenariogen.network import RoadNetwork
-from scenariogen.randomness import child_seed
 from scenariogen.window import StudyWindow
 
-PATIENCE = 2
-"""Checks in a row that a held-out likelihood may stay below the ones before until learning stops."""
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitSettings:
-    """How a model is fitted. Steps are of Adam; ``folds`` choose how long the rate network learns."""
+    """How a model is fitted.
 
-    rate_steps: int = 200
-    rate_check_every: int = 20
+    ``rate_steps``        the most steps in which the messages of the rate network are learned; held-out days decide
+    ``rate_check_every``  steps between two looks at the held-out days, which are taken in ``folds`` parts
+    ``hidden``, ``members``  width of the rate network's state, and how many networks are averaged
+    ``mark_steps``, ``learning_rate``  of Adam, for the marks
+    ``prior_draws``       incidents drawn from the published priors that the marks learn beside the recorded ones
+    """
+
+    rate_steps: int = 100
+    rate_check_every: int = 10
     folds: int = 4
-    learning_rate: float = 0.02
-    weight_decay: float = 0.01
-    hidden: int = 24
+    hidden: int = 48
+    members: int = 2
     mark_steps: int = 200
+    learning_rate: float = 0.02
     prior_draws: int = 1000
 
 
@@ -85,7 +90,20 @@ def fit_model(
         (cell_edges[1:] + cell_edges[:-1]) / 2, start_s=window.count_from_s, span_s=window.start_span_s, clock_s=clock_s
     )
     where = _where(table, network, cell_edges)
-    shape, steps = _fit_shape(graph, times, kilometres, where, table["day"].to_numpy(), settings, seed, progress)
+    shape, steps = fit_shape(
+        graph,
+        times,
+        kilometres,
+        where,
+        table["day"].to_numpy(),
+        hidden=settings.hidden,
+        members=settings.members,
+        steps=settings.rate_steps,
+        check_every=settings.rate_check_every,
+        folds=settings.folds,
+        seed=seed,
+        progress=None if progress is None else lambda done, total: progress("rates", done, total),
+    )
     posterior = _posterior(graph, times, kilometres, shape, where, days=days * intensity)
     marks = fit_marks(table, network, graph, options, kilometres, settings=settings, seed=seed, progress=progress)
     model = ScenarioModel(
@@ -124,72 +142,6 @@ def _where(table: pd.DataFrame, network: RoadNetwork, cell_edges: Tensor) -> Ten
     return torch.tensor(
         np.array([edge, np.clip(cell, 0, len(cell_edges) - 2), kind]).T.reshape(-1, 3), dtype=torch.int64
     )
-
-
-def _fit_shape(graph, times, exposure, where, day, settings: FitSettings, seed: int, progress) -> tuple[RateShape, int]:
-    """Choose the number of steps on held-out days, then learn from all of them; none where nothing is gained."""
-    generator = torch.Generator().manual_seed(child_seed(seed, "rates") & 0x7FFFFFFF)
-    seen = exposure[where[:, 0], where[:, 1]] > 0
-    where, day = where[seen], day[seen.numpy()]
-    checks = range(0, settings.rate_steps + 1, settings.rate_check_every)
-    gained = np.zeros(len(checks))
-    folds = min(settings.folds, len(np.unique(day)))
-    start = _new_shape(settings, generator)
-    if folds >= 2 and len(where) >= 4 * folds:
-        fold_of = {
-            value: index % folds for index, value in enumerate(np.random.default_rng(seed).permutation(np.unique(day)))
-        }
-        fold = np.array([fold_of[value] for value in day])
-        for number in range(folds):
-            held, rest = torch.from_numpy(fold == number), torch.from_numpy(fold != number)
-            gained += _learn(_copy(start), graph, times, exposure, where[rest], checks, settings, held=where[held])[1]
-            if progress:
-                progress("rates", number + 1, folds + 1)
-    best = int(np.argmax(gained))
-    steps = checks[best]
-    shape, _ = _learn(_copy(start), graph, times, exposure, where, range(steps, steps + 1), settings)
-    if progress:
-        progress("rates", folds + 1, folds + 1)
-    return shape, steps
-
-
-def _new_shape(settings: FitSettings, generator: torch.Generator) -> RateShape:
-    """A rate network whose weights come from ``generator``, not from torch's global state."""
-    shape = RateShape(hidden=settings.hidden)
-    with torch.no_grad():
-        for name, parameter in shape.named_parameters():
-            if name.startswith("read_out") and name.endswith(("2.weight", "2.bias")):
-                continue  # the last layer stays at zero: the start is the exposure alone
-            bound = parameter.shape[-1] ** -0.5
-            parameter.copy_((torch.rand(parameter.shape, generator=generator, dtype=torch.float64) * 2 - 1) * bound)
-    return shape
-
-
-def _copy(shape: RateShape) -> RateShape:
-    import copy
-
-    return copy.deepcopy(shape)
-
-
-def _learn(shape, graph, times, exposure, where, checks, settings: FitSettings, held: Tensor | None = None):
-    """Maximum likelihood of where incidents fell given how many did; held-out log-likelihood at the checks."""
-    optimiser = torch.optim.AdamW(shape.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    scores = []
-    for step in range(checks[-1] + 1):
-        log_shape = group_normalised(shape(graph, times), exposure, graph.road_class)
-        if held is not None and step in checks:
-            with torch.no_grad():
-                scores.append(float(log_shape[held[:, 0], held[:, 1], held[:, 2]].sum()))
-            if len(scores) > PATIENCE and scores[-1] < min(scores[-PATIENCE - 1 : -1]):
-                break  # it has begun to learn noise
-        if step == checks[-1] or len(where) == 0:
-            break
-        loss = -log_shape[where[:, 0], where[:, 1], where[:, 2]].sum() / len(where)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    scores += [scores[-1] if scores else 0.0] * (len(checks) - len(scores))
-    return shape, np.array(scores)
 
 
 def _posterior(graph, times, exposure, shape, where, *, days: float) -> Tensor:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from scenariogen.incidents.priors import RATE_PER_KM, RATE_SHAPE, kind_shares
 from scenariogen.incidents.records import KINDS
 from scenariogen.model.features import CLASSES, EDGE_FEATURES, LINK_FEATURES, RoadGraph
-from scenariogen.sampling.contract import mlp
 
 TIME_FEATURES = 5
 
@@ -31,20 +30,22 @@ def time_features(cell_middle_s: Tensor, *, start_s: float, span_s: float, clock
     )
 
 
-class RateShape(nn.Module):
-    """f_θ: two rounds of messages along and against the traffic, then a read-out per time cell and kind.
+class RateMember(nn.Module):
+    """f_θ(e, b, k) = x_e·(a + a_k) + h_e·(c + c_k) + t_b·(d + d_k): own features, messages, time of day.
 
-    Sums over neighbours make it equivariant under relabelled edges; features are intrinsic, so moving or turning
-    the map changes nothing, while a mirror image does (turn angles are signed).
+    ``x`` are the edge's own features, ``h`` its state after two rounds of messages along and against the traffic, ``t``
+    time features. Each read-out has a part that all kinds of incident share and one for each kind.
     """
 
-    def __init__(self, *, hidden: int = 24, rounds: int = 2) -> None:
+    def __init__(self, *, hidden: int, rounds: int = 2) -> None:
         super().__init__()
         self.enter = nn.Linear(EDGE_FEATURES, hidden, dtype=torch.float64)
         self.forward_messages = nn.ModuleList(mlp_hidden(hidden + LINK_FEATURES, hidden) for _ in range(rounds))
         self.backward_messages = nn.ModuleList(mlp_hidden(hidden + LINK_FEATURES, hidden) for _ in range(rounds))
         self.updates = nn.ModuleList(mlp_hidden(3 * hidden, hidden) for _ in range(rounds))
-        self.read_out = mlp(hidden + TIME_FEATURES, len(KINDS), hidden=hidden, layers=1)
+        self.own = ReadOut(EDGE_FEATURES)
+        self.messages = ReadOut(hidden)
+        self.time = ReadOut(TIME_FEATURES)
 
     def forward(self, graph: RoadGraph, times: Tensor) -> Tensor:
         """log s before normalisation, of shape (edge, cell, kind)."""
@@ -55,9 +56,37 @@ class RateShape(nn.Module):
             arriving = torch.zeros_like(state).index_add(0, graph.targets, down)
             leaving = torch.zeros_like(state).index_add(0, graph.sources, up)
             state = state + update(torch.cat([state, arriving, leaving], dim=-1))
-        edges, cells = len(state), len(times)
-        joined = torch.cat([state[:, None, :].expand(edges, cells, -1), times[None].expand(edges, cells, -1)], dim=-1)
-        return self.read_out(joined)
+        return (self.own(graph.features) + self.messages(state))[:, None, :] + self.time(times)[None]
+
+
+class ReadOut(nn.Module):
+    """A linear map to the kinds of incident: what they share, and how each departs from it. Starts at zero."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.shared = nn.Parameter(torch.zeros(inputs, 1, dtype=torch.float64))
+        self.by_kind = nn.Parameter(torch.zeros(inputs, len(KINDS), dtype=torch.float64))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(..., inputs) to (..., kind)."""
+        return rows @ (self.shared + self.by_kind)
+
+
+class RateShape(nn.Module):
+    """The mean of a few members that differ by where they started.
+
+    Sums over neighbours make it equivariant under relabelled edges; features are intrinsic, so moving or turning
+    the map changes nothing, while a mirror image does (turn angles are signed).
+    """
+
+    def __init__(self, *, hidden: int = 48, members: int = 2) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.members = nn.ModuleList(RateMember(hidden=hidden) for _ in range(members))
+
+    def forward(self, graph: RoadGraph, times: Tensor) -> Tensor:
+        """log s before normalisation, of shape (edge, cell, kind)."""
+        return torch.stack([member(graph, times) for member in self.members]).mean(0)
 
 
 def mlp_hidden(inputs: int, outputs: int) -> nn.Module:

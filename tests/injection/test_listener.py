@@ -181,6 +181,21 @@ def test_no_call_crosses_the_socket_without_a_due_event(start, road):
     assert len(sent) == 45
 
 
+def test_over_traci_a_step_without_a_due_event_sends_nothing_but_the_step(start, road, monkeypatch):
+    network = road(2)
+    sumo = start("traci", network)
+    later = roads.scenario(roads.incident(start_s=500, duration_s=20, capacity_left=0.3))
+    with inject(sumo, later, network=network):
+        sent = []
+        send = sumo._sendExact
+        monkeypatch.setattr(sumo, "_sendExact", lambda: (sent.append(1), send())[1])
+        for _ in range(300):
+            sumo.simulationStep()
+        assert len(sent) == 300
+        roads.run_until(sumo, 510)
+        assert len(sent) > 520  # the counter sees what an incident asks
+
+
 @pytest.mark.parametrize("thing", [None, 3, "traci", object()])
 def test_what_is_no_connection_is_refused(thing, road):
     with pytest.raises(SimulationError, match="expected the libsumo module, the traci module"):

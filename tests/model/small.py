@@ -14,7 +14,7 @@ from scenariogen.network import Edge, Lane, RoadClass, RoadNetwork
 from scenariogen.window import StudyWindow
 
 WINDOW = StudyWindow(begin_s=0.0, count_from_s=600.0, incidents_until_s=3300.0, end_s=6000.0, demand_end_s=6000.0)
-QUICK = FitSettings(rate_steps=40, rate_check_every=20, folds=2, mark_steps=30, prior_draws=200)
+QUICK = FitSettings(rate_steps=20, rate_check_every=10, folds=2, mark_steps=30, prior_draws=200)
 
 
 def edge(name: str, lanes: int, length_m: float, road_class: RoadClass, **neighbours) -> Edge:
