@@ -105,6 +105,7 @@ def connect(file: Path) -> "duckdb.DuckDBPyConnection":
     import duckdb
 
     connection = duckdb.connect()
+    connection.execute("SET enable_progress_bar = false")  # it would be drawn on standard output, among our answers
     # Views take no parameters; a quote in the path is doubled as SQL asks.
     quoted = str(file).replace("'", "''")
     connection.execute(f"CREATE VIEW trajectories AS SELECT * FROM read_parquet('{quoted}')")

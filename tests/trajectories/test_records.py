@@ -69,6 +69,12 @@ def test_query_sees_the_rows_and_tables_given_by_name(tmp_path):
     assert 0 < answer.loc[0, "n"] < opened.rows
 
 
+def test_queries_draw_no_bar_on_standard_output(tmp_path):
+    """DuckDB draws one for queries of over two seconds: 12 million rows broke ``detect --json``, small tests never."""
+    opened = record(tmp_path, quiet())
+    assert not opened.query("SELECT current_setting('enable_progress_bar') AS shown").loc[0, "shown"]
+
+
 def test_day_is_loaded_sorted_by_vehicle_with_junctions_apart(tmp_path):
     table = quiet().table()
     inside = (table[columns.EDGE] == "here") & (table[columns.POSITION] < 60)
