@@ -9,8 +9,8 @@ Three forms of each stratum's mean are kept:
 
 plain            (1/n) Σ w h                            unbiased, noisy where h has a large common level
 of record        (1/n) Σ (w h − b (w − 1) − d · w g)    unbiased too: E_q[w − 1] = 0 and E_q[w g] = 0 for controls g
-                                                        of known target mean 0; b and d, the regression of w h on
-                                                        both, are fitted on the other fifths of the draws
+                                                        of known target mean 0; b and d, a ridge regression of w h
+                                                        on both, are fitted on the other fifths of the draws
 self-normalised  Σ w h / Σ w                            biased by O(1/n), the usual cross-check
 
 (Owen, *Monte Carlo theory, methods and examples*, 2013, chapters 8 and 9.) Weights are never smoothed or clipped.
@@ -29,6 +29,9 @@ from scenariogen.sampling.diagnostics import effective_sample_size
 from scenariogen.sampling.intervals import bootstrap_t, difference_interval, largest_unseen, probability_interval
 
 FOLDS = 5
+RIDGE = 0.1
+"""A control that varies less than this explains little and is hardly used: weights that are nearly equal, or nearly a
+function of the other controls, would otherwise get coefficients that are noise."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -145,12 +148,13 @@ def control_terms(
     correction = np.zeros_like(products)
     for part in range(FOLDS):
         own, rest = fold == part, fold != part
-        # (control, batch) or (repeats, control, batch); a column that does not vary takes no part
-        x, y = np.moveaxis(known[:, rest], (0, 1), (-2, -1)), np.moveaxis(products[rest], 0, -1)
+        level = products[rest].sum(axis=0) / np.maximum(w[rest].sum(axis=0), 1e-300)  # b to begin with
+        residual = np.moveaxis(products[rest] - level * w[rest], 0, -1)
+        x = np.moveaxis(known[:, rest], (0, 1), (-2, -1))  # (control, batch) or (repeats, control, batch)
         x = x - x.mean(axis=-1, keepdims=True)
-        x = x * ((x**2).mean(axis=-1, keepdims=True) > 1e-12)
-        slope = (y[..., None, :] @ np.linalg.pinv(x, rcond=1e-8))[..., 0, :]
-        correction[own] = np.einsum("...k,kb...->b...", slope, known[:, own])
+        gram = x @ np.swapaxes(x, -1, -2) / rest.sum() + RIDGE**2 * np.eye(len(known))
+        slope = np.linalg.solve(gram, x @ residual[..., None] / rest.sum())[..., 0]
+        correction[own] = level * (w[own] - 1.0) + np.einsum("...k,kb...->b...", slope, known[:, own])
     return products - correction
 
 
