@@ -83,9 +83,11 @@ WITH steps AS ({{steps}}), limits AS (
                  AS cell FROM pieces)
 ), sums AS (
     SELECT day, edge{{lane}}, cell,
-           sum(CASE WHEN t1 > t0 THEN distance_m * inside_s / (t1 - t0)
-                    WHEN cell = floor(t0 / {{cell_s}}) THEN distance_m ELSE 0 END) AS distance_m,
-           sum(inside_s) AS time_spent_s
+           -- in whole billionths: sums are then the same in whatever order several threads add
+           sum(CAST(round(1e9 * CASE WHEN t1 > t0 THEN distance_m * inside_s / (t1 - t0)
+                                WHEN cell = floor(t0 / {{cell_s}}) THEN distance_m ELSE 0 END) AS BIGINT))
+               / 1e9 AS distance_m,
+           sum(CAST(round(1e9 * inside_s) AS BIGINT)) / 1e9 AS time_spent_s
     FROM cut GROUP BY day, edge{{lane}}, cell
 ), covered AS (
     SELECT s.*, e.length_m, cell * {{cell_s}} AS cell_begin_s,

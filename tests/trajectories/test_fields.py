@@ -1,6 +1,7 @@
 """Edie's fields against closed forms."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -90,3 +91,19 @@ def test_days_are_kept_apart(tmp_path):
 def test_cell_length_must_be_positive(tmp_path):
     with pytest.raises(ValueError, match="expected a positive"):
         edie_fields(record(tmp_path, steady(10.0)), road(), cell_s=0)
+
+
+def test_fields_are_the_same_to_the_last_bit_on_any_number_of_threads(tmp_path):
+    """Sums of floating-point numbers depended on which thread added first, and with them whole results."""
+    rng = np.random.default_rng(5)
+    times = np.arange(0, 600, 1.0)
+    traffic = Traffic(end_s=600, period_s=1.0)
+    for number in range(500):  # rows enough for several of the engine's row groups
+        speed = rng.uniform(0.5, 2.4)
+        traffic.add_rows(
+            pd.DataFrame({"time_s": times, "vehicle": f"v{number}", "lane": 0, "x": speed * times, "speed_mps": speed})
+        )
+    recording = record(tmp_path, traffic)
+    found = [edie_fields(recording, road()) for _ in range(4)]
+    for other in found[1:]:
+        pd.testing.assert_frame_equal(found[0], other, check_exact=True)
