@@ -2,11 +2,13 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scenariogen.trajectories.fields import edie_fields
+from scenariogen.trajectories.records import open_trajectories
 from tests.trajectories.handmade import LENGTH_M, LIMIT_MPS, Traffic, every, record, road
 
 
@@ -96,14 +98,15 @@ def test_cell_length_must_be_positive(tmp_path):
 def test_fields_are_the_same_to_the_last_bit_on_any_number_of_threads(tmp_path):
     """Sums of floating-point numbers depended on which thread added first, and with them whole results."""
     rng = np.random.default_rng(5)
-    times = np.arange(0, 600, 1.0)
-    traffic = Traffic(end_s=600, period_s=1.0)
-    for number in range(500):  # rows enough for several of the engine's row groups
+    times = np.arange(0, 600, 10.0)
+    traffic = Traffic(end_s=600, period_s=10.0)
+    for number in range(5000):  # enough for the engine to share the work among its threads
         speed = rng.uniform(0.5, 2.4)
         traffic.add_rows(
             pd.DataFrame({"time_s": times, "vehicle": f"v{number}", "lane": 0, "x": speed * times, "speed_mps": speed})
         )
-    recording = record(tmp_path, traffic)
-    found = [edie_fields(recording, road()) for _ in range(4)]
+    file = record(tmp_path, traffic).file
+    pq.write_table(pq.read_table(file), file, row_group_size=10_000)
+    found = [edie_fields(open_trajectories(tmp_path), road(), cell_s=5) for _ in range(4)]
     for other in found[1:]:
         pd.testing.assert_frame_equal(found[0], other, check_exact=True)
