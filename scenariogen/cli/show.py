@@ -36,7 +36,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("demo"),
     network: Annotated[str, typer.Option(help="A network of `scenariogen networks`.")] = "cologne8",
     days: Annotated[int, typer.Option(min=2, help="Days to record.")] = 6,
-    count: Annotated[int, typer.Option("-n", "--count", min=20, help="Scenarios to draw.")] = 140,
+    count: Annotated[int, typer.Option("-n", "--count", min=20, help="Scenarios to draw.")] = 120,
     jobs: common.Jobs = 2,
     seed: common.Seed = 1,
     json: common.Json = False,
