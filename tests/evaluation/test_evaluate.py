@@ -93,11 +93,13 @@ def test_a_changed_policy_file_is_run_again(tmp_path, policies):
 
 
 CHILD = """
+import signal
 import sys
 from pathlib import Path
 from scenariogen.evaluation import evaluate
 from tests.evaluation.paper_project import PaperProject, PaperRunner, paper_batch
 folder = Path(sys.argv[1])
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit it ignored
 evaluate(PaperProject(), paper_batch(12), [folder / "calm.py", folder / "green.py"], out=folder / "killed", jobs=2,
          runner=PaperRunner(slow_s=0.15), simulator="dummy")
 """
