@@ -9,6 +9,7 @@
     ├── ConditionError    a condition that cannot be read or has probability zero
     ├── FrequencyError    a multiplier outside the range that a batch was drawn for
     ├── ModelError        a model file or a fit
+    ├── DensityError      a density, a constraint or a weight that is asked for what it does not have
     ├── PolicyError       a policy that cannot be loaded or that raised
     ├── SimulationError   SUMO refused to start or died
     │   └── ConnectionLostError    the simulation at the other end is gone
@@ -63,6 +64,10 @@ class FrequencyError(ScenariogenError):
 
 class ModelError(ScenariogenError):
     """A model file that cannot be read, or data that a model cannot be fitted to."""
+
+
+class DensityError(ScenariogenError):
+    """Sampling was given what it cannot work with: nan, a context of another width, a density that is not exact."""
 
 
 class PolicyError(ScenariogenError):

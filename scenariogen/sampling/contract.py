@@ -1,40 +1,197 @@
-"""What a conditional density is.
+"""What a conditional density is, and how draws are made from one.
 
 A density is a module; called with a context it gives a distribution that can draw and weigh. Noise comes in from
-outside (see :mod:`scenariogen.randomness`), so that a draw is a function of its seed and number alone.
+outside (see :mod:`scenariogen.randomness`), so that a draw is a function of its seed and its own number alone, and
+networks are evaluated in padded blocks of a fixed size, so that it is the same to the last bit in a request of any
+size.
+
+A sampler that iterates is a pure step: ``step(seed, state) -> (state, info)``. What the next step needs is state, what
+a reader wants is info; both are frozen records. Samplers get a score function and know nothing of what it scores.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from scenariogen.errors import DensityError
+from scenariogen.randomness import uniform
 
 BLOCK = 1024
 """Rows in which networks are evaluated. Blocks are padded to this size, so that a row's result does not depend on
 how many others were asked for: matrix products of other shapes round differently."""
 
+State = TypeVar("State")
+Info = TypeVar("Info", covariant=True)
+
 
 class Distribution(ABC):
-    """A density given its context."""
+    """A density given its context: one distribution per row of the context.
+
+    ``log_prob_is_exact``  whether :meth:`log_prob` is the log-density itself; where it is a bound or an estimate,
+                           weights refuse it (:func:`exact_log_prob`)
+    ``noise_columns``      how many uniform numbers one draw takes
+    """
 
     log_prob_is_exact: bool = True
+    noise_columns: int = 1
 
     @abstractmethod
     def sample(self, noise: Tensor) -> Tensor:
-        """Draws from uniform noise in (0, 1), one per row of the context."""
+        """Draws, one per row, from uniform noise in (0, 1) of shape (batch, noise_columns).
+
+        A pure function of the noise. Densities of a single number take and give shape (batch,).
+        """
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
-        """Natural log-density of ``x``, one per row of the context; −inf outside the support."""
+        """Natural log-density of ``x`` (batch, dim), shape (batch,); −inf outside the support, never nan."""
+
+    def sample_and_log_prob(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Draws with their log-density; densities that get both in one pass override it."""
+        x = self.sample(noise)
+        return x, self.log_prob(x)
 
 
 class ConditionalDensity(nn.Module, ABC):
-    """A module that gives a :class:`Distribution` for a context of shape (batch, context)."""
+    """A module that gives a :class:`Distribution` for a context of shape (batch, context).
+
+    ``context_width``  numbers in a row of context, 0 where the density is unconditional
+    """
+
+    context_width: int = 0
 
     @abstractmethod
     def forward(self, context: Tensor) -> Distribution:
-        """The distribution given ``context``."""
+        """The distribution given ``context``. ``DensityError`` where it has another width or holds nan."""
+
+
+class Sampler(Protocol[State, Info]):
+    """An iterative sampler: pure, so that a chain can be stopped, stored and continued."""
+
+    def step(self, seed: int, state: State) -> tuple[State, Info]:
+        """One step. The same seed and state give the same result."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Draws with their log-density: ``x`` (batch, dim), ``log_prob`` (batch,), and whether that is exact."""
+
+    x: Tensor
+    log_prob: Tensor
+    log_prob_is_exact: bool
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __repr__(self) -> str:
+        kind = "exact" if self.log_prob_is_exact else "inexact"
+        return f"Draws({len(self)} of shape {tuple(self.x.shape[1:])}, {kind} log-density)"
+
+
+def draw(
+    density: ConditionalDensity,
+    context: Tensor | None = None,
+    *,
+    seed: int,
+    n: int | None = None,
+    first: int = 0,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    block: int = BLOCK,
+) -> Draws:
+    """Draws number ``first``, ``first + 1``, … of a seed, one per row of ``context``, or ``n`` without a context.
+
+    Draw 17 is the same to the last bit in a request of any size on one device. ``device`` and ``dtype`` default to
+    those of the density's parameters. Raises ``DensityError`` for a bad context.
+    """
+    parts = list(draw_blocks(density, context, seed=seed, n=n, first=first, device=device, dtype=dtype, block=block))
+    return Draws(
+        torch.cat([part.x for part in parts]),
+        torch.cat([part.log_prob for part in parts]),
+        all(part.log_prob_is_exact for part in parts),
+    )
+
+
+def draw_blocks(
+    density: ConditionalDensity,
+    context: Tensor | None = None,
+    *,
+    seed: int,
+    n: int | None = None,
+    first: int = 0,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    block: int = BLOCK,
+) -> Iterator[Draws]:
+    """As :func:`draw`, block by block: memory does not grow with the number drawn."""
+    total = n if context is None else len(context)
+    if total is None or (n is not None and n != total):
+        raise DensityError(f"got n = {n} and {'no' if context is None else len(context)} rows of context: give one")
+    if total < 1:
+        raise DensityError(f"got a request for {total} draws, expected at least 1")
+    own_device, own_dtype = _home(density)
+    device, dtype = device or own_device, dtype or own_dtype
+    for start in range(0, total, block):
+        size = min(block, total - start)
+        rows = torch.arange(first + start, first + start + block, device=device)
+        part = torch.zeros((block, density.context_width), dtype=dtype, device=device)
+        if context is not None:
+            given = context[start : start + size].to(device=device, dtype=dtype)
+            if given.dim() != 2 or given.shape[1] != density.context_width:
+                raise DensityError(
+                    f"got a context of shape {tuple(context.shape)}, expected (batch, {density.context_width})"
+                )
+            part = torch.cat([given, given[-1:].expand(block - size, -1)])
+        with torch.no_grad():
+            distribution = density(part)
+            noise = uniform(seed, rows, distribution.noise_columns, device=device).to(dtype)
+            # The nearest number below 1 in float32: noise stays inside (0, 1) after rounding.
+            noise = noise.clamp(torch.finfo(dtype).tiny, 1 - torch.finfo(dtype).eps / 2)
+            x, log_prob = distribution.sample_and_log_prob(noise)
+        yield Draws(x[:size], log_prob[:size], distribution.log_prob_is_exact)
+
+
+def _home(module: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Where a module's numbers live; a module without any is on the CPU in double precision."""
+    for each in (*module.parameters(), *module.buffers()):
+        if each.is_floating_point():
+            return each.device, each.dtype
+    return torch.device("cpu"), torch.float64
+
+
+def exact_log_prob(distribution: Distribution, x: Tensor) -> Tensor:
+    """The log-density for a weight of record, shape (batch,).
+
+    Raises ``DensityError`` where the distribution says that its ``log_prob`` is not exact, or where it gives nan.
+    """
+    if not distribution.log_prob_is_exact:
+        raise DensityError(
+            f"{type(distribution).__name__}.log_prob is not the exact log-density, so it cannot enter a weight: draw "
+            "from an exact density, or use it as a score only"
+        )
+    out = distribution.log_prob(x)
+    if torch.isnan(out).any():
+        raise DensityError(f"{type(distribution).__name__}.log_prob gave nan for {int(torch.isnan(out).sum())} rows")
+    return out
+
+
+def check_context(context: Tensor, width: int) -> None:
+    """``DensityError`` unless ``context`` has shape (batch, width) and is finite."""
+    if context.dim() != 2 or context.shape[1] != width:
+        raise DensityError(f"got a context of shape {tuple(context.shape)}, expected (batch, {width})")
+    check_finite(context, "the context")
+
+
+def check_finite(values: Tensor, name: str) -> None:
+    """``DensityError`` that names ``values`` and counts what is not finite in them."""
+    wrong = int((~torch.isfinite(values)).sum())
+    if wrong:
+        raise DensityError(f"{name} holds {wrong} values that are nan or infinite, expected finite numbers")
 
 
 def in_blocks(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
