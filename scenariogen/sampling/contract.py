@@ -134,6 +134,8 @@ def draw_blocks(
         raise DensityError(f"got n = {n} and {'no' if context is None else len(context)} rows of context: give one")
     if total < 1:
         raise DensityError(f"got a request for {total} draws, expected at least 1")
+    if context is not None:
+        check_context(context, density.context_width)  # the whole of it, before the first block is given out
     own_device, own_dtype = _home(density)
     device, dtype = device or own_device, dtype or own_dtype
     for start in range(0, total, block):
@@ -142,10 +144,6 @@ def draw_blocks(
         part = torch.zeros((block, density.context_width), dtype=dtype, device=device)
         if context is not None:
             given = context[start : start + size].to(device=device, dtype=dtype)
-            if given.dim() != 2 or given.shape[1] != density.context_width:
-                raise DensityError(
-                    f"got a context of shape {tuple(context.shape)}, expected (batch, {density.context_width})"
-                )
             part = torch.cat([given, given[-1:].expand(block - size, -1)])
         with torch.no_grad():
             distribution = density(part)
