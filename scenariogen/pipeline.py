@@ -36,7 +36,7 @@ DEMO_NOTE = "demo.json"
 """Marks a folder as a demo's, which the next demo may replace."""
 DEMO_POLICIES = ("no_control", "max_pressure")
 DEMO_FREQUENCIES = (1.0, 10.0, 100.0, 300.0)
-"""From the network's own frequency, at which a lane is blocked once in hundreds of peak hours, to nearly one an hour."""
+"""From the network's own frequency, at which a lane is blocked once in hundreds of peak hours, to 0.7 an hour."""
 
 
 @contextmanager
