@@ -5,6 +5,7 @@ worker are suspects; each is tried again alone in a process of its own. The one 
 such, the others give their results.
 """
 
+import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +18,7 @@ from scenariogen.evaluation.policy import PolicyReference
 from scenariogen.evaluation.records import RunResult
 from scenariogen.scenarios.records import Scenario
 from scenariogen.simulation.contract import EndReason
-from scenariogen.simulation.isolation import end_with_parent
+from scenariogen.simulation.isolation import end_with
 
 WORKER_ENVIRONMENT = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
@@ -134,13 +135,15 @@ def _run_alone(task: Task, runner: Runner, marks: Path, record: Callable[[RunRes
 def _pool(workers: int):
     from joblib.externals.loky import ProcessPoolExecutor
 
-    return ProcessPoolExecutor(max_workers=workers, initializer=_settle_in, env=WORKER_ENVIRONMENT)
+    return ProcessPoolExecutor(
+        max_workers=workers, initializer=_settle_in, initargs=(os.getpid(),), env=WORKER_ENVIRONMENT
+    )
 
 
-def _settle_in() -> None:
+def _settle_in(parent: int) -> None:
     """A worker leaves Ctrl-C, which reaches every process of a terminal, to its parent, and does not outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+    end_with(parent)
 
 
 def _marked(runner: Runner, task: Task, marks: Path) -> RunResult:

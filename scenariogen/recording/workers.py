@@ -2,12 +2,12 @@
 
 import os
 import signal
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
+
+from scenariogen.simulation.isolation import end_with
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -16,8 +16,6 @@ SINGLE_THREADED = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
 )
 """Each worker computes in one thread: parallelism is in the number of workers."""
-
-PARENT_CHECK_S = 2.0
 
 
 class Workers:
@@ -88,17 +86,11 @@ def _exit_code(error: Exception) -> str:
 def _pool(workers: int):
     from joblib.externals.loky import ProcessPoolExecutor
 
-    return ProcessPoolExecutor(max_workers=workers, initializer=_serve, env=SINGLE_THREADED)
+    return ProcessPoolExecutor(max_workers=workers, initializer=_serve, initargs=(os.getpid(),), env=SINGLE_THREADED)
 
 
-def _serve() -> None:
+def _serve(parent: int) -> None:
     """In a worker: Ctrl-C reaches every process of the terminal, but the parent decides what it means; and a worker
     whose parent was killed ends too, which it would not find out by itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(PARENT_CHECK_S)
-    os._exit(1)
+    end_with(parent)

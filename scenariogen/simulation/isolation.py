@@ -42,12 +42,13 @@ def in_own_process(function: Callable[..., Result], *args: Any) -> Result:
     if not hasattr(os, "fork"):
         return function(*args)
     reader, writer = os.pipe()
+    parent = os.getpid()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # other threads here only wait, and hold no lock
         child = os.fork()
     if child == 0:
         os.close(reader)
-        _serve(function, args, writer)
+        _serve(function, args, writer, parent)
     os.close(writer)
     try:
         with os.fdopen(reader, "rb") as stream:
@@ -65,9 +66,13 @@ def in_own_process(function: Callable[..., Result], *args: Any) -> Result:
     raise value
 
 
-def end_with_parent() -> None:
-    """End this process when its parent is gone: killed with ``kill -9``, that has no chance to say so."""
-    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+def end_with(parent: int) -> None:
+    """End this process when its parent is gone: killed with ``kill -9``, that has no chance to say so.
+
+    ``parent`` is the process id that the parent gave: asked here, it would be another's where the parent is gone
+    already.
+    """
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
 
 
 def _follow(parent: int) -> None:
@@ -76,11 +81,11 @@ def _follow(parent: int) -> None:
     os._exit(1)
 
 
-def _serve(function: Callable[..., Any], args: tuple[Any, ...], writer: int) -> NoReturn:
+def _serve(function: Callable[..., Any], args: tuple[Any, ...], writer: int, parent: int) -> NoReturn:
     """The life of the forked process."""
     status = 1
     try:
-        end_with_parent()
+        end_with(parent)
         gc.collect()  # so that later collections come at the same moments in equal runs
         gc.freeze()
         settle_heap()

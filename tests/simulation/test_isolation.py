@@ -103,6 +103,18 @@ def _scatter_heap(seed):
 
 
 @pytest.mark.sumo
+def test_it_ends_when_its_parent_was_gone_before_it_asked():
+    # A worker takes a second to start. Killed in that second, the parent was looked for too late: the worker took
+    # the process that adopts orphans for it and waited for that one's end. Seen only where the machine was busy.
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    code = (
+        "import sys, time\nfrom scenariogen.simulation.isolation import end_with\n"
+        "end_with(int(sys.argv[1]))\ntime.sleep(60)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(gone.pid)], cwd=ROOT, timeout=20).returncode == 1
+
+
 def test_equal_runs_are_equal_whatever_the_process_did_before(tmp_path):
     """Without settling the heap, scattered heaps gave two results for this very run, each about half of the time."""
     from scenariogen.evaluation.batch import Task
