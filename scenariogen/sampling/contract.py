@@ -12,9 +12,10 @@ a reader wants is info; both are frozen records. Samplers get a score function a
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from scenariogen.errors import DensityError
@@ -23,6 +24,11 @@ from scenariogen.randomness import uniform
 BLOCK = 1024
 """Rows in which networks are evaluated. Blocks are padded to this size, so that a row's result does not depend on
 how many others were asked for: matrix products of other shapes round differently."""
+
+Noise: TypeAlias = Callable[[int, Tensor, int], Tensor]
+"""Base noise: ``noise(seed, rows, columns)`` gives uniform numbers in (0, 1), float64, of shape (rows, columns), a
+pure function of its arguments. :func:`scenariogen.randomness.uniform` is independent from row to row;
+:func:`scenariogen.sampling.quasi.sobol` fills the cube evenly."""
 
 State = TypeVar("State")
 Info = TypeVar("Info", covariant=True)
@@ -33,27 +39,32 @@ class Distribution(ABC):
 
     ``log_prob_is_exact``  whether :meth:`log_prob` is the log-density itself; where it is a bound or an estimate,
                            weights refuse it (:func:`exact_log_prob`)
+    ``has_log_prob``       False where there is nothing of the kind: :meth:`log_prob` raises ``DensityError``, and
+                           draws come without one
     ``noise_columns``      how many uniform numbers one draw takes
     """
 
     log_prob_is_exact: bool = True
+    has_log_prob: bool = True
     noise_columns: int = 1
 
     @abstractmethod
-    def sample(self, noise: Tensor) -> Tensor:
+    def sample(self, noise: Float[Tensor, "batch columns"]) -> Float[Tensor, "batch *dim"]:
         """Draws, one per row, from uniform noise in (0, 1) of shape (batch, noise_columns).
 
-        A pure function of the noise. Densities of a single number take and give shape (batch,).
+        A pure function of the noise. Draws have shape (batch, dim), of sets of points (batch, point, dim).
         """
 
     @abstractmethod
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Natural log-density of ``x`` (batch, dim), shape (batch,); −inf outside the support, never nan."""
+    def log_prob(self, x: Float[Tensor, "batch *dim"]) -> Float[Tensor, " batch"]:
+        """Natural log-density of ``x``, shape (batch,); −inf outside the support, never nan."""
 
-    def sample_and_log_prob(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Draws with their log-density; densities that get both in one pass override it."""
+    def sample_and_log_prob(
+        self, noise: Float[Tensor, "batch columns"]
+    ) -> tuple[Float[Tensor, "batch *dim"], Float[Tensor, " batch"] | None]:
+        """Draws with their log-density (None where there is none); densities that get both in one pass override it."""
         x = self.sample(noise)
-        return x, self.log_prob(x)
+        return x, self.log_prob(x) if self.has_log_prob else None
 
 
 class ConditionalDensity(nn.Module, ABC):
@@ -65,7 +76,7 @@ class ConditionalDensity(nn.Module, ABC):
     context_width: int = 0
 
     @abstractmethod
-    def forward(self, context: Tensor) -> Distribution:
+    def forward(self, context: Float[Tensor, "batch context"]) -> Distribution:
         """The distribution given ``context``. ``DensityError`` where it has another width or holds nan."""
 
 
@@ -79,17 +90,20 @@ class Sampler(Protocol[State, Info]):
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """Draws with their log-density: ``x`` (batch, dim), ``log_prob`` (batch,), and whether that is exact."""
+    """Draws with their log-density: ``x`` (batch, dim), ``log_prob`` (batch,), and whether that is exact.
 
-    x: Tensor
-    log_prob: Tensor
+    ``log_prob`` is None where the density has none.
+    """
+
+    x: Float[Tensor, "batch *dim"]
+    log_prob: Float[Tensor, " batch"] | None
     log_prob_is_exact: bool
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __repr__(self) -> str:
-        kind = "exact" if self.log_prob_is_exact else "inexact"
+        kind = "no" if self.log_prob is None else "exact" if self.log_prob_is_exact else "inexact"
         return f"Draws({len(self)} of shape {tuple(self.x.shape[1:])}, {kind} log-density)"
 
 
@@ -103,16 +117,21 @@ def draw(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     block: int = BLOCK,
+    noise: Noise = uniform,
 ) -> Draws:
     """Draws number ``first``, ``first + 1``, … of a seed, one per row of ``context``, or ``n`` without a context.
 
     Draw 17 is the same to the last bit in a request of any size on one device. ``device`` and ``dtype`` default to
-    those of the density's parameters. Raises ``DensityError`` for a bad context.
+    those of the density's parameters. ``noise`` is where the randomness comes from. Raises ``DensityError`` for a bad
+    context.
     """
-    parts = list(draw_blocks(density, context, seed=seed, n=n, first=first, device=device, dtype=dtype, block=block))
+    parts = list(
+        draw_blocks(density, context, seed=seed, n=n, first=first, device=device, dtype=dtype, block=block, noise=noise)
+    )
+    logs = [part.log_prob for part in parts if part.log_prob is not None]
     return Draws(
         torch.cat([part.x for part in parts]),
-        torch.cat([part.log_prob for part in parts]),
+        torch.cat(logs) if logs else None,
         all(part.log_prob_is_exact for part in parts),
     )
 
@@ -127,6 +146,7 @@ def draw_blocks(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     block: int = BLOCK,
+    noise: Noise = uniform,
 ) -> Iterator[Draws]:
     """As :func:`draw`, block by block: memory does not grow with the number drawn."""
     total = n if context is None else len(context)
@@ -147,11 +167,11 @@ def draw_blocks(
             part = torch.cat([given, given[-1:].expand(block - size, -1)])
         with torch.no_grad():
             distribution = density(part)
-            noise = uniform(seed, rows, distribution.noise_columns, device=device).to(dtype)
+            u = noise(seed, rows, distribution.noise_columns).to(device=device, dtype=dtype)
             # The nearest number below 1 in float32: noise stays inside (0, 1) after rounding.
-            noise = noise.clamp(torch.finfo(dtype).tiny, 1 - torch.finfo(dtype).eps / 2)
-            x, log_prob = distribution.sample_and_log_prob(noise)
-        yield Draws(x[:size], log_prob[:size], distribution.log_prob_is_exact)
+            u = u.clamp(torch.finfo(dtype).tiny, 1 - torch.finfo(dtype).eps / 2)
+            x, log_prob = distribution.sample_and_log_prob(u)
+        yield Draws(x[:size], None if log_prob is None else log_prob[:size], distribution.log_prob_is_exact)
 
 
 def _home(module: nn.Module) -> tuple[torch.device, torch.dtype]:
@@ -162,12 +182,12 @@ def _home(module: nn.Module) -> tuple[torch.device, torch.dtype]:
     return torch.device("cpu"), torch.float64
 
 
-def exact_log_prob(distribution: Distribution, x: Tensor) -> Tensor:
+def exact_log_prob(distribution: Distribution, x: Float[Tensor, "batch *dim"]) -> Float[Tensor, " batch"]:
     """The log-density for a weight of record, shape (batch,).
 
     Raises ``DensityError`` where the distribution says that its ``log_prob`` is not exact, or where it gives nan.
     """
-    if not distribution.log_prob_is_exact:
+    if not (distribution.log_prob_is_exact and distribution.has_log_prob):
         raise DensityError(
             f"{type(distribution).__name__}.log_prob is not the exact log-density, so it cannot enter a weight: draw "
             "from an exact density, or use it as a score only"

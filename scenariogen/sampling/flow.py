@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from zuko.flows import NSF
 
@@ -29,22 +30,24 @@ class FlowDistribution(Distribution):
         self.transform = transform
         self.noise_columns = dim
 
-    def sample(self, noise: Tensor) -> Tensor:
+    def sample(self, noise: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
         return self.transform.inv(torch.special.ndtri(noise))
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
         z, log_slope = self.transform.call_and_ladj(x)
         return torch.nan_to_num(standard_normal_log_prob(z) + log_slope, nan=-torch.inf)
 
-    def sample_and_log_prob(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def sample_and_log_prob(
+        self, noise: Float[Tensor, "batch dim"]
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, " batch"]]:
         return self.push(torch.special.ndtri(noise))
 
-    def push(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def push(self, z: Float[Tensor, "batch dim"]) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, " batch"]]:
         """x = T⁻¹(z) and log p(x), both differentiable in the parameters."""
         x, log_slope = self.transform.inv.call_and_ladj(z)
         return x, standard_normal_log_prob(z) - log_slope
 
-    def latent(self, x: Tensor) -> Tensor:
+    def latent(self, x: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
         """z = T(x)."""
         return self.transform(x)
 
@@ -86,13 +89,13 @@ class CouplingFlow(ConditionalDensity):
             hidden_features=list(hidden),
         ).to(dtype)
 
-    def forward(self, context: Tensor) -> FlowDistribution:
+    def forward(self, context: Float[Tensor, "batch context"]) -> FlowDistribution:
         """The density for contexts of shape (batch, context)."""
         check_context(context, self.context_width)
         given = self.flow(context if self.context_width else None)
         return FlowDistribution(given.transform, self.dim)
 
 
-def standard_normal_log_prob(z: Tensor) -> Tensor:
+def standard_normal_log_prob(z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
     """log N(z; 0, I) of each row, shape (batch,)."""
     return -0.5 * (z**2).sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)
