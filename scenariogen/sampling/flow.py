@@ -5,36 +5,40 @@ A draw is x = T⁻¹(z; c) with z standard normal; its density is
     log p(x | c) = log N(T(x; c); 0, I) + log |det ∂T/∂x|.
 
 T is a chain of couplings: each moves one half of the coordinates by monotone rational-quadratic splines whose knots are
-a function of the other half and of the context c, so that both directions are one pass and the determinant is a
-product (Durkan, Bekasov, Murray & Papamakarios, *Neural spline flows*, 2019; Dinh, Sohl-Dickstein & Bengio, *Density
-estimation using Real NVP*, 2017). The transforms are zuko's; outside ±5 they are the identity.
+a function of the other half and of the context c, so that both directions are one pass through the network and the
+determinant is a product (Durkan, Bekasov, Murray & Papamakarios, *Neural spline flows*, 2019; Dinh, Sohl-Dickstein &
+Bengio, *Density estimation using Real NVP*, 2017). The splines are zuko's; outside ±5 they are the identity.
+
+Two layers can stand between the chain and x: a shift and a scale of each coordinate, and a spline of each coordinate by
+itself, whose knots are plain parameters. The second takes the shape of the marginals off the couplings, which then
+only have to learn what depends on what.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
-from zuko.flows import NSF
+from torch import Tensor, nn
+from zuko.transforms import MonotonicRQSTransform
 
 from scenariogen.errors import DensityError
-from scenariogen.sampling.contract import ConditionalDensity, Distribution, check_context
+from scenariogen.randomness import child_seed
+from scenariogen.sampling.contract import ConditionalDensity, Distribution, check_context, check_finite
 
 
 class FlowDistribution(Distribution):
-    """The push-forward of a standard normal through the inverse of ``transform``."""
+    """The push-forward of a standard normal through the inverse of a :class:`CouplingFlow`'s transform."""
 
-    def __init__(self, transform: Any, dim: int) -> None:
-        self.transform = transform
-        self.noise_columns = dim
+    def __init__(self, flow: "CouplingFlow", context: Tensor) -> None:
+        self.flow, self.context = flow, context
+        self.noise_columns = flow.dim
 
     def sample(self, noise: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
-        return self.transform.inv(torch.special.ndtri(noise))
+        return self.push(torch.special.ndtri(noise))[0]
 
     def log_prob(self, x: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
-        z, log_slope = self.transform.call_and_ladj(x)
+        z, log_slope = self.pull(x)
         return torch.nan_to_num(standard_normal_log_prob(z) + log_slope, nan=-torch.inf)
 
     def sample_and_log_prob(
@@ -44,20 +48,40 @@ class FlowDistribution(Distribution):
 
     def push(self, z: Float[Tensor, "batch dim"]) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, " batch"]]:
         """x = T⁻¹(z) and log p(x), both differentiable in the parameters."""
-        x, log_slope = self.transform.inv.call_and_ladj(z)
-        return x, standard_normal_log_prob(z) - log_slope
+        log_prob = standard_normal_log_prob(z)
+        for coupling in reversed(self.flow.couplings):
+            z, log_slope = coupling.inverse(z, self.context)
+            log_prob = log_prob + log_slope
+        if self.flow.marginals is not None:
+            z, log_slope = self.flow.marginals.inverse(z)
+            log_prob = log_prob + log_slope
+        return self.flow.centre + self.flow.scale * z, log_prob - self.flow.scale.log().sum()
+
+    def pull(self, x: Float[Tensor, "batch dim"]) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, " batch"]]:
+        """z = T(x) and log |det ∂T/∂x|."""
+        z = (x - self.flow.centre) / self.flow.scale
+        total = -self.flow.scale.log().sum()
+        if self.flow.marginals is not None:
+            z, log_slope = self.flow.marginals(z)
+            total = total + log_slope
+        for coupling in self.flow.couplings:
+            z, log_slope = coupling(z, self.context)
+            total = total + log_slope
+        return z, total.expand(len(x))
 
     def latent(self, x: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
         """z = T(x)."""
-        return self.transform(x)
+        return self.pull(x)[0]
 
 
 class CouplingFlow(ConditionalDensity):
     """Coupling spline flow of ``dim`` ≥ 2 numbers given ``context_width`` numbers.
 
-    ``transforms``  couplings, each moving one half of the coordinates given the other; neighbours swap halves
-    ``bins``        of each spline
-    ``hidden``      widths of the perceptron of each coupling
+    ``transforms``     couplings, each moving one half of the coordinates given the other; neighbours swap halves
+    ``bins``           of each spline
+    ``hidden``         widths of the perceptron of each coupling
+    ``marginal_bins``  of a spline of each coordinate by itself; 0: none
+    ``seed``           of the initial parameters and of which coordinates go together
 
     ``DensityError`` where ``dim`` is below 2 (a single number has a spline of its own, :mod:`.spline`).
     """
@@ -70,6 +94,8 @@ class CouplingFlow(ConditionalDensity):
         transforms: int = 4,
         bins: int = 8,
         hidden: Sequence[int] = (64, 64),
+        marginal_bins: int = 0,
+        seed: int = 0,
         dtype: torch.dtype = torch.float64,
     ) -> None:
         super().__init__()
@@ -78,22 +104,116 @@ class CouplingFlow(ConditionalDensity):
                 f"a coupling flow needs at least 2 numbers, got {dim}: use ConditionalUnitSpline for one"
             )
         self.dim, self.context_width = dim, context_width
-        # A transform with two passes moves one half given the other, then the other given the first: two couplings.
-        self.flow = NSF(
-            dim,
-            context_width,
-            bins=bins,
-            transforms=max(1, transforms // 2),
-            passes=2,
-            randperm=True,
-            hidden_features=list(hidden),
-        ).to(dtype)
+        self.centre: Tensor
+        self.scale: Tensor
+        self.register_buffer("centre", torch.zeros(dim, dtype=dtype))
+        self.register_buffer("scale", torch.ones(dim, dtype=dtype))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(child_seed(seed, "coupling flow"))
+            self.marginals = MarginalSplines(dim, marginal_bins, dtype) if marginal_bins else None
+            couplings, order = [], torch.arange(dim)
+            for number in range(transforms):
+                # A pair of couplings moves every coordinate once; each pair splits the coordinates anew.
+                if number % 2 == 0 and number:
+                    order = torch.randperm(dim)
+                halves = order[: dim // 2], order[dim // 2 :]
+                moved, fixed = halves if number % 2 else halves[::-1]
+                couplings.append(Coupling(moved, fixed, context_width, bins=bins, hidden=hidden, dtype=dtype))
+        self.couplings = nn.ModuleList(couplings)
 
     def forward(self, context: Float[Tensor, "batch context"]) -> FlowDistribution:
         """The density for contexts of shape (batch, context)."""
         check_context(context, self.context_width)
-        given = self.flow(context if self.context_width else None)
-        return FlowDistribution(given.transform, self.dim)
+        return FlowDistribution(self, context)
+
+    def standardise(self, x: Float[Tensor, "batch dim"]) -> None:
+        """Set shift and scale so that ``x`` has mean 0 and standard deviation 1 in front of the splines.
+
+        ``DensityError`` where a coordinate does not vary or is not finite.
+        """
+        check_finite(x, "the data")
+        spread = x.std(0)
+        if (spread <= 0).any():
+            raise DensityError(f"coordinates {torch.nonzero(spread <= 0).flatten().tolist()} do not vary")
+        with torch.no_grad():
+            self.centre.copy_(x.mean(0))
+            self.scale.copy_(spread)
+
+
+class Coupling(nn.Module):
+    """Moves the coordinates ``moved`` by splines whose knots depend on the coordinates ``fixed`` and the context."""
+
+    def __init__(
+        self,
+        moved: Tensor,
+        fixed: Tensor,
+        context_width: int,
+        *,
+        bins: int,
+        hidden: Sequence[int],
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__()
+        self.bins = bins
+        self.moved: Tensor
+        self.fixed: Tensor
+        self.back: Tensor
+        self.register_buffer("moved", moved.sort().values)
+        self.register_buffer("fixed", fixed.sort().values)
+        self.register_buffer("back", torch.cat([self.moved, self.fixed]).argsort())
+        widths = [len(fixed) + context_width, *hidden]
+        layers: list[nn.Module] = []
+        for width, following in zip(widths[:-1], widths[1:], strict=True):
+            layers += [nn.Linear(width, following, dtype=dtype), nn.ReLU()]
+        last = nn.Linear(widths[-1], len(moved) * (3 * bins - 1), dtype=dtype)
+        with torch.no_grad():  # close to the identity, so that training starts from the base density
+            last.weight.mul_(0.1)
+            last.bias.zero_()
+        self.network = nn.Sequential(*layers, last)
+
+    def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """T(x) and log |det ∂T/∂x|, shapes (batch, dim) and (batch,)."""
+        kept = x[:, self.fixed]
+        moved, log_slope = self._spline(kept, context).call_and_ladj(x[:, self.moved])
+        return self._join(moved, kept), log_slope.sum(-1)
+
+    def inverse(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """x = T⁻¹(z) and log |det ∂T/∂x| there; the network is evaluated once."""
+        kept = z[:, self.fixed]
+        spline = self._spline(kept, context)
+        moved: Tensor = spline.inv(z[:, self.moved])  # pyright: ignore[reportAssignmentType]
+        return self._join(moved, kept), spline.call_and_ladj(moved)[1].sum(-1)
+
+    def _spline(self, kept: Tensor, context: Tensor) -> MonotonicRQSTransform:
+        knots = self.network(torch.cat([kept, context], -1)).unflatten(-1, (len(self.moved), 3 * self.bins - 1))
+        return MonotonicRQSTransform(*knots.split([self.bins, self.bins, self.bins - 1], dim=-1))
+
+    def _join(self, moved: Tensor, kept: Tensor) -> Tensor:
+        return torch.cat([moved, kept], -1)[:, self.back]
+
+
+class MarginalSplines(nn.Module):
+    """A spline of each coordinate by itself, whose knots are parameters."""
+
+    def __init__(self, dim: int, bins: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.bins = bins
+        self.knots = nn.Parameter(torch.zeros((dim, 3 * bins - 1), dtype=dtype))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """T(x) and log |det ∂T/∂x|."""
+        z, log_slope = self._spline(len(x)).call_and_ladj(x)
+        return z, log_slope.sum(-1)
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """x = T⁻¹(z) and log |det ∂T/∂x| there."""
+        spline = self._spline(len(z))
+        x: Tensor = spline.inv(z)  # pyright: ignore[reportAssignmentType]
+        return x, spline.call_and_ladj(x)[1].sum(-1)
+
+    def _spline(self, batch: int) -> MonotonicRQSTransform:
+        knots = self.knots.expand(batch, -1, -1)
+        return MonotonicRQSTransform(*knots.split([self.bins, self.bins, self.bins - 1], dim=-1))
 
 
 def standard_normal_log_prob(z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
