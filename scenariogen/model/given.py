@@ -6,7 +6,6 @@ of two CDF values, so conditional draws need no rejection.
 
 import re
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import torch
 from torch import Tensor
@@ -17,16 +16,6 @@ from scenariogen.network import RoadClass, RoadNetwork
 
 _CLAUSE = re.compile(r"^\s*(?P<name>[a-z_]+)\s*(?P<sign><=|>=|==|=|<|>)\s*(?P<value>[^\s&]+)\s*$")
 _NAMES = "capacity_left, lanes_blocked, kind, road_class, edge"
-
-
-class Quantifier(StrEnum):
-    """How many of a day's incidents lie in A. All but ``none`` need at least one that does."""
-
-    ANY = "any"
-    ALL = "all"
-    NONE = "none"
-    COUNT = "count"
-    GIVEN_ONE = "given-one"
 
 
 @dataclass(frozen=True)
@@ -43,21 +32,6 @@ class Given:
     kinds: frozenset[str] = field(default=frozenset(KINDS))
     classes: frozenset[str] = field(default=frozenset(RoadClass))
     edges: frozenset[str] | None = None
-
-
-def parse_quantifier(text: str) -> tuple[Quantifier, int]:
-    """The quantifier and, for ``count=n``, its number (otherwise 0)."""
-    if text.startswith("count="):
-        if not text[6:].isdigit() or int(text[6:]) < 1:
-            raise ConditionError(f"got the quantifier {text!r}, expected count=n with n at least 1")
-        return Quantifier.COUNT, int(text[6:])
-    try:
-        quantifier = Quantifier(text)
-    except ValueError:
-        quantifier = Quantifier.COUNT
-    if quantifier is Quantifier.COUNT:
-        raise ConditionError(f"got the quantifier {text!r}, expected any, all, none, count=n or given-one")
-    return quantifier, 0
 
 
 def parse_given(text: str, network: RoadNetwork) -> Given:

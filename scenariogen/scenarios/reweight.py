@@ -17,9 +17,9 @@ import numpy as np
 
 from scenariogen.errors import FrequencyError, ScenarioError
 from scenariogen.incidents.records import KINDS
+from scenariogen.sampling.frequency import FrequencyMixture, log_frequency_ratio
+from scenariogen.sampling.quantifier import Quantifier
 from scenariogen.scenarios.records import Design, ScenarioBatch
-
-ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,11 @@ class FrequencyWeights:
     log_given: float
 
 
+def mixture_of(design: Design) -> FrequencyMixture:
+    """The mixture over frequencies that a batch was drawn from."""
+    return FrequencyMixture(design.alphas, design.multipliers, Quantifier.parse(design.quantifier))
+
+
 def multipliers_by_kind(frequency: float | Mapping[str, float]) -> np.ndarray:
     """Multipliers in the order of ``KINDS``; kinds that are not named keep 1."""
     if isinstance(frequency, Mapping):
@@ -63,7 +68,8 @@ def frequency_weights(batch: ScenarioBatch, frequency: float | Mapping[str, floa
     if design is None or any(scenario.density is None for scenario in batch.scenarios):
         raise ScenarioError("these scenarios were written by hand: they have no density, so no frequency applies")
     kappa = multipliers_by_kind(frequency)
-    _check_range(kappa, design)
+    mixture = mixture_of(design)
+    _check_range(kappa, mixture)
     densities = [scenario.density for scenario in batch.scenarios if scenario.density is not None]
     counts = np.array([d.counts for d in densities], dtype=float)
     expected = np.array([d.expected for d in densities])
@@ -73,15 +79,10 @@ def frequency_weights(batch: ScenarioBatch, frequency: float | Mapping[str, floa
     weight = np.array([node.weight for node in design.nodes])
     node_expected = np.array([node.expected for node in design.nodes])
     node_inside = np.array([node.expected_given for node in design.nodes])
-    log_given = _log_mean(weight, log_condition(design, kappa, node_expected, node_inside))
-    log_target = log_ratio(kappa, counts, expected) - log_given
-    parts = [
-        np.log(alpha)
-        + log_ratio(np.array(row), counts, expected)
-        - log_condition(design, np.array(row), expected, inside)
-        for alpha, row in zip(design.alphas, design.multipliers, strict=True)
-    ]
-    log_w[~is_free] = (log_target - np.logaddexp.reduce(parts, axis=0))[~is_free]
+    log_given_node = np.asarray(mixture.log_normaliser(kappa, node_expected, node_inside))
+    log_given = _log_mean(weight, log_given_node)
+    log_target = log_frequency_ratio(kappa, counts, expected) - log_given
+    log_w[~is_free] = (log_target - mixture.log_density(counts, expected=expected, inside=inside))[~is_free]
     log_free = _log_mean(weight, -node_expected @ kappa)
     log_w[is_free] = (-expected @ kappa - log_free)[is_free]
     return FrequencyWeights(
@@ -94,7 +95,7 @@ def frequency_weights(batch: ScenarioBatch, frequency: float | Mapping[str, floa
             np.array([node.demand_scale for node in design.nodes]),
             is_free=is_free,
             log_condition_free=-node_expected @ kappa,
-            log_condition_hit=log_condition(design, kappa, node_expected, node_inside),
+            log_condition_hit=log_given_node,
         ),
         log_given=float(log_given) if design.given else 0.0,
     )
@@ -127,43 +128,18 @@ def _demand_controls(
     return controls
 
 
-def log_ratio(kappa: np.ndarray, counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """log p_κ(ω) − log p(ω) from counts and expected counts by kind, shape (batch,)."""
-    return counts @ np.log(kappa) - expected @ (kappa - 1)
-
-
-def log_condition(design: Design, kappa: np.ndarray, expected: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """log Z_κ(c) for rows of expected counts by kind, all and inside A, shape (batch,)."""
-    in_a = inside @ kappa
-    outside = np.maximum(expected @ kappa - in_a, 0.0)
-    name, _, number = design.quantifier.partition("=")
-    if name == "any":
-        return np.log(-np.expm1(-in_a))
-    if name == "all":
-        return np.log(-np.expm1(-in_a)) - outside
-    if name == "none":
-        return np.log(-np.expm1(-outside)) - in_a
-    if name == "count":
-        from scipy.special import gammaln
-
-        count = int(number)
-        return count * np.log(in_a) - in_a - gammaln(count + 1)
-    return np.log(in_a)  # given one
-
-
 def _log_mean(weight: np.ndarray, log_values: np.ndarray) -> float:
     return float(np.logaddexp.reduce(np.log(weight) + log_values))
 
 
-def _check_range(kappa: np.ndarray, design: Design) -> None:
-    low = np.min(design.multipliers, axis=0) * (1 - ROUNDING)
-    high = np.max(design.multipliers, axis=0) * (1 + ROUNDING)
+def _check_range(kappa: np.ndarray, mixture: FrequencyMixture) -> None:
     if (kappa <= 0).any() or not np.isfinite(kappa).all():
         raise FrequencyError(f"the frequency multiplier is {_text(kappa)}, expected a positive number")
-    if (kappa < low).any() or (kappa > high).any():
+    if not mixture.covers(kappa):
+        low, high = (_text(end(mixture.multipliers, axis=0)) for end in (np.min, np.max))
         raise FrequencyError(
-            f"the frequency {_text(kappa)} lies outside the range {_text(low)} to {_text(high)} that this batch was "
-            "drawn for: sample again with --frequency including it"
+            f"the frequency {_text(kappa)} lies outside the range {low} to {high} that this batch was drawn for: "
+            "sample again with --frequency including it"
         )
 
 

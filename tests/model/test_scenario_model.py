@@ -12,9 +12,10 @@ from scenariogen.errors import ModelError
 from scenariogen.incidents.records import KINDS
 from scenariogen.model.features import road_graph
 from scenariogen.model.given import parse_given
+from scenariogen.model.incident_marks import CAPACITY, OPTION, PHASES_S, incident_noise
 from scenariogen.model.marks import duration_to_unit
 from scenariogen.model.rates import RateShape, group_normalised
-from scenariogen.randomness import uniform
+from scenariogen.randomness import normal, uniform
 from tests.model.small import small_model, two_edges
 
 ROWS = 20_000
@@ -27,32 +28,50 @@ def model():
 
 @pytest.fixture(scope="module")
 def drawn(model):
-    weights = model.given_weights(parse_given("", model.network))
-    kappa = torch.ones((ROWS, len(KINDS)), dtype=torch.float64)
-    return model.draw(uniform(5, torch.arange(ROWS), 9), kappa, weights, None)
+    return one_a_row(model.process, 5)
 
 
-def test_one_incidents_intensity_integrates_to_the_expected_count(model, drawn):
-    """E under the normalised intensity of 1/λ over a uniform reference is the reference's mass: checked by weights.
+def one_a_row(process, seed):
+    """``ROWS`` sets of one incident each."""
+    noise = incident_noise(seed, torch.arange(ROWS), process.noise_columns)
+    return process.sample_points(noise, torch.arange(ROWS), ROWS)
 
-    Each incident drawn has density λ(x)/Λ. Draws from another density r (the same model with all splines uniform)
-    must give E_r[λ/r] = Λ: a wrong Jacobian or normaliser in any mark breaks it.
+
+@pytest.mark.parametrize(("cell", "kind"), [(1, 0), (4, 0), (3, 2)])
+def test_the_density_of_marks_integrates_to_one(model, cell, kind):
+    """E_r[p/r] = 1 for a reference r made by hand: a wrong Jacobian or normaliser in any mark breaks it.
+
+    r: options by their published shares, position uniform, the three phases lognormal and correlated. The capacity left
+    is often narrow and has atoms: it is summed up by the midpoint rule instead.
     """
-    flat = {name: torch.zeros_like(value) for name, value in model.marks.state_dict().items()}
-    marks = type(model.marks)()
-    marks.load_state_dict(flat)
-    other = replace(model, marks=marks)
-    weights = other.given_weights(parse_given("", model.network))
-    kappa = torch.ones((ROWS, len(KINDS)), dtype=torch.float64)
-    rows = other.draw(uniform(6, torch.arange(ROWS), 9), kappa, weights, None)
-    ratio = torch.exp(model.log_intensity(rows) - other.log_intensity(rows)).numpy() * float(other.expected.sum())
-    error = ratio.std() / ROWS**0.5
-    assert ratio.std() > 0
-    assert abs(ratio.mean() - float(model.expected.sum())) < 4.5 * error
+    marks, edge = model.incident_marks, cell // model.incident_marks.cells
+    u, z = uniform(9, torch.arange(2 * ROWS), 3), normal(10, torch.arange(2 * ROWS), 3)
+    shares = torch.softmax(model.options.log_prior[edge], dim=-1)
+    option = torch.searchsorted(shares.cumsum(0), u[:, 0].contiguous())
+    length = model.graph.lengths_m[edge]
+    middle = torch.log(torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64) * 1800)
+    logs = torch.distributions.MultivariateNormal(middle, 1.2**2 + 0.6**2 * torch.eye(3, dtype=torch.float64))
+    phases = torch.exp(middle + z @ logs.scale_tril.T)
+    log_r = torch.log(shares[option]) - torch.log(length)
+    log_r = log_r + logs.log_prob(torch.log(phases)) - torch.log(phases).sum(-1)
+    half = torch.full_like(u[:, :1], 0.5)
+    rows = torch.cat([option.double()[:, None], u[:, 1:2] * length, half, phases], dim=1)
+    index = torch.full_like(option, cell), torch.full_like(option, kind)
+    terms = marks.log_terms(rows, *index)
+    ratio = torch.exp(sum((*terms[:1], *terms[2:])) - log_r).numpy()
+    assert ratio.std() / len(ratio) ** 0.5 < 0.03
+    assert abs(ratio.mean() - 1) < 4.5 * ratio.std() / len(ratio) ** 0.5
+    grid = torch.cat([torch.tensor([0.0, 1.0]).double(), (torch.arange(20_000).double() + 0.5) / 20_000])
+    for each in torch.nonzero(model.options.allowed[edge]).flatten():
+        at = tuple(torch.full_like(grid, i, dtype=torch.int64) for i in (cell, kind))
+        rows = torch.cat([each.expand(len(grid), 1).double(), rows[:1, 1:2].expand(len(grid), 1), grid[:, None],
+                          phases[:1].expand(len(grid), 3)], dim=1)  # fmt: skip
+        density = torch.exp(marks.log_terms(rows, *at)[1])
+        assert float(density[:2].sum() + density[2:].mean()) == pytest.approx(1.0, abs=2e-3)
 
 
 def test_counts_and_marks_sum_to_one_over_all_numbers_of_incidents(model):
-    """Σ_n (1/n!) ∫ = 1: the n-fold integral is Λⁿ e^(−Λ), Λ the integral of one incident's intensity (see above)."""
+    """Σ_n (1/n!) ∫ = 1: the n-fold integral is Λⁿ e^(−Λ) where marks integrate to 1, as they do above."""
     expected = float(model.expected.sum())
     total = sum(np.exp(-expected + n * np.log(expected) - _log_factorial(n)) for n in range(60))
     assert total == pytest.approx(1.0, abs=1e-12)
@@ -67,52 +86,62 @@ def _log_factorial(n: int) -> float:
 
 def test_order_changes_nothing(model, drawn):
     incidents = [model.incident(drawn, index) for index in range(4)]
+    assert len({model.log_prob(incidents[:n], scale=1.1, day=1.0) for n in range(5)}) == 5
     values = {model.log_prob(order, scale=1.1, day=1.0) for order in itertools.permutations(incidents)}
     assert max(values) - min(values) < 1e-9
 
 
 def test_draws_lie_where_the_density_is_positive_and_fit_their_network(model, drawn):
-    assert torch.isfinite(model.log_intensity(drawn)).all()
+    assert torch.isfinite(model.process.log_rate(drawn)).all()
     for index in range(0, ROWS, 199):
         assert model.incident(drawn, index).problems(model.network) == []
 
 
 def test_places_and_kinds_are_drawn_as_often_as_the_intensity_says(model, drawn):
     share = (model.intensity / model.intensity.sum()).numpy().ravel()
-    cells, kinds = model.intensity.shape[1:]
-    index = (drawn.edge * cells + drawn.cell) * kinds + drawn.kind
+    index = drawn.cell * len(KINDS) + drawn.kind
     seen = np.bincount(index.numpy(), minlength=len(share)) / ROWS
     error = np.sqrt(share * (1 - share) / ROWS)
     assert (np.abs(seen - share) < 4.5 * error + 1e-9).all()
 
 
+def edge_and_option(model, points):
+    return points.cell // model.incident_marks.cells, points.marks[:, OPTION].to(torch.int64)
+
+
 def test_durations_and_capacity_follow_their_cdf(model, drawn):
-    at = (drawn.edge, drawn.kind, drawn.option)
-    v, _ = duration_to_unit(drawn.phases_s.sum(-1), model.options.log_minutes[drawn.edge, drawn.option])
+    edge, option = edge_and_option(model, drawn)
+    at = (edge, drawn.kind, option)
+    v, _ = duration_to_unit(drawn.marks[:, PHASES_S].sum(-1), model.options.log_minutes[edge, option])
     place = model.marks.spline(model.tables.duration[at]).cdf(v)
     assert stats.kstest(place.numpy(), "uniform").pvalue > 1e-3
-    low, high = (bound[drawn.edge, drawn.option] for bound in (model.options.low, model.options.high))
-    inside = (drawn.capacity_left > 0) & (drawn.capacity_left < 1)
-    unit = ((drawn.capacity_left - low) / (high - low))[inside]
+    low, high = (bound[edge, option] for bound in (model.options.low, model.options.high))
+    left = drawn.marks[:, CAPACITY]
+    inside = (left > 0) & (left < 1)
+    unit = ((left - low) / (high - low))[inside]
     parameters = model.tables.capacity[at][inside]
     place = model.marks.spline(parameters).cdf(unit)
     assert stats.kstest(place.numpy(), "uniform").pvalue > 1e-3
 
 
 def test_capacity_stays_in_what_can_be_brought_about(model, drawn):
-    low, high = (bound[drawn.edge, drawn.option] for bound in (model.options.low, model.options.high))
-    atoms = (drawn.capacity_left == 0) | (drawn.capacity_left == 1)
-    assert (atoms | ((drawn.capacity_left >= low - 1e-12) & (drawn.capacity_left <= high + 1e-12))).all()
+    edge, option = edge_and_option(model, drawn)
+    low, high = (bound[edge, option] for bound in (model.options.low, model.options.high))
+    left = drawn.marks[:, CAPACITY]
+    atoms = (left == 0) | (left == 1)
+    assert (atoms | ((left >= low - 1e-12) & (left <= high + 1e-12))).all()
 
 
 @pytest.mark.parametrize(
-    "text", ["capacity_left<=0.5", "capacity_left>=0.4", "kind==crash & lanes_blocked>=1", "edge==second"]
+    "text",
+    ["capacity_left<=0.5", "capacity_left>=0.4", "capacity_left<1", "kind==crash & lanes_blocked>=1", "edge==second"],
 )
 def test_probability_of_a_condition_is_the_share_of_draws_that_meet_it(model, drawn, text):
     given = parse_given(text, model.network)
-    weights = model.given_weights(given)
-    expected = float((model.intensity.sum(1) * weights.sum(-1)).sum() / model.intensity.sum())
+    region = model.region(given)
+    expected = float(model.expected_in(region).sum() / model.intensity.sum())
     met = [_meets(model.incident(drawn, index), text) for index in range(5000)]
+    assert region.contains(drawn)[:5000].tolist() == met
     assert abs(np.mean(met) - expected) < 4.5 * (expected * (1 - expected) / 5000) ** 0.5
 
 
@@ -143,8 +172,25 @@ def test_relabelling_edges_permutes_rates():
     assert torch.allclose(turned, plain[order], atol=1e-12)
 
 
+def test_an_incident_read_back_is_the_point_it_came_from(model, drawn):
+    points = model.points([model.incident(drawn, index) for index in range(20)])
+    assert torch.equal(points.cell, drawn.cell[:20]) and torch.equal(points.kind, drawn.kind[:20])
+    assert torch.equal(points.location, drawn.location[:20]) and torch.equal(points.marks, drawn.marks[:20])
+
+
+@pytest.mark.parametrize(
+    "text", ["capacity_left<=0.5", "capacity_left>0.2 & kind==crash", "capacity_left<1", "capacity_left==1"]
+)
+def test_draws_in_a_set_and_outside_lie_there(model, text):
+    region = model.region(parse_given(text, model.network))
+    for inside in (True, False):
+        points = one_a_row(model.process.restricted(region, inside=inside), 8)
+        assert (region.contains(points) == inside).all()
+        assert torch.isfinite(model.process.log_rate(points)).all()
+
+
 def test_incidents_outside_the_support_are_all_named(model, drawn):
     incident = model.incident(drawn, 0)
     with pytest.raises(ModelError) as caught:
-        model.rows([replace(incident, edge="nowhere"), replace(incident, start_s=1e6)])
+        model.points([replace(incident, edge="nowhere"), replace(incident, start_s=1e6)])
     assert len(caught.value.problems) == 2

@@ -1,7 +1,6 @@
 """Drawing scenarios: every quantifier against brute-force filtering, weights against direct draws."""
 
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from scenariogen.errors import ConditionError, FrequencyError, ScenarioError
 from scenariogen.incidents.records import KINDS
 from scenariogen.sampling.diagnostics import effective_sample_size
-from scenariogen.scenarios.mixture import SMALLEST_SHARE, frequency_grid
+from scenariogen.sampling.frequency import SMALLEST_SHARE
 from scenariogen.scenarios.reweight import frequency_weights
 from scenariogen.scenarios.synthesize import synthesize
 from tests.model.small import small_model
@@ -176,12 +175,6 @@ def test_density_of_a_scenario_is_the_models(model):
         assert scenario.density.log_model == pytest.approx(direct, abs=1e-8)
 
 
-def test_frequency_grid_holds_both_ends_and_small_steps():
-    grid = frequency_grid([2.0, 0.1, 30.0])
-    assert grid[0] == pytest.approx(0.1) and grid[-1] == pytest.approx(30.0)
-    assert max(b / a for a, b in pairwise(grid)) <= 3.5
-
-
 @pytest.mark.parametrize("frequencies", [[], [0.0], [-1.0, 2.0], [float("nan")], [1e-9, 1e9]])
 def test_bad_frequencies_are_refused(model, frequencies):
     with pytest.raises(FrequencyError):
@@ -211,6 +204,13 @@ def test_hand_made_scenarios_have_no_weights(model):
 def test_impossible_conditions_are_refused(model, text):
     with pytest.raises(ConditionError):
         synthesize(model, n=3, given=text)
+
+
+@pytest.mark.parametrize("text", ["capacity_left<=1", "lanes_blocked>=0"])
+def test_a_condition_that_every_incident_meets_leaves_nothing_for_none(model, text):
+    """It once ended in a ValueError from the depths of the sampler, which no user can read."""
+    with pytest.raises(ConditionError, match="every incident meets it"):
+        synthesize(model, n=3, given=text, quantifier="none")
 
 
 @pytest.mark.parametrize("quantifier", ["some", "count=0", "count=x", ""])
