@@ -25,6 +25,8 @@ BLOCK = 1024
 """Rows in which networks are evaluated. Blocks are padded to this size, so that a row's result does not depend on
 how many others were asked for: matrix products of other shapes round differently."""
 
+LEBESGUE = "Lebesgue"
+
 Noise: TypeAlias = Callable[[int, Tensor, int], Tensor]
 """Base noise: ``noise(seed, rows, columns)`` gives uniform numbers in (0, 1), float64, of shape (rows, columns), a
 pure function of its arguments. :func:`scenariogen.randomness.uniform` is independent from row to row;
@@ -71,9 +73,12 @@ class ConditionalDensity(nn.Module, ABC):
     """A module that gives a :class:`Distribution` for a context of shape (batch, context).
 
     ``context_width``  numbers in a row of context, 0 where the density is unconditional
+    ``measure``        the name of the measure that the density is with respect to; densities of different measures
+                       are not mixed or divided
     """
 
     context_width: int = 0
+    measure: str = LEBESGUE
 
     @abstractmethod
     def forward(self, context: Float[Tensor, "batch context"]) -> Distribution:
@@ -158,20 +163,21 @@ def draw_blocks(
         check_context(context, density.context_width)  # the whole of it, before the first block is given out
     own_device, own_dtype = _home(density)
     device, dtype = device or own_device, dtype or own_dtype
-    for start in range(0, total, block):
-        size = min(block, total - start)
-        rows = torch.arange(first + start, first + start + block, device=device)
+    # Blocks lie on multiples of their size, so that a row has the same place in its block in every request: matrix
+    # products round some places of a block differently.
+    for start in range(first - first % block, first + total, block):
+        rows = torch.arange(start, start + block, device=device)
         part = torch.zeros((block, density.context_width), dtype=dtype, device=device)
         if context is not None:
-            given = context[start : start + size].to(device=device, dtype=dtype)
-            part = torch.cat([given, given[-1:].expand(block - size, -1)])
+            part = context[(rows - first).clamp(0, total - 1).to(context.device)].to(device=device, dtype=dtype)
         with torch.no_grad():
             distribution = density(part)
             u = noise(seed, rows, distribution.noise_columns).to(device=device, dtype=dtype)
             # The nearest number below 1 in float32: noise stays inside (0, 1) after rounding.
             u = u.clamp(torch.finfo(dtype).tiny, 1 - torch.finfo(dtype).eps / 2)
             x, log_prob = distribution.sample_and_log_prob(u)
-        yield Draws(x[:size], None if log_prob is None else log_prob[:size], distribution.log_prob_is_exact)
+        own = slice(max(first - start, 0), min(first + total - start, block))
+        yield Draws(x[own], None if log_prob is None else log_prob[own], distribution.log_prob_is_exact)
 
 
 def _home(module: nn.Module) -> tuple[torch.device, torch.dtype]:
