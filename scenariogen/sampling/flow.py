@@ -16,6 +16,7 @@ only have to learn what depends on what.
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -49,7 +50,7 @@ class FlowDistribution(Distribution):
     def push(self, z: Float[Tensor, "batch dim"]) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, " batch"]]:
         """x = T⁻¹(z) and log p(x), both differentiable in the parameters."""
         log_prob = standard_normal_log_prob(z)
-        for coupling in reversed(self.flow.couplings):
+        for coupling in self.flow.chain[::-1]:
             z, log_slope = coupling.inverse(z, self.context)
             log_prob = log_prob + log_slope
         if self.flow.marginals is not None:
@@ -64,7 +65,7 @@ class FlowDistribution(Distribution):
         if self.flow.marginals is not None:
             z, log_slope = self.flow.marginals(z)
             total = total + log_slope
-        for coupling in self.flow.couplings:
+        for coupling in self.flow.chain:
             z, log_slope = coupling(z, self.context)
             total = total + log_slope
         return z, total.expand(len(x))
@@ -100,9 +101,7 @@ class CouplingFlow(ConditionalDensity):
     ) -> None:
         super().__init__()
         if dim < 2:
-            raise DensityError(
-                f"a coupling flow needs at least 2 numbers, got {dim}: use ConditionalUnitSpline for one"
-            )
+            raise DensityError(f"a coupling flow needs at least 2 numbers, got {dim}: use ConditionalSpline for one")
         self.dim, self.context_width = dim, context_width
         self.centre: Tensor
         self.scale: Tensor
@@ -126,8 +125,14 @@ class CouplingFlow(ConditionalDensity):
         check_context(context, self.context_width)
         return FlowDistribution(self, context)
 
+    @property
+    def chain(self) -> list["Coupling"]:
+        """The couplings from x to z."""
+        return [each for each in self.couplings if isinstance(each, Coupling)]
+
     def standardise(self, x: Float[Tensor, "batch dim"]) -> None:
-        """Set shift and scale so that ``x`` has mean 0 and standard deviation 1 in front of the splines.
+        """Set shift and scale so that ``x`` has mean 0 and standard deviation 1 in front of the splines, and start the
+        marginal splines, where there are any, from its quantiles.
 
         ``DensityError`` where a coordinate does not vary or is not finite.
         """
@@ -138,6 +143,8 @@ class CouplingFlow(ConditionalDensity):
         with torch.no_grad():
             self.centre.copy_(x.mean(0))
             self.scale.copy_(spread)
+        if self.marginals is not None:
+            self.marginals.fit((x - self.centre) / self.scale)
 
 
 class Coupling(nn.Module):
@@ -163,12 +170,11 @@ class Coupling(nn.Module):
         self.register_buffer("back", torch.cat([self.moved, self.fixed]).argsort())
         widths = [len(fixed) + context_width, *hidden]
         layers: list[nn.Module] = []
-        for width, following in zip(widths[:-1], widths[1:], strict=True):
+        for width, following in pairwise(widths):
             layers += [nn.Linear(width, following, dtype=dtype), nn.ReLU()]
         last = nn.Linear(widths[-1], len(moved) * (3 * bins - 1), dtype=dtype)
-        with torch.no_grad():  # close to the identity, so that training starts from the base density
-            last.weight.mul_(0.1)
-            last.bias.zero_()
+        nn.init.zeros_(last.weight)  # the identity, so that training starts from the base density
+        nn.init.zeros_(last.bias)
         self.network = nn.Sequential(*layers, last)
 
     def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,7 +192,8 @@ class Coupling(nn.Module):
 
     def _spline(self, kept: Tensor, context: Tensor) -> MonotonicRQSTransform:
         knots = self.network(torch.cat([kept, context], -1)).unflatten(-1, (len(self.moved), 3 * self.bins - 1))
-        return MonotonicRQSTransform(*knots.split([self.bins, self.bins, self.bins - 1], dim=-1))
+        widths, heights, slopes = knots.split([self.bins, self.bins, self.bins - 1], dim=-1)
+        return MonotonicRQSTransform(widths, heights, slopes)
 
     def _join(self, moved: Tensor, kept: Tensor) -> Tensor:
         return torch.cat([moved, kept], -1)[:, self.back]
@@ -200,20 +207,85 @@ class MarginalSplines(nn.Module):
         self.bins = bins
         self.knots = nn.Parameter(torch.zeros((dim, 3 * bins - 1), dtype=dtype))
 
+    def fit(self, x: Tensor) -> None:
+        """Start from the data's quantiles: knots where the empirical distribution function says, monotone cubic
+        slopes between them (Fritsch & Carlson, *Monotone piecewise cubic interpolation*, 1980)."""
+        reach, bins = 5.0, self.bins
+        level = torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=x.device)[1:-1]
+        quantiles = torch.quantile(x.double(), level, dim=0).T.clamp(-reach + 1e-2, reach - 1e-2)
+        targets = torch.special.ndtri(level).expand_as(quantiles)
+        edge = torch.full_like(quantiles[:, :1], reach)
+        widths = torch.cat([-edge, quantiles, edge], 1).diff(dim=1).clamp_min(1e-3)
+        heights = torch.cat([-edge, targets, edge], 1).diff(dim=1)
+        slope = heights / widths
+        left, right = slope[:, :-1], slope[:, 1:]
+        mean = 2 * left * right / (left + right)  # harmonic: between both neighbours, so that the spline stays monotone
+        with torch.no_grad():
+            parts = [
+                _unsquash(widths.log(), 2.0),
+                _unsquash(heights.log(), 2.0),
+                _unsquash(mean.log(), 1.0, centred=False),
+            ]
+            self.knots.copy_(torch.cat(parts, 1))
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """T(x) and log |det ∂T/∂x|."""
-        z, log_slope = self._spline(len(x)).call_and_ladj(x)
-        return z, log_slope.sum(-1)
+        spline = self._spline()
+        inside, x0, x1, y0, y1, d0, d1 = self._bins_of(x, spline.horizontal, spline)
+        return self._evaluate(x, inside, x0, x1, y0, y1, d0, d1)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """x = T⁻¹(z) and log |det ∂T/∂x| there."""
-        spline = self._spline(len(z))
-        x: Tensor = spline.inv(z)  # pyright: ignore[reportAssignmentType]
-        return x, spline.call_and_ladj(x)[1].sum(-1)
+        spline = self._spline()
+        inside, *bins = self._bins_of(z, spline.vertical, spline)
+        x0, x1, y0, y1, d0, d1 = bins
+        rise, s = inside * (z - y0), (y1 - y0) / (x1 - x0)
+        a = (y1 - y0) * (s - d0) + rise * (d0 + d1 - 2 * s)
+        b = (y1 - y0) * d0 - rise * (d0 + d1 - 2 * s)
+        share = 2 * s * rise / (b + (b**2 + 4 * a * s * rise).sqrt())
+        x = torch.where(inside, x0 + share * (x1 - x0), z)
+        return x, self._evaluate(x, inside, *bins)[1]
 
-    def _spline(self, batch: int) -> MonotonicRQSTransform:
-        knots = self.knots.expand(batch, -1, -1)
-        return MonotonicRQSTransform(*knots.split([self.bins, self.bins, self.bins - 1], dim=-1))
+    def _spline(self) -> MonotonicRQSTransform:
+        widths, heights, slopes = self.knots.split([self.bins, self.bins, self.bins - 1], dim=-1)
+        return MonotonicRQSTransform(widths, heights, slopes)
+
+    def _bins_of(self, values: Tensor, edges: Tensor, spline: MonotonicRQSTransform) -> list[Tensor]:
+        """Whether each value lies inside, and the ends and slopes of its bin. One table look-up for all rows: zuko's
+        splines, made for knots that differ from row to row, take most of a training step's time here."""
+        table = torch.stack(
+            [
+                each
+                for knots in (spline.horizontal, spline.vertical, spline.derivatives)
+                for each in (knots[:, :-1], knots[:, 1:])
+            ],
+            dim=-1,
+        )
+        number = torch.searchsorted(edges.detach().contiguous(), values.detach().T.contiguous()).T - 1
+        inside = (number >= 0) & (number < self.bins)
+        first = torch.arange(len(edges), device=values.device) * self.bins
+        rows = nn.functional.embedding(number.clamp(0, self.bins - 1) + first, table.flatten(0, 1))
+        return [inside, *rows.unbind(-1)]
+
+    @staticmethod
+    def _evaluate(
+        x: Tensor, inside: Tensor, x0: Tensor, x1: Tensor, y0: Tensor, y1: Tensor, d0: Tensor, d1: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        share, s = inside * (x - x0) / (x1 - x0), (y1 - y0) / (x1 - x0)
+        across = share * (1 - share)
+        bottom = s + (d0 + d1 - 2 * s) * across
+        z = torch.where(inside, y0 + (y1 - y0) * (s * share**2 + d0 * across) / bottom, x)
+        slope = s**2 * (2 * s * across + d0 * (1 - share) ** 2 + d1 * share**2) / bottom**2
+        return z, (inside * slope.log()).sum(-1)
+
+
+def _unsquash(logs: Tensor, factor: float, *, centred: bool = True) -> Tensor:
+    """Parameters for which zuko's spline has these log widths, heights (up to a constant) or slopes."""
+    most = 0.95 * abs(math.log(1e-3)) / factor
+    if centred:
+        logs = logs - 0.5 * (logs.amin(-1, keepdim=True) + logs.amax(-1, keepdim=True))
+    logs = logs.clamp(-most, most)
+    return logs / (1 - (factor * logs / math.log(1e-3)).abs())
 
 
 def standard_normal_log_prob(z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:

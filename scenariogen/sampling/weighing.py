@@ -1,0 +1,106 @@
+"""Importance weights from a flow to a Boltzmann density, without the partition function.
+
+With x drawn from q and w = p(x) exp(−βU(x)) / q(x),
+
+    E_q[w] = Z,    E_p*[h] = E_q[w h] / E_q[w],    −log(Z_A / Z_B) = −log(E_q[w 1_A] / E_q[w 1_B]),
+
+the last the difference of the free energies of two basins A and B, in units of 1/β (Noé, Olsson, Köhler & Wu,
+*Boltzmann generators*, 2019). The mean of w is unbiased for Z where q was fixed before the draws; ratios of means are
+consistent, their error comes from the delta method (Owen, *Monte Carlo theory, methods and examples*, 2013, chapter 9).
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from scenariogen.errors import DensityError
+from scenariogen.randomness import uniform
+from scenariogen.sampling.contract import ConditionalDensity, Noise
+from scenariogen.sampling.targets import BoltzmannTarget
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number and its standard error."""
+
+    value: float
+    standard_error: float
+
+    def __repr__(self) -> str:
+        return f"{self.value:.4g} ± {self.standard_error:.2g}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WeighedDraws:
+    """Draws of a flow with their log-weights towards a target: ``x`` (batch, dim), ``log_w`` (batch,), float64."""
+
+    x: Float[Tensor, "batch dim"] = field(repr=False)
+    log_w: Float[Tensor, " batch"] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def effective_size(self) -> float:
+        """Kish's (Σ w)² / Σ w²."""
+        return float(torch.exp(2 * torch.logsumexp(self.log_w, 0) - torch.logsumexp(2 * self.log_w, 0)))
+
+    @property
+    def log_z(self) -> Measured:
+        """log of the mean weight."""
+        shares = self._shares()
+        value = float(torch.logsumexp(self.log_w, 0)) - math.log(len(self))
+        return Measured(value, float(((len(self) * shares - 1) ** 2).mean().sqrt()) / math.sqrt(len(self)))
+
+    def mean(self, values: Float[Tensor, " batch"]) -> Measured:
+        """E_p*[h] for the values h of the draws."""
+        shares = self._shares()
+        value = float(shares @ values.double())
+        return Measured(value, float((shares**2 @ (values.double() - value) ** 2).sqrt()))
+
+    def free_energy_difference(self, in_a: Bool[Tensor, " batch"], in_b: Bool[Tensor, " batch"]) -> Measured:
+        """F_A − F_B = −log(Z_A / Z_B). ``DensityError`` where no draw lies in one of the basins."""
+        shares = self._shares()
+        a, b = float(shares[in_a].sum()), float(shares[in_b].sum())
+        if a == 0 or b == 0:
+            raise DensityError(f"no weight lies in basin {'A' if a == 0 else 'B'}: its free energy cannot be told")
+        influence = shares * (in_a.double() / a - in_b.double() / b)
+        return Measured(-math.log(a / b), float((influence**2).sum().sqrt()))
+
+    def _shares(self) -> Tensor:
+        return torch.softmax(self.log_w, 0)
+
+
+def weigh(
+    flow: ConditionalDensity,
+    target: BoltzmannTarget,
+    *,
+    seed: int,
+    n: int,
+    block: int = 8192,
+    noise: Noise = uniform,
+) -> WeighedDraws:
+    """``n`` draws of ``flow``, whose distribution has a ``push``, and log p(x) − βU(x) − log q(x) of each.
+
+    Raises ``DensityError`` where every weight is 0 or one is nan or infinite.
+    """
+    like = next(flow.parameters())
+    places, logs = [], []
+    for first in range(0, n, block):
+        rows = torch.arange(first, min(first + block, n), device=like.device)
+        with torch.no_grad():
+            distribution: Any = flow(like.new_zeros((len(rows), 0)))
+            u = noise(seed, rows, distribution.noise_columns).to(like.device)
+            x, log_q = distribution.push(torch.special.ndtri(u).to(like.dtype))
+            logs.append((target.log_prob(x) - log_q).double())
+            places.append(x)
+    log_w = torch.cat(logs)
+    if torch.isnan(log_w).any() or torch.isposinf(log_w).any() or not torch.isfinite(log_w).any():
+        raise DensityError(
+            f"of {n} weights {int(torch.isfinite(log_w).sum())} are finite: the flow does not fit the target"
+        )
+    return WeighedDraws(x=torch.cat(places), log_w=log_w)
