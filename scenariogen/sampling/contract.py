@@ -172,12 +172,15 @@ def draw_blocks(
             part = context[(rows - first).clamp(0, total - 1).to(context.device)].to(device=device, dtype=dtype)
         with torch.no_grad():
             distribution = density(part)
-            u = noise(seed, rows, distribution.noise_columns).to(device=device, dtype=dtype)
-            # The nearest number below 1 in float32: noise stays inside (0, 1) after rounding.
-            u = u.clamp(torch.finfo(dtype).tiny, 1 - torch.finfo(dtype).eps / 2)
+            u = rounded(noise(seed, rows, distribution.noise_columns).to(device), dtype)
             x, log_prob = distribution.sample_and_log_prob(u)
         own = slice(max(first - start, 0), min(first + total - start, block))
         yield Draws(x[own], None if log_prob is None else log_prob[own], distribution.log_prob_is_exact)
+
+
+def rounded(noise: Float[Tensor, "batch columns"], dtype: torch.dtype) -> Float[Tensor, "batch columns"]:
+    """Uniform noise in another precision, still inside (0, 1): single precision rounds numbers next to 1 up to it."""
+    return noise.to(dtype).clamp(torch.finfo(dtype).tiny, 1 - torch.finfo(dtype).eps / 2)
 
 
 def _home(module: nn.Module) -> tuple[torch.device, torch.dtype]:

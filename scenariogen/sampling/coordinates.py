@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scenariogen.sampling.contract import ConditionalDensity, Distribution
+from scenariogen.randomness import uniform
+from scenariogen.sampling.contract import ConditionalDensity, Distribution, rounded
 from scenariogen.sampling.equivariant_flow import EquivariantFlow, EquivariantFlowDistribution
 from scenariogen.sampling.rigid import from_points, subspace_basis, to_points
 
@@ -58,6 +59,13 @@ class InCoordinates(ConditionalDensity):
     def forward(self, context: Float[Tensor, "batch context"]) -> CoordinatesDistribution:
         """The density for contexts of shape (batch, context)."""
         return CoordinatesDistribution(self.flow(context), self.basis)
+
+
+def matching_loss(density: InCoordinates, rows: Float[Tensor, "batch dim"], seed: int) -> Float[Tensor, " batch"]:
+    """The flow-matching loss of rows of coordinates (:meth:`.equivariant_flow.EquivariantFlow.flow_matching_loss`):
+    what a Boltzmann generator of points can begin with, since it needs no solver."""
+    noise = uniform(seed, torch.arange(len(rows), device=rows.device), rows.shape[1] + 1)
+    return density.flow.flow_matching_loss(to_points(rows, density.basis), rounded(noise, rows.dtype))
 
 
 def energy_in_coordinates(energy: Callable[[Tensor], Tensor], points: int) -> Callable[[Tensor], Tensor]:

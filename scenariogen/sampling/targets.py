@@ -124,7 +124,7 @@ def many_well(*, dim: int = 32) -> Benchmark:
     a = torch.linspace(-6, 6, 200_001, dtype=torch.float64)
     one = torch.trapezoid(torch.exp(-(a**4 - 6 * a**2 - 0.5 * a)), a)
     log_z = (dim // 2) * (float(one.log()) + 0.5 * math.log(2 * math.pi))
-    minima = torch.tensor([[-1.7112, 0.0], [1.7527, 0.0]], dtype=torch.float64)
+    minima = torch.tensor([[-1.7108, 0.0], [1.7525, 0.0]], dtype=torch.float64)
     return Benchmark(name=f"{dim}-dimensional many-well", dim=dim, energy=energy, log_z=log_z, modes=minima)
 
 

@@ -100,7 +100,6 @@ def weigh(
             places.append(x)
     log_w = torch.cat(logs)
     if torch.isnan(log_w).any() or torch.isposinf(log_w).any() or not torch.isfinite(log_w).any():
-        raise DensityError(
-            f"of {n} weights {int(torch.isfinite(log_w).sum())} are finite: the flow does not fit the target"
-        )
+        finite = int(torch.isfinite(log_w).sum())
+        raise DensityError(f"of {n} log-weights {finite} are finite, the others are nan, +inf or a weight of 0")
     return WeighedDraws(x=torch.cat(places), log_w=log_w)
