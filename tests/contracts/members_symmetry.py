@@ -18,6 +18,12 @@ def on_a_chain(dtype: torch.dtype) -> ConditionalDensity:
     return graph_flow(graph, normal(2, torch.arange(4), 1), 2, hidden=8, transforms=2, bins=6, dtype=dtype)
 
 
+def part_of_cvae(name: str, dtype: torch.dtype) -> ConditionalDensity:
+    """The encoder or the decoder by itself, of three points in the plane with one latent number each."""
+    whole = shaken(lambda: equivariant_cvae(3, 2, 1, latent=1, hidden=8, rounds=1, dtype=dtype), scale=0.1)
+    return getattr(whole, name)
+
+
 MEMBERS = [
     Member(
         name="centred normal",
@@ -63,6 +69,22 @@ MEMBERS = [
         contexts=no_context,
         shape=(4, 2),
         importance=True,
+    ),
+    Member(
+        name="encoder of points",
+        make=lambda dtype, device: part_of_cvae("encoder", dtype).to(device),
+        contexts=normal_contexts(3 * 2 + 1),
+        shape=(2 * 2 + 3,),
+        importance=True,
+        block=128,
+    ),
+    Member(
+        name="decoder of points",
+        make=lambda dtype, device: part_of_cvae("decoder", dtype).to(device),
+        contexts=normal_contexts(2 * 2 + 3 + 1),
+        shape=(3, 2),
+        mass_shown_in="tests/sampling/test_symmetric_generators.py",
+        block=128,
     ),
     Member(
         name="equivariant CVAE",
