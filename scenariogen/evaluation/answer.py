@@ -32,7 +32,6 @@ from scenariogen.sampling.importance import (
     WeightedEstimate,
     blind_spot,
     cluster_means,
-    combined_ess,
     estimate_mean,
     estimate_probability,
     estimate_probability_difference,
@@ -171,7 +170,7 @@ def answer(
         self_normalised=_number(found.self_normalised),
         ess_free=free.ess,
         ess_incident=hit.ess,
-        ess_tail=combined_ess(strata, [each != 0 for each in seen]) if question.is_probability else None,
+        ess_tail=found.ess_tail,
         k_hat_weights=diagnostics.k_hat,
         k_hat_values=diagnostics.k_hat_values,
         k_threshold=_number(diagnostics.threshold),
@@ -202,9 +201,7 @@ def answer_by_hand(question: Question) -> tuple[Estimate, EstimateDetail]:
         estimand=question.estimand,
         plain=_number(found.plain),
         self_normalised=_number(found.self_normalised),
-        ess_tail=combined_ess(strata, [each != 0 for each in _contrasts(strata, lesser)])
-        if question.is_probability
-        else None,
+        ess_tail=found.ess_tail,
         trouble=trouble,
         trouble_reasons=question.reasons,
     )

@@ -1,17 +1,14 @@
-"""The right to refuse: when an estimate is not given, why, and what would mend it.
+"""The right to refuse, in the words of runs and incidents: why an estimate is not given, and what would mend it.
 
-Every rule looks at what the estimate is made of, none at its value. The limits were set from measured coverage:
-with 50 effective runs with incidents the studentised bootstrap covers 93 to 95 % for costs with a relative
-standard deviation near 1; with 30, 90 to 94 %.
+What is wrong is decided by :mod:`scenariogen.sampling.gate` alone; here stand what a batch of runs needs and how its
+faults are put. Runs that failed are this stage's own matter.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import numpy as np
-
-from scenariogen.sampling.diagnostics import WeightDiagnostics
-from scenariogen.sampling.importance import Stratum, WeightedEstimate, blind_spot
+from scenariogen.sampling.diagnostics import WeightDiagnostics, diagnose
+from scenariogen.sampling.gate import Fault, Finding, Limits, Need, find_faults
+from scenariogen.sampling.importance import Stratum, WeightedEstimate
 
 MIN_EFFECTIVE_RUNS = 50
 """Effective runs with incidents."""
@@ -26,6 +23,13 @@ MAX_WEIGHT_GAP = 5.0
 MIN_SEEDS = 5
 MIN_SEEDS_SINGLE = 10
 """Simulator seeds per scenario where scenarios were made by hand: with several, and with a single one."""
+
+DRAWN = Limits(effective=0.0, blind_spot=MAX_BLIND_SPOT, weight_gap=MAX_WEIGHT_GAP)
+FREE, HIT = 0, 1
+NAMES = ("incident-free runs", "runs with incidents")
+"""The strata of a drawn batch, in this order."""
+BY_HAND = Limits(effective=0.0, blind_spot=1.0, weight_gap=MAX_WEIGHT_GAP)
+"""Scenarios made by hand stand for themselves alone: nothing is unseen, all weights are 1."""
 
 
 def refusal(
@@ -43,14 +47,12 @@ def refusal(
     ``diagnostics``    of ``hit``
     ``trouble``        share of the probability whose runs failed, were not made or not realised
     """
-    why = (
-        _too_much_trouble(trouble, reasons)
-        or _too_few(free, hit)
-        or _weights_do_not_fit(free, hit)
-        or _heavy_tail(diagnostics)
-        or _unseen(free, hit)
-        or _unbounded(found)
-    )
+    free_draws = MIN_FREE_RUNS if free.probability > RARE else 0
+    needs = (Need(draws=free_draws), Need(draws=0, effective=MIN_EFFECTIVE_RUNS))
+    faults = find_faults((free, hit), found, diagnostics=diagnostics, limits=DRAWN, needs=needs)
+    why = _too_much_trouble(trouble, reasons)
+    if not why and faults:
+        why = _WORDS[faults[0].fault](faults[0], (free, hit))
     return f"refused: {why}" if why else ""
 
 
@@ -59,14 +61,17 @@ def refusal_by_hand(
 ) -> str:
     """Why an estimate from scenarios made by hand is refused, or an empty string."""
     needed = MIN_SEEDS_SINGLE if len(strata) == 1 else MIN_SEEDS
-    fewest = min(map(len, strata))
+    needs = [Need(draws=needed)] * len(strata)
+    faults = find_faults(strata, found, diagnostics=diagnose([]), limits=BY_HAND, needs=needs)
     why = _too_much_trouble(trouble, reasons)
-    if not why and fewest < needed:
+    if not why and any(each.fault in (Fault.EMPTY, Fault.FEW_DRAWS) for each in faults):
+        fewest = min(map(len, strata))
         why = (
             f"{fewest} simulator seed{'s' if fewest != 1 else ''} per scenario say too little about the spread, "
             f"{needed} are needed: evaluate with --seeds {needed}"
         )
-    why = why or _unbounded(found)
+    elif not why and faults:
+        why = _unbounded(faults[0], strata)
     return f"refused: {why}" if why else ""
 
 
@@ -78,66 +83,62 @@ def _too_much_trouble(trouble: float, reasons: dict[str, int]) -> str:
     return f"runs with {trouble:.0%} of the probability gave no valid result ({listed}): {mend}"
 
 
-def _too_few(free: Stratum, hit: Stratum) -> str:
-    if free.probability > 0 and not len(free):
-        return (
-            f"days without incident have probability {free.probability:.2g} and no valid run: sample with "
-            "incident-free runs"
-        )
-    if hit.probability > 0 and hit.ess < MIN_EFFECTIVE_RUNS:
-        more = math.ceil(len(hit) * (MIN_EFFECTIVE_RUNS / hit.ess - 1)) if hit.ess > 0 else MIN_EFFECTIVE_RUNS
-        return (
-            f"the {len(hit)} runs with incidents count as {hit.ess:.0f} at this frequency, {MIN_EFFECTIVE_RUNS} are "
-            f"needed: sample about {more} more scenarios, or ask for this frequency when sampling"
-        )
-    if free.probability > RARE and len(free) < MIN_FREE_RUNS:
-        return (
-            f"{len(free)} incident-free runs stand for {free.probability:.0%} of the days, {MIN_FREE_RUNS} are needed: "
-            f"sample about {_times_more(free, hit, MIN_FREE_RUNS)} more scenarios"
-        )
-    return ""
+def _empty(fault: Finding, strata: Sequence[Stratum]) -> str:
+    if fault.stratum == HIT:
+        return _few_effective(fault, strata)
+    return f"days without incident have probability {fault.got:.2g} and no valid run: sample with incident-free runs"
 
 
-def _times_more(free: Stratum, hit: Stratum, needed: int) -> int:
-    """Scenarios to add so that the incident-free ones among them reach a number."""
-    return math.ceil((len(free) + len(hit)) * (needed / max(len(free), 1) - 1))
-
-
-def _weights_do_not_fit(free: Stratum, hit: Stratum) -> str:
-    for name, stratum in (("incident-free runs", free), ("runs with incidents", hit)):
-        if stratum.probability > 0 and len(stratum) > 1 and stratum.weight_gap > MAX_WEIGHT_GAP:
-            return (
-                f"the weights of the {name} average {stratum.w.mean():.3g} where 1 is expected: the densities in the "
-                "scenario file do not belong to its scenarios; sample again"
-            )
-    return ""
-
-
-def _heavy_tail(diagnostics: WeightDiagnostics) -> str:
-    if diagnostics.is_trustworthy:
-        return ""
-    of_weights = diagnostics.k_hat is not None and diagnostics.k_hat > diagnostics.threshold
-    what = "the weights" if of_weights else "weight times value"
+def _few_effective(fault: Finding, strata: Sequence[Stratum]) -> str:
     return (
-        f"Pareto k of {what} is {diagnostics.worst_k_hat:.2f}, above {diagnostics.threshold:.2f} for "
-        f"{diagnostics.draws} runs, so a few runs decide: sample more scenarios for a range around it"
+        f"the {fault.draws} runs with incidents count as {strata[HIT].ess:.0f} at this frequency, "
+        f"{MIN_EFFECTIVE_RUNS} are needed: sample about {fault.more} more scenarios, or ask for this frequency when "
+        "sampling"
     )
 
 
-def _unseen(free: Stratum, hit: Stratum) -> str:
-    spot = blind_spot([free, hit])
-    if spot <= MAX_BLIND_SPOT:
-        return ""
-    worst = max((free, hit), key=lambda s: s.probability / s.draws_from_target if s.probability > 0 else 0.0)
-    needed = math.ceil(len(worst) * spot / MAX_BLIND_SPOT)
-    name = "incident-free runs" if worst is free else "runs with incidents"
+def _few_draws(fault: Finding, strata: Sequence[Stratum]) -> str:
+    free, hit = strata
+    # Incident-free runs are a fixed share of the scenarios.
+    more = -(-(len(free) + len(hit)) * (fault.more or 0) // fault.draws)
     return (
-        f"days with a probability of up to {spot:.0%} may look like nothing that was tried: about {needed} {name} are "
-        f"needed where there are {len(worst)}; sample more scenarios"
+        f"{fault.draws} incident-free runs stand for {free.probability:.0%} of the days, {fault.needed:.0f} are "
+        f"needed: sample about {more} more scenarios"
     )
 
 
-def _unbounded(found: WeightedEstimate) -> str:
-    if np.isfinite([found.value, found.low, found.high]).all():
-        return ""
+def _weights_off(fault: Finding, strata: Sequence[Stratum]) -> str:
+    return (
+        f"the weights of the {NAMES[fault.stratum or FREE]} average {fault.got:.3g} where 1 is expected: the densities "
+        "in the scenario file do not belong to its scenarios; sample again"
+    )
+
+
+def _heavy_tail(fault: Finding, strata: Sequence[Stratum]) -> str:
+    return (
+        f"Pareto k of {'weight times value' if fault.of_values else 'the weights'} is {fault.got:.2f}, above "
+        f"{fault.needed:.2f} for {fault.draws} runs, so a few runs decide: sample more scenarios for a range around it"
+    )
+
+
+def _unseen(fault: Finding, strata: Sequence[Stratum]) -> str:
+    return (
+        f"days with a probability of up to {fault.got:.0%} may look like nothing that was tried: about "
+        f"{fault.draws + (fault.more or 0)} {NAMES[fault.stratum or FREE]} are needed where there are {fault.draws}; "
+        "sample more scenarios"
+    )
+
+
+def _unbounded(fault: Finding, strata: Sequence[Stratum]) -> str:
     return "too few different values were seen to bound the answer: sample more scenarios"
+
+
+_WORDS: dict[Fault, Callable[[Finding, Sequence[Stratum]], str]] = {
+    Fault.EMPTY: _empty,
+    Fault.FEW_EFFECTIVE: _few_effective,
+    Fault.FEW_DRAWS: _few_draws,
+    Fault.WEIGHTS_OFF: _weights_off,
+    Fault.HEAVY_TAIL: _heavy_tail,
+    Fault.UNSEEN: _unseen,
+    Fault.UNBOUNDED: _unbounded,
+}

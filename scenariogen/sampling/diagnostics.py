@@ -49,6 +49,11 @@ class WeightDiagnostics:
         worst = self.worst_k_hat
         return worst is None or worst <= self.threshold
 
+    @property
+    def words(self) -> str:
+        """Both shapes in words."""
+        return f"Pareto k of w {k_hat_words(self.k_hat)}, of |w h| {k_hat_words(self.k_hat_values)}"
+
 
 def effective_sample_size(log_w: ArrayLike, where: ArrayLike | None = None) -> float:
     """Kish's (Σ w)² / Σ w² over all draws, or over the draws for which ``where`` is true.
@@ -78,6 +83,15 @@ def pareto_threshold(draws: int) -> float:
     return min(1.0 - 1.0 / math.log10(draws), 0.7) if draws >= 10 else -math.inf
 
 
+def tail_size(draws: int) -> int:
+    """min(S/5, 3√S), the number of draws that a tail's shape is fitted to.
+
+    >>> tail_size(100), tail_size(10_000)
+    (20, 300)
+    """
+    return int(3 * math.sqrt(draws)) if draws > 225 else draws // 5
+
+
 def pareto_k_hat(log_values: ArrayLike) -> float | None:
     """Shape of a generalised Pareto distribution fitted to the upper tail of exp(``log_values``).
 
@@ -87,8 +101,7 @@ def pareto_k_hat(log_values: ArrayLike) -> float | None:
     was fitted to it (:data:`LEAST_STRETCH`): not enough to tell.
     """
     log_values = np.asarray(log_values, dtype=np.float64)
-    draws = log_values.size
-    tail = int(3 * math.sqrt(draws)) if draws > 225 else draws // 5
+    tail = tail_size(log_values.size)
     if tail < MIN_TAIL_VALUES or not np.isfinite(log_values.max()):
         return None
     ordered = np.sort(log_values)
@@ -104,6 +117,15 @@ def pareto_k_hat(log_values: ArrayLike) -> float | None:
     if not np.isfinite(k_hat) or (k_hat > 0.5 and values[-1] - cutoff < math.log(LEAST_STRETCH)):
         return None
     return float(k_hat)
+
+
+def k_hat_words(k_hat: float | None) -> str:
+    """A Pareto shape for people.
+
+    >>> k_hat_words(0.312), k_hat_words(None)
+    ('0.31', 'not enough to tell')
+    """
+    return "not enough to tell" if k_hat is None else f"{k_hat:.2f}"
 
 
 def log_abs(values: ArrayLike) -> NDArray[np.float64]:

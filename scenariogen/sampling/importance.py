@@ -13,25 +13,115 @@ of record        (1/n) Σ (w h − b (w − 1) − d · w g)    unbiased too: E_
                                                         on both, are fitted on the other fifths of the draws
 self-normalised  Σ w h / Σ w                            biased by O(1/n), the usual cross-check
 
-(Owen, *Monte Carlo theory, methods and examples*, 2013, chapters 8 and 9.) Weights are never smoothed or clipped.
-Several simulator seeds of one scenario are averaged first: the scenario is the independent unit, the cluster.
+(Owen, *Monte Carlo theory, methods and examples*, 2013, chapters 8 and 9.) The form of record is unbiased for a fixed
+design, with proposals that were fixed before their draws were made; weights are never smoothed or clipped. Several
+simulator seeds of one scenario are averaged first: the scenario is the independent unit, the cluster.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from scenariogen.errors import DensityError, Problems
 from scenariogen.sampling.diagnostics import effective_sample_size
 from scenariogen.sampling.intervals import bootstrap_t, difference_interval, largest_unseen, probability_interval
+
+if TYPE_CHECKING:  # who only reads results need not wait for torch
+    from torch import Tensor
+
+    from scenariogen.sampling.contract import Distribution
 
 FOLDS = 5
 RIDGE = 0.1
 """A control that varies less than this explains little and is hardly used: weights that are nearly equal, or nearly a
 function of the other controls, would otherwise get coefficients that are noise."""
+FAR_FROM_ONE = 0.5
+"""Weights whose mean lies further from 1 miss part of the target: coefficients fitted to them are 0."""
+
+
+def log_weights(target_log_prob: "ArrayLike | Tensor", proposal_log_prob: "ArrayLike | Tensor") -> NDArray[np.float64]:
+    """log w = log p − log q of draws from q, shape (batch,), float64.
+
+    Both log-densities have shape (batch,), are taken at the same draws and must be exact (:func:`exact_log_weights`
+    asks the densities themselves). −∞ is a target that the draw lies outside of. ``DensityError`` for shapes that
+    differ, nan, a target of +∞, a proposal of ±∞ (what it drew has a density), and where no draw has weight at all.
+
+    >>> log_weights([-1.0, -2.0], [-1.5, -1.0]).tolist()
+    [0.5, -1.0]
+    """
+    target, proposal = _numbers(target_log_prob), _numbers(proposal_log_prob)
+    problems = Problems("weights")
+    if target.ndim != 1 or target.shape != proposal.shape:
+        problems.add(f"got log-densities of shapes {target.shape} and {proposal.shape}, expected one shape (batch,)")
+    for name, wrong, expected in (
+        ("target", np.isnan(target) | np.isposinf(target), "numbers or −inf"),
+        ("proposal", ~np.isfinite(proposal), "finite numbers, since its draws have a density"),
+    ):
+        if wrong.any():
+            problems.add(f"{int(wrong.sum())} log-densities of the {name} are nan or infinite, expected {expected}")
+    if target.size and not problems and np.isneginf(target).all():
+        problems.add(f"all {target.size} weights are 0: no draw of the proposal lies where the target has mass")
+    problems.raise_as(DensityError)
+    return target - proposal
+
+
+def exact_log_weights(target: "Distribution", proposal: "Distribution", x: "Tensor") -> NDArray[np.float64]:
+    """:func:`log_weights` of the draws ``x`` of ``proposal``, (batch,); ``DensityError`` where either is not exact."""
+    from scenariogen.sampling.contract import exact_log_prob
+
+    return log_weights(exact_log_prob(target, x), exact_log_prob(proposal, x))
+
+
+def mixture_log_weights(
+    target_log_prob: ArrayLike, proposals_log_prob: ArrayLike, draws: Sequence[int], *, fixed_beforehand: bool
+) -> NDArray[np.float64]:
+    """log w of the pooled draws of several proposals, each weighed as if drawn from their mixture, (batch,).
+
+        w(x) = p(x) / Σ_t (n_t / n) q_t(x)
+
+    ``proposals_log_prob``  (proposal, batch) log-density of every draw under every proposal, −∞ where it has none
+    ``draws``               (proposal,) n_t, how many of the draws each proposal gave
+    ``fixed_beforehand``    whether every proposal was fixed before any of the draws was made. Only then is a mean
+                            with these weights unbiased; ``DensityError`` otherwise: proposals learnt from earlier
+                            draws keep their own weights (:mod:`scenariogen.sampling.rounds`).
+
+    The deterministic mixture, or balance heuristic: Veach & Guibas, *Optimally combining sampling techniques for Monte
+    Carlo rendering*, 1995; Owen & Zhou, *Safe and effective importance sampling*, 2000.
+    """
+    if not fixed_beforehand:
+        raise DensityError(
+            "weights over the mixture of proposals that were learnt from earlier draws are not unbiased: estimate with "
+            "scenariogen.sampling.rounds.rounds_estimate, which weighs each draw by its own round's proposal"
+        )
+    return log_weights(target_log_prob, mixture_log_prob(proposals_log_prob, draws))
+
+
+def mixture_log_prob(proposals_log_prob: ArrayLike, draws: Sequence[int]) -> NDArray[np.float64]:
+    """log Σ_t (n_t / n) q_t, (batch,), from log q_t, (proposal, batch), and n_t, (proposal,)."""
+    logs, counts = _numbers(proposals_log_prob), np.asarray(draws, dtype=np.float64)
+    problems = Problems("mixture of proposals")
+    if logs.ndim != 2 or counts.shape != logs.shape[:1]:
+        problems.add(f"got log-densities {logs.shape} for {counts.size} proposals, expected (proposal, batch)")
+    if counts.size == 0 or (counts < 0).any() or counts.sum() == 0:
+        problems.add(f"got {list(draws)} draws by proposal, expected at least one draw in all and none negative")
+    elif counts.sum() != logs.shape[-1]:
+        problems.add(f"got log-densities of {logs.shape[-1]} draws, but the proposals gave {counts.sum():.0f}")
+    if np.isnan(logs).any():
+        problems.add(f"{int(np.isnan(logs).sum())} log-densities of the proposals are nan")
+    problems.raise_as(DensityError)
+    with np.errstate(divide="ignore"):
+        return np.logaddexp.reduce(logs + np.log(counts / counts.sum())[:, None], axis=0)
+
+
+def _numbers(values: "ArrayLike | Tensor") -> NDArray[np.float64]:
+    """As float64 array; tensors come from whatever device and graph they are on."""
+    detach = getattr(values, "detach", None)
+    return np.asarray(values if detach is None else detach().cpu(), dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,8 +130,10 @@ class Stratum:
 
     ``probability``  of the stratum under the target
     ``log_w``        (batch,) log of target over proposal inside the stratum
-    ``values``       (batch,) what is averaged, one number per scenario; nan where it is not known
+    ``values``       (batch,) what is averaged, one finite number per scenario
     ``controls``     (batch, control) functions of the draws whose mean under the target is 0 in the stratum; None: none
+
+    ``DensityError`` with all that is wrong.
     """
 
     probability: float
@@ -52,14 +144,19 @@ class Stratum:
     def __post_init__(self) -> None:
         for name in ("log_w", "values"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
+        problems = Problems("stratum")
         if self.log_w.shape != self.values.shape or self.log_w.ndim != 1:
-            raise ValueError(f"log_w and values need one shape (batch,), got {self.log_w.shape}, {self.values.shape}")
+            problems.add(f"log_w and values need one shape (batch,), got {self.log_w.shape}, {self.values.shape}")
         if self.controls is not None and (self.controls.ndim != 2 or len(self.controls) != len(self.log_w)):
-            raise ValueError(f"controls need a shape ({len(self.log_w)}, control), got {self.controls.shape}")
+            problems.add(f"controls need a shape ({len(self.log_w)}, control), got {self.controls.shape}")
         if not 0 <= self.probability <= 1:
-            raise ValueError(f"the probability of a stratum is {self.probability}, expected 0 to 1")
+            problems.add(f"the probability of a stratum is {self.probability}, expected 0 to 1")
         if np.isnan(self.log_w).any() or np.isposinf(self.log_w).any():
-            raise ValueError("log_w holds nan or +inf; a weight must be a number")
+            problems.add("log_w holds nan or +inf; a weight must be a number")
+        for name, numbers in (("values", self.values), ("controls", self.controls)):
+            if numbers is not None and not np.isfinite(numbers).all():
+                problems.add(f"{name} hold {int((~np.isfinite(numbers)).sum())} numbers that are nan or infinite")
+        problems.raise_as(DensityError)
 
     def __len__(self) -> int:
         return self.log_w.size
@@ -105,7 +202,9 @@ class Stratum:
 class WeightedEstimate:
     """An estimate and how sure it is. ``low`` and ``high`` bound it at the level asked, ±inf where they cannot.
 
-    ``plain`` and ``self_normalised`` are the other two forms; ``ess`` is Kish's over all strata together.
+    ``plain`` and ``self_normalised`` are the other two forms; ``ess`` is Kish's over all strata together, ``ess_tail``
+    that of the draws that show the event or lie in the tail (None for a mean). ``integrand``: one array (batch,) per
+    stratum, what was averaged; strata of probability 0 are left out.
     """
 
     value: float
@@ -116,6 +215,8 @@ class WeightedEstimate:
     self_normalised: float
     ess: float
     draws: int
+    ess_tail: float | None = None
+    integrand: tuple[NDArray[np.float64], ...] = field(default=(), repr=False, compare=False)
 
 
 def cluster_means(values: ArrayLike) -> NDArray[np.float64]:
@@ -135,8 +236,9 @@ def control_terms(
     """w h − b (w − 1) − d · w g, with b and d fitted for each fifth of the draws on the other four.
 
     ``w``, ``values``: (batch,) or (batch, repeats), fitted column by column; ``controls``: (batch, control), g. Since
-    the coefficients never see the draws that they are used on, the mean of the terms is unbiased. Below 10 draws they
-    are 0, the plain form; with few draws only the first controls are used, one coefficient for every 5 draws.
+    the coefficients never see the draws that they are used on, the mean of the terms is unbiased. Below 10 draws, and
+    where the four fifths miss part of the target (:data:`FAR_FROM_ONE`), they are 0, the plain form; with few draws
+    only the first controls are used, one coefficient for every 5 draws.
     """
     products = w * values
     n = len(w)
@@ -149,12 +251,14 @@ def control_terms(
     for part in range(FOLDS):
         own, rest = fold == part, fold != part
         level = products[rest].sum(axis=0) / np.maximum(w[rest].sum(axis=0), 1e-300)  # b to begin with
+        trusted = np.abs(w[rest].mean(axis=0) - 1.0) <= FAR_FROM_ONE
         residual = np.moveaxis(products[rest] - level * w[rest], 0, -1)
         x = np.moveaxis(known[:, rest], (0, 1), (-2, -1))  # (control, batch) or (repeats, control, batch)
         x = x - x.mean(axis=-1, keepdims=True)
         gram = x @ np.swapaxes(x, -1, -2) / rest.sum() + RIDGE**2 * np.eye(len(known))
         slope = np.linalg.solve(gram, x @ residual[..., None] / rest.sum())[..., 0]
-        correction[own] = level * (w[own] - 1.0) + np.einsum("...k,kb...->b...", slope, known[:, own])
+        fitted = level * (w[own] - 1.0) + np.einsum("...k,kb...->b...", slope, known[:, own])
+        correction[own] = np.where(trusted, fitted, 0.0)
     return products - correction
 
 
@@ -199,7 +303,8 @@ def estimate_probability(strata: Sequence[Stratum], *, level: float = 0.95) -> W
     value = min(max(float(sum(a * t.mean() for a, t in zip(scales, terms, strict=True))), 0.0), 1.0)
     low, high = probability_interval(value, _variance(scales, terms, ddof=0), largest_step(strata), level=level)
     error = math.sqrt(_variance(scales, terms, ddof=1)) if min(map(len, strata)) > 1 else math.nan
-    return _finish(strata, value, error, low, high)
+    found = _finish(strata, value, error, low, high)
+    return replace(found, ess_tail=combined_ess(strata, [s.values != 0 for s in strata]))
 
 
 def estimate_probability_difference(
@@ -226,7 +331,8 @@ def estimate_probability_difference(
     terms = [s.terms()[:, None] for s in kept]
     scales = np.array([s.probability for s in kept])
     error = math.sqrt(_variance(scales, terms, ddof=1)) if min(map(len, kept)) > 1 else math.nan
-    return _finish(kept, sides[0].value - sides[1].value, error, low, high)
+    found = _finish(kept, sides[0].value - sides[1].value, error, low, high)
+    return replace(found, ess_tail=combined_ess(kept, [s.values != 0 for s in kept]))
 
 
 def largest_step(strata: Sequence[Stratum]) -> float:
@@ -261,6 +367,7 @@ def _correlation(more: Sequence[Stratum], less: Sequence[Stratum]) -> float:
 
 def _finish(strata: Sequence[Stratum], value: float, error: float, low: float, high: float) -> WeightedEstimate:
     known = bool(strata) and all(map(len, strata))
+    weighed = known and all(s.w.sum() > 0 for s in strata)
     return WeightedEstimate(
         value=value,
         standard_error=error,
@@ -268,8 +375,9 @@ def _finish(strata: Sequence[Stratum], value: float, error: float, low: float, h
         high=high,
         plain=sum(s.probability * float(np.mean(s.w * s.values)) for s in strata) if known else math.nan,
         self_normalised=sum(s.probability * float(np.average(s.values, weights=s.w)) for s in strata)
-        if known
+        if weighed
         else math.nan,
         ess=combined_ess(strata),
         draws=sum(map(len, strata)),
+        integrand=tuple(s.values for s in strata),
     )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scenariogen.sampling.diagnostics import (
     diagnose,
     effective_sample_size,
+    k_hat_words,
     log_abs,
     pareto_k_hat,
     pareto_threshold,
@@ -54,6 +55,30 @@ def test_shape_of_exact_pareto_weights_is_found(shape):
     tail = 3 * math.sqrt(draws)
     tolerance = 4 * (1 + shape) / math.sqrt(tail * repeats) + 10 * abs(shape - 0.5) / (tail + 10)  # shrinkage to 0.5
     assert np.mean(found) == pytest.approx(shape, abs=tolerance)
+
+
+@pytest.mark.parametrize("shape", [0.2, 0.5, 0.8])
+def test_shape_agrees_with_the_librarys_own_and_ignores_scale(shape):
+    """What is refused is refused before the fit; what is fitted is arviz-stats' figure to the last bit."""
+    from arviz_stats.base.array import array_stats
+
+    log_w = shape * np.random.default_rng(8).standard_exponential(1000)
+    assert pareto_k_hat(log_w) == float(array_stats.psislw(-log_w)[1])
+    assert pareto_k_hat(log_w + 300) == pytest.approx(pareto_k_hat(log_w), abs=1e-6)
+
+
+def test_shape_of_normals_of_another_scale_comes_near_its_limit():
+    """Weights of N(0, 1) over N(0, s²) have shape 1 − s² in the limit; it is reached slowly, and from below."""
+    generator = np.random.default_rng(5)
+    for scale in (0.5, 0.7, 0.9):
+        x = scale * generator.standard_normal((20, 20_000))
+        found = np.mean([pareto_k_hat(0.5 * (1 / scale**2 - 1) * each**2) for each in x])
+        assert 1 - scale**2 - 0.2 < found < 1 - scale**2 + 0.05
+
+
+def test_both_shapes_are_said_in_words():
+    assert "of w not enough to tell" in diagnose(np.zeros(300), np.ones(300)).words
+    assert k_hat_words(0.6666) == "0.67"
 
 
 def test_bounded_weights_have_a_shape_far_below_the_threshold():

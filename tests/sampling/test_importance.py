@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, poisson
 
+from scenariogen.errors import DensityError
 from scenariogen.sampling.importance import (
     Stratum,
     blind_spot,
@@ -78,12 +79,38 @@ def test_cluster_standard_error_does_not_shrink_with_copies_of_a_seed():
 
 
 def test_a_weight_that_is_no_number_is_refused():
-    with pytest.raises(ValueError, match="nan or"):
+    with pytest.raises(DensityError, match="nan or"):
         one([1.0, 2.0], log_w=np.array([0.0, math.nan]))
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(DensityError, match="one shape"):
         one([1.0, 2.0], log_w=np.zeros(3))
-    with pytest.raises(ValueError, match="expected 0 to 1"):
+    with pytest.raises(DensityError, match="expected 0 to 1"):
         one([1.0], probability=1.5)
+
+
+def test_numbers_that_are_none_are_refused_all_at_once():
+    with pytest.raises(DensityError) as caught:
+        Stratum(
+            probability=-0.1,
+            log_w=np.zeros(3),
+            values=np.array([1.0, math.nan, math.inf]),
+            controls=np.full((3, 1), math.nan),
+        )
+    assert len(caught.value.problems) == 3 and "values hold 2 numbers that are nan or infinite" in str(caught.value)
+
+
+def test_weights_that_are_all_zero_give_zero_and_no_crash():
+    found = estimate_mean([one([1.0, 2.0, 3.0], log_w=np.full(3, -np.inf))])
+    assert found.plain == 0 and math.isnan(found.self_normalised) and found.ess == 0
+
+
+def test_no_coefficient_is_taken_from_weights_that_miss_the_target():
+    """A proposal on a rare event alone: the weights average 0.002, and the plain form is the quiet one."""
+    generator = np.random.default_rng(4)
+    x = 3 + 0.6 * generator.standard_normal((60, 500))
+    w = 0.6 * np.exp(-0.5 * x**2 + 0.5 * ((x - 3) / 0.6) ** 2)
+    values = (x > 3).astype(float)
+    record, plain = control_terms(w, values).mean(axis=0), (w * values).mean(axis=0)
+    assert np.sqrt(np.mean((record - 0.0013499) ** 2)) < 1.5 * np.sqrt(np.mean((plain - 0.0013499) ** 2))
 
 
 def test_weights_that_do_not_average_one_are_told():
@@ -143,7 +170,7 @@ def test_controls_are_used_one_for_every_five_draws_and_idle_ones_do_no_harm():
     np.testing.assert_allclose(control_terms(w, values, idle), values)
     third = np.concatenate([idle, values[:, None]], axis=1)  # would explain everything, but comes too late
     np.testing.assert_allclose(control_terms(w, values, third), values)
-    with pytest.raises(ValueError, match="controls need a shape"):
+    with pytest.raises(DensityError, match="controls need a shape"):
         Stratum(probability=1.0, log_w=np.zeros(10), values=values, controls=idle[:4])
 
 
@@ -237,6 +264,7 @@ def test_equal_weights_give_clopper_and_pearson_exactly(events, draws):
     low = beta.ppf(0.025, events, draws - events + 1) if events else 0.0
     high = beta.ppf(0.975, events + 1, draws - events) if events < draws else 1.0
     assert (found.low, found.high) == (pytest.approx(low, abs=1e-12), pytest.approx(high, abs=1e-12))
+    assert found.ess_tail == pytest.approx(events)
 
 
 def test_no_event_seen_leaves_room_that_grows_with_the_largest_weight():
