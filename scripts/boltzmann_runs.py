@@ -198,7 +198,7 @@ def _points(problem: str, seed: int, device: str) -> BoltzmannRun:
     exact = replace(target, prior=prior.double(), energy=relative_to(prior.double(), in_rows))
     trial = weigh(trained, exact, seed=seed + 500, n=200)
     trained.flow.choose_steps(to_points(trial.x, trained.basis), tolerance=1e-5)
-    drawn = weigh(trained, exact, seed=seed + 1000, n=20_000 if problem == FOUR else 10_000, block=2000)
+    drawn = weigh(trained, exact, seed=seed + 1000, n=20_000 if problem == FOUR else 4000, block=2000)
     mean = drawn.mean(in_rows(drawn.x))
     reference = _tempered(problem, exact, in_rows, points, seed)
     edges = reference["edges"]

@@ -52,7 +52,8 @@ def test_annealing_keeps_the_weights_of_modes_no_chain_could_change():
 
 def test_annealing_says_so_where_nothing_is_reached():
     with pytest.raises(DensityError, match="infinite energy"):
-        anneal(Annealing(target=BoltzmannTarget(prior=isotropic(2, 1.0), energy=lambda x: x[:, 0] * 0 + math.inf)), 1, 50)
+        target = BoltzmannTarget(prior=isotropic(2, 1.0), energy=lambda x: x[:, 0] * 0 + math.inf)
+        anneal(Annealing(target=target), 1, 50)
     with pytest.raises(DensityError, match="after 1 steps"):
         target = BoltzmannTarget(prior=isotropic(2, 2.0), energy=lambda x: 1e4 * (x**2).sum(-1))
         anneal(Annealing(target=target), 1, 50, most_steps=1)

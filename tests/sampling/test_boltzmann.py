@@ -11,7 +11,7 @@ from scenariogen.randomness import normal
 from scenariogen.sampling.boltzmann import BoltzmannGenerator, BoltzmannSettings, Direction
 from scenariogen.sampling.flow import CouplingFlow
 from scenariogen.sampling.normal import isotropic
-from scenariogen.sampling.targets import BoltzmannTarget, Benchmark, gaussian_mixture, many_well, relative_to
+from scenariogen.sampling.targets import Benchmark, BoltzmannTarget, gaussian_mixture, many_well, relative_to
 from scenariogen.sampling.weighing import weigh
 
 FOUR = gaussian_mixture(components=4, width=6.0, seed=1)
