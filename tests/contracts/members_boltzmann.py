@@ -43,7 +43,7 @@ MEMBERS = [
         ).to(device),
         contexts=no_context,
         shape=(4,),
-        importance=True,
+        mass_shown_in="tests/sampling/test_coordinates.py",
         tolerance=1e-5,  # of the solver
         block=128,
     ),
