@@ -20,12 +20,13 @@ from torch import Tensor
 from scenariogen.errors import DensityError
 from scenariogen.randomness import uniform
 from scenariogen.sampling.contract import ConditionalDensity, Noise
+from scenariogen.sampling.diagnostics import effective_sample_size
 from scenariogen.sampling.targets import BoltzmannTarget
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A number and its standard error."""
+class Average:
+    """A weighted average and its standard error."""
 
     value: float
     standard_error: float
@@ -47,29 +48,29 @@ class WeighedDraws:
     @property
     def effective_size(self) -> float:
         """Kish's (Σ w)² / Σ w²."""
-        return float(torch.exp(2 * torch.logsumexp(self.log_w, 0) - torch.logsumexp(2 * self.log_w, 0)))
+        return effective_sample_size(self.log_w.cpu().numpy())
 
     @property
-    def log_z(self) -> Measured:
+    def log_z(self) -> Average:
         """log of the mean weight."""
         shares = self._shares()
         value = float(torch.logsumexp(self.log_w, 0)) - math.log(len(self))
-        return Measured(value, float(((len(self) * shares - 1) ** 2).mean().sqrt()) / math.sqrt(len(self)))
+        return Average(value, float(((len(self) * shares - 1) ** 2).mean().sqrt()) / math.sqrt(len(self)))
 
-    def mean(self, values: Float[Tensor, " batch"]) -> Measured:
+    def mean(self, values: Float[Tensor, " batch"]) -> Average:
         """E_p*[h] for the values h of the draws."""
         shares = self._shares()
         value = float(shares @ values.double())
-        return Measured(value, float((shares**2 @ (values.double() - value) ** 2).sqrt()))
+        return Average(value, float((shares**2 @ (values.double() - value) ** 2).sqrt()))
 
-    def free_energy_difference(self, in_a: Bool[Tensor, " batch"], in_b: Bool[Tensor, " batch"]) -> Measured:
+    def free_energy_difference(self, in_a: Bool[Tensor, " batch"], in_b: Bool[Tensor, " batch"]) -> Average:
         """F_A − F_B = −log(Z_A / Z_B). ``DensityError`` where no draw lies in one of the basins."""
         shares = self._shares()
         a, b = float(shares[in_a].sum()), float(shares[in_b].sum())
         if a == 0 or b == 0:
             raise DensityError(f"no weight lies in basin {'A' if a == 0 else 'B'}: its free energy cannot be told")
         influence = shares * (in_a.double() / a - in_b.double() / b)
-        return Measured(-math.log(a / b), float((influence**2).sum().sqrt()))
+        return Average(-math.log(a / b), float((influence**2).sum().sqrt()))
 
     def _shares(self) -> Tensor:
         return torch.softmax(self.log_w, 0)
