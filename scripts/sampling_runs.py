@@ -81,7 +81,7 @@ def member_rate(density, dtype, device: str, *, seconds: float, chunk: int = CHU
 
     def work() -> int:
         n = None if width else chunk
-        return len(draw(density, context, seed=3, n=n, block=min(chunk, CHUNK)))
+        return len(draw(density, context, seed=3, n=n, block=chunk))
 
     return rate(work, seconds=seconds, device=device)
 
