@@ -10,7 +10,7 @@ import pytest
 from tests.support import ROOT
 
 PACKAGE = ROOT / "scenariogen"
-LEAVES = ("errors", "units", "shapes", "randomness", "network", "window")
+LEAVES = ("errors", "units", "shapes", "randomness", "processes", "network", "window")
 STAGES = (
     "trajectories",
     "incidents",

@@ -16,9 +16,9 @@ from pathlib import Path
 from scenariogen.errors import SimulationError
 from scenariogen.evaluation.policy import PolicyReference
 from scenariogen.evaluation.records import RunResult
+from scenariogen.processes import end_with
 from scenariogen.scenarios.records import Scenario
 from scenariogen.simulation.contract import EndReason
-from scenariogen.simulation.isolation import end_with
 
 WORKER_ENVIRONMENT = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from scenariogen.simulation.isolation import end_with
+from scenariogen.processes import end_with
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

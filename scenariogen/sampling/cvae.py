@@ -20,7 +20,7 @@ from typing import cast
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from scenariogen.errors import DensityError, Problems
 from scenariogen.randomness import uniform
@@ -29,89 +29,12 @@ from scenariogen.sampling.contract import (
     Distribution,
     check_context,
     check_finite,
-    mlp,
 )
-from scenariogen.sampling.flow import standard_normal_log_prob
+from scenariogen.sampling.normal import ConditionalNormal, StandardNormal
 from scenariogen.sampling.training import Rows
 
 ROWS_AT_ONCE = 16_384
 """Rows that go through the networks together while a bound is computed: memory does not grow with its samples."""
-_LOG_SCALE_LIMIT = 7.0
-
-
-class IndependentNormal(Distribution):
-    """N(mean, diag(exp(log_scale)²)), both of shape (batch, dim)."""
-
-    def __init__(self, mean: Float[Tensor, "batch dim"], log_scale: Float[Tensor, "batch dim"]) -> None:
-        self.mean, self.log_scale = mean, log_scale
-        self.noise_columns = mean.shape[1]
-
-    def sample(self, noise: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
-        return self.mean + torch.exp(self.log_scale) * torch.special.ndtri(noise)
-
-    def log_prob(self, x: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
-        return standard_normal_log_prob((x - self.mean) * torch.exp(-self.log_scale)) - self.log_scale.sum(-1)
-
-    def sample_and_log_prob(
-        self, noise: Float[Tensor, "batch dim"]
-    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, " batch"]]:
-        z = torch.special.ndtri(noise)
-        scale = torch.exp(self.log_scale)
-        return self.mean + scale * z, standard_normal_log_prob(z) - self.log_scale.sum(-1)
-
-
-class ConditionalNormal(ConditionalDensity):
-    """N(μ(c), diag(σ(c)²)) of ``dim`` numbers: the usual encoder and decoder.
-
-    ``network``       maps (batch, context) to (batch, 2·dim): mean, then logarithm of the scale; with ``shared_scale``
-                      to (batch, dim). A perceptron of ``layers`` layers of ``hidden`` by default
-    ``shared_scale``  whether σ is one learned vector that does not depend on the context
-
-    The logarithm of the scale is held within ±7 by a hyperbolic tangent, so that equal rows in the data cannot drive
-    a likelihood to infinity.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        context_width: int = 0,
-        *,
-        network: nn.Module | None = None,
-        shared_scale: bool = False,
-        hidden: int = 64,
-        layers: int = 2,
-        dtype: torch.dtype = torch.float64,
-    ) -> None:
-        super().__init__()
-        self.dim, self.context_width = dim, context_width
-        outputs = dim if shared_scale else 2 * dim
-        self.network = network or mlp(context_width, outputs, hidden=hidden, layers=layers, dtype=dtype)
-        self.log_scale = nn.Parameter(torch.zeros(dim, dtype=dtype)) if shared_scale else None
-
-    def forward(self, context: Float[Tensor, "batch context"]) -> IndependentNormal:
-        check_context(context, self.context_width)
-        out = self.network(context)
-        expected = (len(context), self.dim if self.log_scale is not None else 2 * self.dim)
-        if out.shape != expected:
-            raise DensityError(f"the network of a ConditionalNormal gave shape {tuple(out.shape)}, expected {expected}")
-        mean, raw = out[:, : self.dim], out[:, self.dim :] if self.log_scale is None else self.log_scale
-        bounded = _LOG_SCALE_LIMIT * torch.tanh(raw / _LOG_SCALE_LIMIT)
-        return IndependentNormal(mean, bounded.expand_as(mean))
-
-
-class StandardNormal(ConditionalDensity):
-    """N(0, I) of ``dim`` numbers whatever the context: the usual prior of the latent variables."""
-
-    def __init__(self, dim: int, context_width: int = 0, *, dtype: torch.dtype = torch.float64) -> None:
-        super().__init__()
-        self.context_width = context_width
-        self.zero: Tensor
-        self.register_buffer("zero", torch.zeros(dim, dtype=dtype))
-
-    def forward(self, context: Float[Tensor, "batch context"]) -> IndependentNormal:
-        check_context(context, self.context_width)
-        zero = self.zero.expand(len(context), -1)
-        return IndependentNormal(zero, zero)
 
 
 class CVAEDistribution(Distribution):

@@ -26,6 +26,7 @@ from zuko.transforms import MonotonicRQSTransform
 from scenariogen.errors import DensityError
 from scenariogen.randomness import child_seed
 from scenariogen.sampling.contract import ConditionalDensity, Distribution, check_context, check_finite
+from scenariogen.sampling.normal import standard_normal_log_prob
 
 
 class FlowDistribution(Distribution):
@@ -286,8 +287,3 @@ def _unsquash(logs: Tensor, factor: float, *, centred: bool = True) -> Tensor:
         logs = logs - 0.5 * (logs.amin(-1, keepdim=True) + logs.amax(-1, keepdim=True))
     logs = logs.clamp(-most, most)
     return logs / (1 - (factor * logs / math.log(1e-3)).abs())
-
-
-def standard_normal_log_prob(z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
-    """log N(z; 0, I) of each row, shape (batch,)."""
-    return -0.5 * (z**2).sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scenariogen.errors import DensityError, Problems
-from scenariogen.sampling.contract import BLOCK, ConditionalDensity, check_finite, exact_log_prob
+from scenariogen.sampling.contract import BLOCK, ConditionalDensity, check_finite, exact_log_prob, rounded
 
 SLOTS = 1 << 20
 """Room for points in the counter of the noise of one set."""
@@ -123,7 +123,7 @@ class Cells:
     def place(self, noise: Float[Tensor, "point dim"], cell: Int[Tensor, " point"]) -> Float[Tensor, "point dim"]:
         """Uniform locations."""
         lower, upper = self.lower[cell], self.upper[cell]
-        return lower + as_noise(noise, lower.dtype) * (upper - lower)
+        return lower + rounded(noise, lower.dtype) * (upper - lower)
 
     def contain(self, location: Float[Tensor, "point dim"], cell: Int[Tensor, " point"]) -> Bool[Tensor, " point"]:
         """Whether each point lies in its cell."""
@@ -183,7 +183,7 @@ class DensityMarks(MarkDensity):
     def sample(self, noise, cell, kind):
         given = self.contexts[cell, kind]
         with torch.no_grad():
-            parts = self._in_blocks(lambda d, x: d.sample(x), given, as_noise(noise, given.dtype))
+            parts = self._in_blocks(lambda d, x: d.sample(x), given, rounded(noise, given.dtype))
         return torch.cat([given.new_zeros((0, self.width)), *parts])
 
     def log_terms(self, marks, cell, kind):
@@ -200,11 +200,6 @@ class DensityMarks(MarkDensity):
             given = torch.cat([given, given[-1:].expand(missing, -1)])
             parts.append(function(self.density(given), part)[: BLOCK - missing])
         return parts
-
-
-def as_noise(noise: Tensor, dtype: torch.dtype) -> Tensor:
-    """Noise in another precision, still inside (0, 1)."""
-    return noise.to(dtype).clamp(torch.finfo(dtype).tiny, 1 - torch.finfo(dtype).eps / 2)
 
 
 def check_points(points: Points, *, batch: int, cells: Cells, kinds: int, width: int) -> None:

@@ -24,9 +24,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scenariogen.errors import DensityError, Problems
+from scenariogen.sampling.contract import rounded
 from scenariogen.sampling.discrete import draw_category
 from scenariogen.sampling.point_process import PointProcess, row_of
-from scenariogen.sampling.points import Cells, MarkDensity, Points, as_noise
+from scenariogen.sampling.points import Cells, MarkDensity, Points
 from scenariogen.sampling.regions import Region
 
 
@@ -164,7 +165,7 @@ class MarkedPoisson(PointProcess):
             cell,
             kind,
             self.cells.place(noise[:, 2:first_mark], cell),
-            marks(as_noise(noise[:, first_mark:], self.means.dtype), cell, kind),
+            marks(rounded(noise[:, first_mark:], self.means.dtype), cell, kind),
             torch.zeros_like(owner, dtype=torch.bool),
         )
 

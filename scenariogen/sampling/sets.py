@@ -23,8 +23,8 @@ from zuko.transforms import MonotonicRQSTransform
 
 from scenariogen.errors import DensityError, Problems
 from scenariogen.sampling.contract import ConditionalDensity, Distribution, check_context, check_finite
-from scenariogen.sampling.flow import standard_normal_log_prob
 from scenariogen.sampling.layers import Linear, perceptron
+from scenariogen.sampling.normal import standard_normal_log_prob
 from scenariogen.sampling.training import seeded
 
 

@@ -11,8 +11,6 @@ and ``is_exact`` (whether that is the log-density itself). Seed, measure and ver
 import json
 import os
 import signal
-import threading
-import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +27,7 @@ from torch import Tensor
 
 from scenariogen import __version__
 from scenariogen.errors import DataError, DensityError, Problems
+from scenariogen.processes import end_with
 from scenariogen.randomness import uniform
 from scenariogen.sampling.contract import BLOCK, ConditionalDensity, Draws, Noise, check_context, draw
 
@@ -220,14 +219,8 @@ def _serve(task: _Task, parent: int) -> None:
     whose parent was killed ends too, which it would not find out by itself."""
     global _served
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with(parent)
     _served = task
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)
 
 
 def _draw_served(first: int, n: int, context: Tensor | None) -> tuple[Any, Any, bool]:

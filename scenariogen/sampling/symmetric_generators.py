@@ -28,9 +28,10 @@ from torch import Tensor, nn
 
 from scenariogen.errors import DensityError
 from scenariogen.sampling.contract import ConditionalDensity, Distribution, check_context
-from scenariogen.sampling.cvae import CVAE, IndependentNormal, StandardNormal
+from scenariogen.sampling.cvae import CVAE
 from scenariogen.sampling.equivariant import EquivariantNetwork
 from scenariogen.sampling.gan import GAN
+from scenariogen.sampling.normal import IndependentNormal, StandardNormal
 from scenariogen.sampling.rigid import (
     centred,
     centred_normal_log_prob,

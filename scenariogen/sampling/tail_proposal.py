@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scenariogen.randomness import child_seed, normal, uniform
-from scenariogen.sampling.flow import standard_normal_log_prob
+from scenariogen.sampling.normal import standard_normal_log_prob
 
 SHARES = (0.65, 0.15, 0.1, 0.1)
 """Of the fit, of its wide copy, of the wide prior, and of the prior itself."""

@@ -11,18 +11,15 @@ import gc
 import os
 import pickle
 import signal
-import threading
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from scenariogen.errors import SimulationError
+from scenariogen.processes import end_with
 
 Result = TypeVar("Result")
 
-PARENT_EVERY_S = 0.5
-"""How often a process looks whether its parent is still there."""
 _BLOCKS = (65_536, 32_768, 16_384, 8_192, 4_096, 2_048, *range(1_032, 23, -16))
 """Sizes (bytes) that settle the heap: every size class that glibc keeps a list of free blocks for, largest first."""
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # parameters of mallopt, see malloc.h
@@ -64,21 +61,6 @@ def in_own_process(function: Callable[..., Result], *args: Any) -> Result:
     if succeeded:
         return value
     raise value
-
-
-def end_with(parent: int) -> None:
-    """End this process when its parent is gone: killed with ``kill -9``, that has no chance to say so.
-
-    ``parent`` is the process id that the parent gave: asked here, it would be another's where the parent is gone
-    already.
-    """
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-
-
-def _follow(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(PARENT_EVERY_S)
-    os._exit(1)
 
 
 def _serve(function: Callable[..., Any], args: tuple[Any, ...], writer: int, parent: int) -> NoReturn:

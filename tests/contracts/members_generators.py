@@ -1,8 +1,9 @@
 """Members without an exact log-density: the CVAE, whose log-density is bounded, and the GAN, which has none."""
 
-from scenariogen.sampling.cvae import CVAE, ConditionalNormal, StandardNormal
+from scenariogen.sampling.cvae import CVAE
 from scenariogen.sampling.flow import CouplingFlow
 from scenariogen.sampling.gan import GAN
+from scenariogen.sampling.normal import ConditionalNormal, StandardNormal
 from tests.contracts.members import Member, box, no_context, normal_contexts, shaken
 
 MEMBERS = [

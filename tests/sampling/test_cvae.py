@@ -9,8 +9,9 @@ from torch import nn
 from scenariogen.errors import DensityError
 from scenariogen.randomness import normal, uniform
 from scenariogen.sampling.contract import ConditionalDensity, Distribution, draw, exact_log_prob
-from scenariogen.sampling.cvae import CVAE, ConditionalNormal, StandardNormal, bound_loss
-from scenariogen.sampling.flow import CouplingFlow, standard_normal_log_prob
+from scenariogen.sampling.cvae import CVAE, bound_loss
+from scenariogen.sampling.flow import CouplingFlow
+from scenariogen.sampling.normal import ConditionalNormal, StandardNormal, standard_normal_log_prob
 from scenariogen.sampling.training import fit, seeded
 
 # x = W z + a c + b + σ ε with orthogonal columns in W: the posterior of z is normal with independent coordinates.

@@ -108,10 +108,7 @@ def test_it_ends_when_its_parent_was_gone_before_it_asked():
     # the process that adopts orphans for it and waited for that one's end. Seen only where the machine was busy.
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    code = (
-        "import sys, time\nfrom scenariogen.simulation.isolation import end_with\n"
-        "end_with(int(sys.argv[1]))\ntime.sleep(60)\n"
-    )
+    code = "import sys, time\nfrom scenariogen.processes import end_with\nend_with(int(sys.argv[1]))\ntime.sleep(60)\n"
     assert subprocess.run([sys.executable, "-c", code, str(gone.pid)], cwd=ROOT, timeout=20).returncode == 1
 
 
