@@ -34,6 +34,7 @@ WITH_PICTURES = [name for name in sections() if not name.startswith(("Streaming"
 def script() -> ModuleType:
     """scripts/sampler_pictures as a module, without what sets the environment up."""
     sys.modules.setdefault("in_venv", ModuleType("in_venv"))
+    sys.path.append(str(ROOT / "scripts"))  # where it finds its panels
     path = str(ROOT / "scripts" / "sampler_pictures")
     loader = importlib.machinery.SourceFileLoader("sampler_pictures", path)
     spec = importlib.util.spec_from_loader("sampler_pictures", loader)
