@@ -38,7 +38,7 @@ class BoltzmannRun:
 
 
 def run(problem: str, seed: int, device: str = "cpu", *, full: bool = True) -> BoltzmannRun:
-    """Train and score one problem; not ``full``, the cluster is scored by half as many draws."""
+    """Train and score one problem; not ``full``, clusters are scored by half as many draws."""
     import torch
 
     torch.set_num_threads(1)
@@ -154,10 +154,10 @@ def _points(problem: str, seed: int, device: str, full: bool) -> BoltzmannRun:
     single = torch.float32
     if problem == FOUR:
         points, dim, energy, spread, scale, kernels = 4, 2, double_well_energy, 3.0, 2.1, 16
-        matching, particles = 500, 10_000
+        matching, particles, every = 500, 10_000, 50
     else:
         points, dim, energy, spread, scale, kernels = 13, 3, lennard_jones_energy, 1.0, 0.9, 32
-        matching, particles = 1200, 6000
+        matching, particles, every = 2400, 6000, 200
     columns = (points - 1) * dim
     in_rows = energy_in_coordinates(energy, points)
     began = _clock(device)
@@ -174,7 +174,7 @@ def _points(problem: str, seed: int, device: str, full: bool) -> BoltzmannRun:
         forward_loss=matching_loss,
         settings=BoltzmannSettings(
             direction=Direction.FORWARD, updates=matching, warm_up=50, batch=256, fresh=500, particles=particles,
-            effective_share=0.8, averaging=0.99,
+            effective_share=0.8, averaging=0.99, updates_per_step=every,
         ),
     )  # fmt: skip
     trained, state = first.train(seed)
@@ -196,7 +196,7 @@ def _points(problem: str, seed: int, device: str, full: bool) -> BoltzmannRun:
     trained = trained.double()
     exact = replace(target, prior=prior.double(), energy=relative_to(prior.double(), in_rows))
     trial = weigh(trained, exact, seed=seed + 500, n=60)
-    draws = 20_000 if problem == FOUR else 4000 if full else 2000
+    draws = (20_000 if problem == FOUR else 4000) // (1 if full else 2)
     trained.flow.choose_steps(to_points(trial.x, trained.basis), tolerance=1e-5)
     drawn = weigh(trained, exact, seed=seed + 1000, n=draws, block=2000)
     mean = drawn.mean(in_rows(drawn.x))

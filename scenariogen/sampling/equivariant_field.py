@@ -2,17 +2,18 @@
 
 With r_ij = xᵢ − xⱼ and Gaussian kernels e_k of the distance,
 
-    h_ik = Σⱼ e_k(|r_ij|),    R_ik = Σⱼ e_k(|r_ij|) r_ij,    vᵢ = Σ_m s_m(hᵢ, t) V_im,  less the mean over i,
+    h_ik = Σⱼ e_k(|r_ij|),    R_ik = Σⱼ e_k(|r_ij|) r_ij,    vᵢ = Σ_m s_m(hᵢ, h̄, t) V_im,  less the mean over i,
 
-with s a perceptron and V_im the directions of point i: xᵢ itself, its R_ik, and, where mirror images are to
+with s a perceptron, h̄ the mean of h over the points and V_im the directions of point i: xᵢ itself, its R_ik, and, where mirror images are to
 be told apart, R_ik turned by 90° (plane) or products A_i × B_i of mixtures of the R_ik (space). Then
 
-    div v = Σᵢ Σ_m [ s_m div V_im + Σ_k (∂s_m/∂h_k) ∇ᵢh_ik · V_im ],
+    div v = Σᵢ Σ_m [ s_m div V_im + Σ_k (∂s_m/∂h_k + (2/n) ∂s_m/∂h̄_k) ∇ᵢh_ik · V_im ],
 
-with ∂s/∂h carried through the perceptron along ∇ᵢhᵢ, div R_ik in closed form, and the divergence of the turned and of
-the crossed directions 0, since every R_ik is a gradient. All sums take O(n²). Subtracting the mean costs no divergence,
-since nothing changes when all points move together. With s a function of time alone this is the kernel dynamics of
-Köhler, Klein & Noé (*Equivariant flows: exact likelihood generative learning for symmetric densities*, 2020).
+since each pair counts twice in n h̄, with ∂s/∂h carried through the perceptron along ∇ᵢhᵢ, div R_ik in closed form, and
+the divergence of the turned and of the crossed directions 0, since every R_ik is a gradient. All sums take O(n²).
+Subtracting the mean costs no divergence, since nothing changes when all points move together. With s a function of time
+alone this is the kernel dynamics of Köhler, Klein & Noé (*Equivariant flows: exact likelihood generative learning for
+symmetric densities*, 2020).
 """
 
 import math
@@ -70,6 +71,7 @@ class KernelField(nn.Module):
         others = len(_time_features(torch.zeros((), dtype=dtype))) + context_width
         widths = [kernels] + layers * [hidden]
         self.hidden = nn.ModuleList(Linear(a, b, dtype=dtype) for a, b in pairwise(widths))
+        self.pool = Linear(kernels, hidden, bias=False, dtype=dtype)
         self.moment = nn.ModuleList(Linear(others, hidden, bias=False, dtype=dtype) for _ in range(layers))
         self.leave = Linear(hidden, rounded_up(directions), zero=True, dtype=dtype)
 
@@ -96,10 +98,14 @@ class KernelField(nn.Module):
 
         moment = torch.cat([_time_features(t.to(x.dtype)).expand(len(x), -1), context.expand(len(x), -1)], dim=-1)
         state, inner = density, slope
+        # Each pair counts twice in n h̄: its gradient with respect to xᵢ is 2/n of that of hᵢ.
+        pooled, pooled_slope = self.pool(density.mean(1, keepdim=True)), (2 / n) * self.pool(slope)
         for layer, given in zip(self.hidden, self.moment, strict=True):
-            state = torch.tanh(layer(state) + given(moment)[:, None])
+            state = torch.tanh(layer(state) + given(moment)[:, None] + pooled)
             # The perceptron's derivative along ∇ᵢh, layer by layer.
-            inner = nn.functional.linear(inner, cast(Tensor, layer.weight)) * (1 - state.square())[:, :, None]
+            inner = nn.functional.linear(inner, cast(Tensor, layer.weight)) + pooled_slope
+            inner = inner * (1 - state.square())[:, :, None]
+            pooled, pooled_slope = 0.0, 0.0
         weight = self.leave(state)
         # (batch, point, dim, direction), filled up with directions of length 0
         directions = filled(torch.cat([x[..., None], radial, *self._chiral(radial)], dim=3))

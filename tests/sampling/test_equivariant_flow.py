@@ -79,7 +79,7 @@ def test_the_solvers_error_is_below_1e_5_and_what_it_says(points: int, dim: int)
     made = flow(points, dim)
     given = made(NONE)
     with torch.no_grad():
-        x, log_prob = given.push(latents(points, dim, batch=6))
+        x, _ = given.push(latents(points, dim, batch=6))
         made.steps = 2
         before = made.solver_error(x).max()
         assert float(before) > 1e-5  # there is something to choose
@@ -87,8 +87,9 @@ def test_the_solvers_error_is_below_1e_5_and_what_it_says(points: int, dim: int)
         assert said < 1e-5 and made.steps > 2
         z = latents(points, dim, batch=6)
         x, log_prob = given.push(z)
-        torch.testing.assert_close(given.log_prob(x), log_prob, atol=1e-5, rtol=0)
-        torch.testing.assert_close(given.latent(x), z, atol=1e-5, rtol=0)
+        # There and back is the error of both ways.
+        torch.testing.assert_close(given.log_prob(x), log_prob, atol=2e-5, rtol=0)
+        torch.testing.assert_close(given.latent(x), z, atol=2e-5, rtol=0)
         coarse = given.log_prob(x)
         made.steps *= 4
         assert float((given.log_prob(x) - coarse).abs().max()) < 1e-5
@@ -118,8 +119,8 @@ def test_log_density_is_the_base_density_less_autograds_log_determinant():
 
 def test_the_density_of_three_points_in_the_plane_integrates_to_one():
     # E_q[p/q] over the subspace, q centred normal and wider; p/q is bounded, its standard error is computed.
-    given = flow(3, 2, steps=8)(NONE)
-    z = 1.4 * latents(3, 2, batch=2000, seed=8)
+    given = flow(3, 2, steps=8, size=0.03)(NONE)
+    z = 1.4 * latents(3, 2, batch=8000, seed=8)
     with torch.no_grad():
         log_p = given.log_prob(to_points(z, given.flow.basis))
     ratio = (log_p - torch.distributions.Normal(0.0, 1.4).log_prob(z).sum(1)).exp()
