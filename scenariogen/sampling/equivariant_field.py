@@ -4,8 +4,9 @@ With r_ij = xᵢ − xⱼ and Gaussian kernels e_k of the distance,
 
     h_ik = Σⱼ e_k(|r_ij|),    R_ik = Σⱼ e_k(|r_ij|) r_ij,    vᵢ = Σ_m s_m(hᵢ, h̄, t) V_im,  less the mean over i,
 
-with s a perceptron, h̄ the mean of h over the points and V_im the directions of point i: xᵢ itself, its R_ik, and, where mirror images are to
-be told apart, R_ik turned by 90° (plane) or products A_i × B_i of mixtures of the R_ik (space). Then
+with s a perceptron, h̄ the mean of h over the points and V_im the directions of point i: xᵢ itself, its R_ik, and, where
+mirror images are to be told apart, R_ik turned by 90° (plane) or products A_i × B_i of mixtures of the R_ik (space).
+Then
 
     div v = Σᵢ Σ_m [ s_m div V_im + Σ_k (∂s_m/∂h_k + (2/n) ∂s_m/∂h̄_k) ∇ᵢh_ik · V_im ],
 
