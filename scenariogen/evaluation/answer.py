@@ -45,6 +45,7 @@ class Weights(Protocol):
     ``log_w``             (batch,) log of target over proposal, each inside its own stratum
     ``probability_free``  of a day without incident at the target's frequency
     ``controls``          (batch, control) functions of the condition with target mean 0 in each row's stratum
+    ``weight_bound``      what no weight can exceed, of incident-free runs and of the others
     """
 
     @property
@@ -58,6 +59,9 @@ class Weights(Protocol):
 
     @property
     def controls(self) -> NDArray[np.float64]: ...
+
+    @property
+    def weight_bound(self) -> tuple[float, float]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,10 +224,20 @@ def _strata(
     more, less = _paired_clusters(values, baseline)
     p_free = float(weights.probability_free)
     strata, lesser = [], []
-    for probability, rows in ((p_free, is_free), (1.0 - p_free, ~is_free)):
+    for probability, rows, bound in zip((p_free, 1.0 - p_free), (is_free, ~is_free), weights.weight_bound, strict=True):
         kept = rows & np.isfinite(more)
         controls = np.asarray(weights.controls, dtype=np.float64)[kept]
-        strata.append(Stratum(probability=probability, log_w=log_w[kept], values=more[kept], controls=controls))
+        # A weight above what its own densities allow: they are not those of the scenarios, which their mean tells.
+        fits = not kept.any() or float(log_w[kept].max()) <= math.log(bound) + 1e-6
+        strata.append(
+            Stratum(
+                probability=probability,
+                log_w=log_w[kept],
+                values=more[kept],
+                controls=controls,
+                weight_bound=bound if fits else None,
+            )
+        )
         lesser.append(less[kept])
     return strata, (None if baseline is None else lesser)
 

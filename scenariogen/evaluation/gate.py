@@ -6,6 +6,8 @@ faults are put. Runs that failed are this stage's own matter.
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from scenariogen.sampling.diagnostics import WeightDiagnostics, diagnose
 from scenariogen.sampling.gate import Fault, Finding, Limits, Need, find_faults
 from scenariogen.sampling.importance import Stratum, WeightedEstimate
@@ -52,7 +54,8 @@ def refusal(
     faults = find_faults((free, hit), found, diagnostics=diagnostics, limits=DRAWN, needs=needs)
     why = _too_much_trouble(trouble, reasons)
     if not why and faults:
-        why = _WORDS[faults[0].fault](faults[0], (free, hit))
+        unbounded = faults[0].fault is Fault.UNBOUNDED
+        why = _unbounded(found) if unbounded else _WORDS[faults[0].fault](faults[0], (free, hit))
     return f"refused: {why}" if why else ""
 
 
@@ -71,7 +74,7 @@ def refusal_by_hand(
             f"{needed} are needed: evaluate with --seeds {needed}"
         )
     elif not why and faults:
-        why = _unbounded(faults[0], strata)
+        why = _unbounded(found)
     return f"refused: {why}" if why else ""
 
 
@@ -129,7 +132,11 @@ def _unseen(fault: Finding, strata: Sequence[Stratum]) -> str:
     )
 
 
-def _unbounded(fault: Finding, strata: Sequence[Stratum]) -> str:
+def _unbounded(found: WeightedEstimate) -> str:
+    values = np.concatenate([np.zeros(0), *found.integrand])
+    if values.size and values.min() == values.max():
+        said = f"all {values.size} runs gave the same, {values[0]:.4g}, which says nothing of other days"
+        return f"{said}: sample more scenarios"
     return "too few different values were seen to bound the answer: sample more scenarios"
 
 
@@ -140,5 +147,4 @@ _WORDS: dict[Fault, Callable[[Finding, Sequence[Stratum]], str]] = {
     Fault.WEIGHTS_OFF: _weights_off,
     Fault.HEAVY_TAIL: _heavy_tail,
     Fault.UNSEEN: _unseen,
-    Fault.UNBOUNDED: _unbounded,
 }

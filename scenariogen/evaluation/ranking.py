@@ -119,8 +119,6 @@ def crossing_statement(curve: Curve) -> str:
         sure = "on both sides of it the difference is clear" if {-1, 1} <= set(signs) else "but the bands overlap there"
         return f"{curve.policy} and {curve.versus} change places at {where} times the model's frequency; {sure}"
     better = curve.policy if sum(p.value or 0.0 for p in known) < 0 else curve.versus
-    if all(point.value == 0 for point in known):
-        return f"{curve.policy} and {curve.versus} give the same mean delay {span}"
     clear = sum(1 for sign in signs if sign)
     share = "everywhere" if clear == len(known) else f"at {clear} of {len(known)} frequencies"
     sure = f"and the band excludes zero {share}" if clear else "but the band includes zero everywhere"

@@ -31,7 +31,7 @@ from scenariogen.sampling.contract import ConditionalDensity
 from scenariogen.sampling.flow import CouplingFlow
 from scenariogen.sampling.replay import ReplayBuffer, empty
 from scenariogen.sampling.targets import BoltzmannTarget
-from scenariogen.sampling.weighing import weigh
+from scenariogen.sampling.weighing import rough_weights
 
 
 class Direction(StrEnum):
@@ -195,7 +195,7 @@ class BoltzmannGenerator:
                 if value.is_floating_point():
                     average[name].lerp_(value, 1 - decay)
         averaged = self._restore(average)
-        fresh = weigh(averaged, self.target, seed=child_seed(seed, "fresh", last), n=s.fresh)
+        fresh = rough_weights(averaged, self.target, seed=child_seed(seed, "fresh", last), n=s.fresh)
         share = fresh.effective_size / len(fresh)
         buffer = state.buffer
         if s.direction is not Direction.REVERSE and last > s.warm_up:

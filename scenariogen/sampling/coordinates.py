@@ -26,6 +26,11 @@ class CoordinatesDistribution(Distribution):
         self.points, self.basis = points, basis
         self.noise_columns = points.noise_columns
 
+    @property
+    def log_prob_is_exact(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """That of the points."""
+        return self.points.log_prob_is_exact
+
     def sample(self, noise: Float[Tensor, "batch columns"]) -> Float[Tensor, "batch dim"]:
         return from_points(self.points.sample(noise), self.basis)
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from scenariogen.errors import DensityError
+
 MIN_TAIL_VALUES = 10
 """Fewer distinct values in the tail than this, and its shape cannot be told."""
 LEAST_STRETCH = 4.0
@@ -138,9 +140,14 @@ def diagnose(log_w: ArrayLike, values: ArrayLike | None = None, *, tail: ArrayLi
     """All diagnostics of one weighted sample.
 
     ``log_w``: (batch,); ``values``: (batch,), what is averaged; ``tail``: (batch,) bool, the set whose
-    effective size is asked for.
+    effective size is asked for. ``DensityError`` for log weights that are nan or +inf, and values that are nan.
     """
     log_w = np.asarray(log_w, dtype=np.float64)
+    wrong = int((np.isnan(log_w) | np.isposinf(log_w)).sum())
+    if wrong:
+        raise DensityError(f"{wrong} of {log_w.size} log weights are nan or +inf")
+    if values is not None and np.isnan(np.asarray(values, dtype=np.float64)).any():
+        raise DensityError("the values to diagnose hold nan")
     return WeightDiagnostics(
         draws=int(log_w.size),
         ess=effective_sample_size(log_w),

@@ -31,6 +31,11 @@ _CHUNK = 100_000
 """Numbers in a block of resamples: small enough for a processor's cache."""
 
 
+def _with_room(tau: float) -> float:
+    """τ with room for rounding: 1 − 0.9 is less than a tenth."""
+    return tau * (1 + 1e-12)
+
+
 @dataclass(frozen=True, eq=False)
 class Exceedance:
     """All runs from the largest value down.
@@ -65,7 +70,7 @@ class Exceedance:
 
     def quantile(self, tau: float) -> float:
         """The smallest value exceeded with probability at most ``tau``; nan where all runs together have no more."""
-        place = int((np.cumsum(self.mass) <= tau).sum())
+        place = int((np.cumsum(self.mass) <= _with_room(tau)).sum())
         return float(self.values[place]) if place < len(self.values) else math.nan
 
     def cvar(self, tau: float) -> float:
@@ -88,6 +93,7 @@ def quantile_limits(runs: Exceedance, tau: float, *, level: float = 0.95) -> tup
     The limits are :func:`~scenariogen.sampling.intervals.probability_limits` with half the largest step of a draw down
     to twice ``tau`` (mid-P). ±inf where too few draws lie beyond them.
     """
+    tau = _with_room(tau)
     value = np.append(np.unique(runs.values)[::-1], -math.inf)
     larger = np.searchsorted(-runs.values, -value, side="left")
     larger[-1] = len(runs.values)
@@ -179,7 +185,7 @@ def _resampled(
     terms, value = np.zeros((replicates, scenarios)), np.zeros(replicates)
     for part in parts:
         seen = np.cumsum(counts[:, part.column] * part.mass, axis=1)
-        q = part.values[np.minimum((seen <= tau).sum(axis=1), len(part.values) - 1)]
+        q = part.values[np.minimum((seen <= _with_room(tau)).sum(axis=1), len(part.values) - 1)]
         excess = part.values - q[:, None]
         np.maximum(excess, 0.0, out=excess)
         excess *= part.sign * part.mass

@@ -11,7 +11,12 @@ sets are drawn from a mixture over a few rows of multipliers, one coin for the w
 
 where Z_κ is the probability of the condition (see :mod:`.quantifier`; zero truncation is the condition ``any`` of all
 points). The weight of the target p_κ / Z_κ at κ = κ_j is at most 1/α_j (Hesterberg, *Weighted average importance
-sampling and defensive mixture distributions*, 1995; Owen & Zhou, *Safe and effective importance sampling*, 2000).
+sampling and defensive mixture distributions*, 1995; Owen & Zhou, *Safe and effective importance sampling*, 2000). At
+other κ it is bounded where log κ ≤ Σ_j λ_j log κ_j, kind by kind, for some shares λ: then
+
+    log w ≤ (Σ_j λ_j κ_j − κ) · Λ + Σ_j λ_j log(λ_j Z_κj / α_j) − log Z_κ,
+
+by the inequality of weighted means. :meth:`FrequencyMixture.log_weight_bound` takes the λ for which that is small.
 
 Functions of counts and means take tensors or NumPy arrays and give back the same: weights of record are NumPy.
 """
@@ -25,7 +30,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scenariogen.errors import DensityError, FrequencyError, Problems
+from scenariogen.errors import ConditionError, DensityError, FrequencyError, Problems
 from scenariogen.sampling.quantifier import Quantifier, Rows
 
 LARGEST_RATIO = 3.5
@@ -41,7 +46,10 @@ Multipliers: TypeAlias = Float[Tensor, " kind"] | Float[np.ndarray, " kind"]
 def log_frequency_ratio(kappa: Multipliers, counts: ByKind, expected: ByKind) -> Rows:
     """log p_κ(ω) − log p(ω) from counts and means by kind, shape (batch,)."""
     xp: Any = torch if isinstance(kappa, Tensor) else np
-    return counts @ xp.log(kappa) - expected @ (kappa - 1)
+    with np.errstate(divide="ignore"):
+        logs = xp.log(kappa)
+    known = xp.where(counts == 0, 0.0 * counts, counts * logs)  # no point of a kind that there are none of
+    return known.sum(-1) - expected @ (kappa - 1)
 
 
 def frequency_grid(frequencies: Sequence[float | int]) -> tuple[float, ...]:
@@ -101,11 +109,59 @@ class FrequencyMixture:
         problems.raise_as(DensityError)
 
     def covers(self, kappa: Multipliers) -> bool:
-        """Whether κ lies, kind by kind, in the range of the rows; outside it a weight is not bounded by anything."""
+        """Whether κ lies, kind by kind, in the range of the rows, and its weights are bounded.
+
+        Several kinds at the upper ends of their ranges need a row in which they are so together.
+        """
         values = np.asarray(kappa.tolist())
         low, high = np.min(self.multipliers, axis=0), np.max(self.multipliers, axis=0)
-        inside = (values >= low * (1 - ROUNDING)) & (values <= high * (1 + ROUNDING))
-        return bool((inside & (values > 0)).all())
+        inside = (values >= low * (1 - ROUNDING)) & (values <= high * (1 + ROUNDING)) & (values > 0)
+        return bool(inside.all()) and self._combination(values, np.zeros(len(self.alphas))) is not None
+
+    def log_weight_bound(
+        self, kappa: Multipliers, expected: ByKind, inside: ByKind, outside: ByKind | None = None
+    ) -> Float[np.ndarray, " batch"]:
+        """What log p_κ / Z_κ − log q cannot exceed for any set, given means by kind; errors as :meth:`log_weight`."""
+        self._check(kappa)
+        rows = [_like(row, expected) for row in self.multipliers]
+        normalisers = np.stack([_numpy(self.log_normaliser(row, expected, inside, outside)) for row in rows], axis=1)
+        means, values = _numpy(expected), np.asarray(kappa.tolist())
+        alphas = np.array(self.alphas, dtype=np.float64)
+        cost = means @ np.array(self.multipliers, dtype=np.float64).T + normalisers - np.log(alphas)
+        shares = self._combination(values, cost.mean(axis=0))
+        assert shares is not None  # checked above
+        entropy = float(np.where(shares > 0, shares * np.log(np.where(shares > 0, shares, 1.0)), 0.0).sum())
+        return cost @ shares + entropy - means @ values - _numpy(self.log_normaliser(kappa, expected, inside, outside))
+
+    def _possible(self, kappa: Multipliers, expected: ByKind, inside: ByKind, outside: ByKind | None) -> Rows:
+        found = self.log_normaliser(kappa, expected, inside, outside)
+        never = int((_numpy(found) == -np.inf).sum())
+        if never:
+            raise ConditionError(f"the condition {self.quantifier} has probability 0 in {never} of {len(found)} rows")
+        return found
+
+    def _combination(self, kappa: np.ndarray, cost: np.ndarray) -> np.ndarray | None:
+        """Shares λ of the rows with log κ ≤ Σ λ_j log κ_j of the least ``cost``; None where there are none."""
+        from scipy.optimize import linprog
+
+        logs = np.log(np.array(self.multipliers, dtype=np.float64))
+        found = linprog(
+            cost, A_ub=-logs.T, b_ub=ROUNDING - np.log(kappa), A_eq=np.ones((1, len(logs))), b_eq=[1.0], bounds=(0, 1)
+        )
+        return found.x if found.status == 0 else None
+
+    def _check(self, kappa: Multipliers) -> None:
+        kinds = len(self.multipliers[0])
+        if tuple(kappa.shape) != (kinds,):
+            raise FrequencyError(
+                f"got multipliers of shape {tuple(kappa.shape)}, expected one for each of {kinds} kinds"
+            )
+        if not self.covers(kappa):
+            raise FrequencyError(
+                f"the multipliers {kappa.tolist()} lie outside the range of this mixture, "
+                f"{np.min(self.multipliers, axis=0).tolist()} to {np.max(self.multipliers, axis=0).tolist()}, or have "
+                "several kinds further up together than any of its rows"
+            )
 
     def log_normaliser(
         self, kappa: Multipliers, expected: ByKind, inside: ByKind, outside: ByKind | None = None
@@ -129,13 +185,13 @@ class FrequencyMixture:
         """log q(ω) of sets that meet the condition, shape (batch,).
 
         ``start`` is log p(ω) at multipliers 1; 0 gives log q − log p. For ``given-one`` it lacks log N_A, which every
-        target has too.
+        target has too. ``ConditionError`` where the condition has probability 0.
         """
         parts = []
         for alpha, row in zip(self.alphas, self.multipliers, strict=True):
             kappa = _like(row, expected)
             ratio = log_frequency_ratio(kappa, counts, expected)
-            parts.append(float(np.log(alpha)) + start + ratio - self.log_normaliser(kappa, expected, inside, outside))
+            parts.append(float(np.log(alpha)) + start + ratio - self._possible(kappa, expected, inside, outside))
         if isinstance(expected, Tensor):
             return torch.logsumexp(torch.stack(parts), dim=0)
         return np.logaddexp.reduce(parts, axis=0)
@@ -145,15 +201,16 @@ class FrequencyMixture:
     ) -> Rows:
         """log of p_κ(ω) / Z_κ over q(ω), shape (batch,): at most −log α_j at the multipliers of row j.
 
-        ``FrequencyError`` outside the range of the rows.
+        ``FrequencyError`` outside of what the mixture covers (:meth:`covers`), ``ConditionError`` where the condition
+        has probability 0.
         """
-        if not self.covers(kappa):
-            raise FrequencyError(
-                f"the multipliers {kappa.tolist()} lie outside the range of this mixture, "
-                f"{np.min(self.multipliers, axis=0).tolist()} to {np.max(self.multipliers, axis=0).tolist()}"
-            )
-        target = log_frequency_ratio(kappa, counts, expected) - self.log_normaliser(kappa, expected, inside, outside)
+        self._check(kappa)
+        target = log_frequency_ratio(kappa, counts, expected) - self._possible(kappa, expected, inside, outside)
         return target - self.log_density(counts, expected=expected, inside=inside, outside=outside)
+
+
+def _numpy(values: Tensor | np.ndarray) -> np.ndarray:
+    return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype=np.float64)
 
 
 def _like(row: Sequence[float | int], other: ByKind) -> Any:

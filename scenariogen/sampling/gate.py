@@ -18,6 +18,7 @@ import numpy as np
 
 from scenariogen.sampling.diagnostics import WeightDiagnostics, diagnose
 from scenariogen.sampling.importance import Stratum, WeightedEstimate, blind_spot
+from scenariogen.sampling.intervals import largest_unseen
 from scenariogen.sampling.quantiles import TailEstimate
 
 
@@ -103,7 +104,10 @@ class Finding:
             )
         if self.fault is Fault.HEAVY_TAIL:
             what = "weight times value" if self.of_values else "the weights"
-            mend = "mix a share of the target into the proposal" if self.more is None else more
+            mend = more
+            if self.more is None:
+                of_values = "ask for a quantile or the probability of an event, or draw more often where it is large"
+                mend = of_values if self.of_values else "mix a share of the target into the proposal"
             return (
                 f"Pareto k of {what} is {self.got:.2f}, above {self.needed:.2f} for {self.draws} draws, so a few draws "
                 f"decide: {mend}"
@@ -112,7 +116,8 @@ class Finding:
             what = "lie in the tail" if self.fault is Fault.FEW_IN_TAIL else "show the event"
             return f"{self.got:.0f} effective draws {what}, {self.needed:.0f} are needed: {more}"
         if self.fault is Fault.UNSEEN:
-            return f"a region of probability up to {self.got:.0%} may be unseen, {self.needed:.0%} is allowed: {more}"
+            mend = "mix a share of the target into the proposal" if self.more is None else more
+            return f"a region of probability up to {self.got:.0%} may be unseen, {self.needed:.0%} is allowed: {mend}"
         if self.fault is Fault.ROUNDS_APART:
             return (
                 f"the rounds' own weights and those of the pooled draws differ by {self.got:.1f} joint standard "
@@ -244,16 +249,18 @@ def _unseen(strata: Sequence[Stratum], allowed: float | int, unseen: float | Non
     if unseen is not None:
         more = math.ceil(draws * (spot / allowed - 1))
         return [_finding(Fault.UNSEEN, spot, allowed, draws=draws, more=more)]
-    number = max(range(len(strata)), key=lambda i: _seldom(strata[i]))
-    draws = len(strata[number])
-    more = math.ceil(draws * spot / allowed) - draws
+    number = max(range(len(strata)), key=lambda i: strata[i].probability * strata[i].unseen())
+    worst = strata[number]
+    draws = len(worst)
+    share = allowed / worst.probability  # below 1, since the blind spot exceeds what is allowed
+    kept = worst.draws_from_target / draws if draws else 1.0
+    more = math.ceil(math.log(0.05) / math.log1p(-share) / kept) - draws
+    if draws and largest_unseen([1.0], [worst.draws_from_target]) < worst.unseen():
+        # Too few draws to tell that the weights average 1, whose error falls with the root; or they do not.
+        left = share - max(1.0 - float(worst.w.mean()), 0.0)
+        gap = worst.unseen() - max(1.0 - float(worst.w.mean()), 0.0)
+        more = math.ceil(draws * (gap / left) ** 2) - draws if left > 0 else None
     return [_finding(Fault.UNSEEN, spot, allowed, draws=draws, more=more, stratum=number)]
-
-
-def _seldom(stratum: Stratum) -> float:
-    if stratum.probability == 0:
-        return 0.0
-    return stratum.probability / stratum.draws_from_target if len(stratum) else math.inf
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,8 @@ FOLDS = 5
 RIDGE = 0.1
 """A control that varies less than this explains little and is hardly used: weights that are nearly equal, or nearly a
 function of the other controls, would otherwise get coefficients that are noise."""
+LARGEST_LOG_WEIGHT = 300.0
+"""Squares of larger weights overflow."""
 FAR_FROM_ONE = 0.5
 """Weights whose mean lies further from 1 miss part of the target: coefficients fitted to them are 0."""
 
@@ -132,14 +134,17 @@ class Stratum:
     ``log_w``        (batch,) log of target over proposal inside the stratum
     ``values``       (batch,) what is averaged, one finite number per scenario
     ``controls``     (batch, control) functions of the draws whose mean under the target is 0 in the stratum; None: none
+    ``weight_bound`` what no weight can exceed, wherever the target may draw: 1 for draws from the target itself, 1/α
+                     where the proposal holds a share α of it; None: not known
 
-    ``DensityError`` with all that is wrong.
+    ``DensityError`` with all that is wrong, a weight above the bound included.
     """
 
     probability: float
     log_w: NDArray[np.float64] = field(repr=False)
     values: NDArray[np.float64] = field(repr=False)
     controls: NDArray[np.float64] | None = field(default=None, repr=False)
+    weight_bound: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("log_w", "values"):
@@ -151,8 +156,14 @@ class Stratum:
             problems.add(f"controls need a shape ({len(self.log_w)}, control), got {self.controls.shape}")
         if not 0 <= self.probability <= 1:
             problems.add(f"the probability of a stratum is {self.probability}, expected 0 to 1")
-        if np.isnan(self.log_w).any() or np.isposinf(self.log_w).any():
-            problems.add("log_w holds nan or +inf; a weight must be a number")
+        if np.isnan(self.log_w).any() or (self.log_w > LARGEST_LOG_WEIGHT).any():
+            problems.add(f"log_w holds nan or numbers above {LARGEST_LOG_WEIGHT:g}; a weight must be a number")
+        elif self.weight_bound is not None and not self.weight_bound >= 1 - 1e-9:
+            problems.add(f"the bound of the weights is {self.weight_bound}, expected at least 1, their mean")
+        elif self.weight_bound is not None and self.log_w.size:
+            largest = math.exp(float(self.log_w.max()))
+            if largest > self.weight_bound * (1 + 1e-6):
+                problems.add(f"a weight of {largest:.6g} exceeds the bound of the weights, {self.weight_bound:.6g}")
         for name, numbers in (("values", self.values), ("controls", self.controls)):
             if numbers is not None and not np.isfinite(numbers).all():
                 problems.add(f"{name} hold {int((~np.isfinite(numbers)).sum())} numbers that are nan or infinite")
@@ -173,8 +184,23 @@ class Stratum:
 
     @property
     def draws_from_target(self) -> float:
-        """How many of the draws a rejection sampler would keep as draws from the target: n / max w."""
-        return len(self) / max(float(self.w.max()), 1.0) if len(self) else 0.0
+        """How many of the draws a rejection sampler would keep as draws from the target: n / max w.
+
+        The maximum is ``weight_bound``, or, where that is not known, the largest weight that was seen.
+        """
+        if not len(self):
+            return 0.0
+        return len(self) / max(float(self.w.max()) if self.weight_bound is None else self.weight_bound, 1.0)
+
+    def unseen(self, level: float = 0.95) -> float:
+        """The largest probability, inside the stratum, of a region without a draw that is still allowed at ``level``.
+
+        With bounded weights a region of probability ρ is met by each draw with probability ρ / bound at least. Without
+        a bound nothing is known of the weights where no draw lies, but all weights average 1: what the seen ones
+        leave to that, 1 − w̄ + z σ̂ / √n, may be unseen, and no less than if the largest weight had been seen.
+        """
+        by_number = largest_unseen([1.0], [self.draws_from_target], level=level)
+        return by_number if self.weight_bound is not None else max(by_number, missing_mass([self], [1.0], level=level))
 
     @property
     def weight_gap(self) -> float:
@@ -292,9 +318,10 @@ def estimate_mean(strata: Sequence[Stratum], *, level: float = 0.95) -> Weighted
 def estimate_probability(strata: Sequence[Stratum], *, level: float = 0.95) -> WeightedEstimate:
     """The probability of an event under the target; values are 0 or 1, or their mean over simulator seeds.
 
-    The interval keeps its width when the event was never seen. The value is confined to [0, 1], which
-    ``plain`` is not.
+    The interval keeps its width when the event was never seen. The value is confined to [0, 1], which costs it
+    unbiasedness where that binds; ``plain`` is not confined. ``DensityError`` for values outside [0, 1].
     """
+    _check_probabilities([s.values for s in strata])
     strata = [s.without_controls() for s in strata if s.probability > 0]
     if not strata or not all(map(len, strata)):
         return _finish(strata, math.nan, math.nan, 0.0, 1.0)
@@ -313,8 +340,10 @@ def estimate_probability_difference(
     """P(event) minus P(event under the baseline) on common scenarios.
 
     ``strata`` carry the values of the first, ``baseline`` one array (batch,) per stratum those of the second.
-    The interval is built from the pairs that disagree, one way and the other.
+    The interval is built from the pairs that disagree, one way and the other. ``DensityError`` for values outside
+    [0, 1], the baseline's included.
     """
+    _check_probabilities([*(s.values for s in strata), *map(np.asarray, baseline)])
     pairs = [
         (s.without_controls(), np.asarray(b, dtype=np.float64))
         for s, b in zip(strata, baseline, strict=True)
@@ -336,18 +365,49 @@ def estimate_probability_difference(
 
 
 def largest_step(strata: Sequence[Stratum]) -> float:
-    """How much one more event could add to a probability: max over strata of A_s · max(w, 1) / n_s."""
+    """How much one more event could add to a probability: max over strata of A_s · max(w, 1) / n_s.
+
+    With the bound of the weights where it is known. Otherwise with the largest weight seen: of an event without a draw
+    whose weights would be larger, :func:`blind_spot` alone tells.
+    """
     return max(s.probability / s.draws_from_target for s in strata if s.probability > 0)
 
 
 def blind_spot(strata: Sequence[Stratum], *, level: float = 0.95) -> float:
-    """The largest probability of a region never seen that the draws from the target still allow.
+    """The largest probability of a region never seen that the draws still allow (:meth:`Stratum.unseen`).
 
-    Draws from the target are counted as n / max w in each stratum: about 3 A_s max(w) / n_s, in the stratum
-    where that is largest. A stratum without draws may be unseen as a whole.
+    About 3 A_s / n_s for draws from the target, times the bound of the weights otherwise, in the stratum where that is
+    largest. A stratum without draws may be unseen as a whole.
     """
-    used = [s for s in strata if s.probability > 0]
-    return largest_unseen([s.probability for s in used], [s.draws_from_target for s in used], level=level)
+    return max((s.probability * s.unseen(level) for s in strata if s.probability > 0), default=0.0)
+
+
+def missing_mass(strata: Sequence[Stratum], shares: Sequence[float], *, level: float = 0.95) -> float:
+    """Upper limit of 1 − Σ share · w̄, the target's mass that no draw stands for, between 0 and 1.
+
+    The strata are draws of one and the same target by proposals whose ``shares`` add up to 1. One-sided, at ``level``,
+    by the normal approximation; 1 where a stratum has a single draw whose weight is not 1, or none.
+    """
+    from statistics import NormalDist
+
+    mean, variance = 0.0, 0.0
+    for stratum, share in zip(strata, shares, strict=True):
+        n = len(stratum)
+        if n < 2 and not (n == 1 and stratum.w[0] == 1.0):
+            return 1.0
+        mean += share * float(stratum.w.mean())
+        variance += share**2 * float(stratum.w.var(ddof=1)) / n if n > 1 else 0.0
+    return min(max(1.0 - mean + NormalDist().inv_cdf(level) * math.sqrt(variance), 0.0), 1.0)
+
+
+def _check_probabilities(values: Sequence[NDArray[np.float64]]) -> None:
+    every = np.concatenate([np.zeros(0), *values])
+    wrong = int((~((every >= 0) & (every <= 1))).sum())
+    if wrong:
+        raise DensityError(
+            f"{wrong} of {len(every)} values lie outside 0 to 1 (smallest {every.min():.6g}, largest {every.max():.6g})"
+            ": a probability takes 0, 1, or their mean over seeds"
+        )
 
 
 def _variance(scales: NDArray[np.float64], terms: Sequence[NDArray[np.float64]], *, ddof: int) -> float:

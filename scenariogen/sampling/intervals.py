@@ -19,8 +19,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from scenariogen.errors import DensityError
+
 REPLICATES = 1999
 BOOTSTRAP_SEED = 20_131
+_ROUNDING = 1e-12
+"""A standard error below this share of the answer is rounding."""
 _CHUNK = 4_000_000
 """Largest number of resampling counts held at once."""
 _SMALL = 400_000
@@ -44,7 +48,8 @@ def bootstrap_t(
 
     ``terms``: one array (batch, answers) per stratum, independent rows, at least 2 of them; ``scales``: (stratum,)
     or (stratum, answers). Returns two arrays (answers,). A limit is infinite where too few different values were
-    drawn to bound that side: more than (1 − level)/2 of the resamples show no variation at all.
+    drawn to bound that side: more than (1 − level)/2 of the resamples show no variation at all, or the values
+    themselves show none beyond rounding.
     """
     answers = terms[0].shape[1]
     scales = np.broadcast_to(np.asarray(scales, dtype=np.float64).reshape(len(terms), -1), (len(terms), answers))
@@ -89,8 +94,9 @@ def studentised_limits(
     lower_t = np.quantile(t, tail, axis=0, method="lower")
     below, above = (np.sqrt(variance + step**2) for step in steps)
     with np.errstate(invalid="ignore"):
-        low = np.where(variance == 0, centre, centre - upper_t * below)
-        high = np.where(variance == 0, centre, centre - lower_t * above)
+        flat = np.sqrt(variance) <= _ROUNDING * np.abs(centre)  # equal values bound nothing
+        low = np.where(flat, -np.inf, centre - upper_t * below)
+        high = np.where(flat, np.inf, centre - lower_t * above)
     return low, high
 
 
@@ -162,10 +168,14 @@ def difference_interval(
 ) -> tuple[float, float]:
     """MOVER limits for a − b from (value, low, high) of each, never beyond ± ``bound``.
 
+    ``DensityError`` for a difference beyond the bound.
+
     For probabilities ``more`` is that of the first alone of a pair showing the event, ``less`` that of the second
     alone; ``correlation`` is that of the two estimates. The interval does not collapse when no pair disagreed.
     """
     (a, a_low, a_high), (b, b_low, b_high) = more, less
+    if abs(a - b) > bound * (1 + 1e-9):
+        raise DensityError(f"the difference {a - b:.6g} lies beyond its bound {bound:g}")
     down, up = (a - a_low, b_high - b), (a_high - a, b - b_low)
 
     def spread(x: float, y: float) -> float:

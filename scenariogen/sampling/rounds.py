@@ -32,6 +32,7 @@ from scenariogen.sampling.importance import (
     WeightedEstimate,
     estimate_mean,
     log_weights,
+    missing_mass,
     mixture_log_prob,
 )
 from scenariogen.sampling.intervals import largest_unseen
@@ -47,11 +48,14 @@ class Round:
     ``log_proposals``  (round, batch) log q_s at the draws under the proposals of all rounds, in their order; −∞ where a
                        proposal has no density
     ``values``         (batch,) what is averaged
+    ``weight_bound``   what no weight p / q_t of the round's own proposal can exceed, 1/α where that holds a share α of
+                       the target; None: not known
     """
 
     log_target: NDArray[np.float64] = field(repr=False)
     log_proposals: NDArray[np.float64] = field(repr=False)
     values: NDArray[np.float64] = field(repr=False)
+    weight_bound: float | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -104,7 +108,12 @@ def record_strata(rounds: Sequence[Round]) -> list[Stratum]:
             )
     problems.raise_as(DensityError)
     return [
-        Stratum(probability=float(share), log_w=_own_weights(each, number), values=each.values)
+        Stratum(
+            probability=float(share),
+            log_w=_own_weights(each, number),
+            values=each.values,
+            weight_bound=each.weight_bound,
+        )
         for number, (share, each) in enumerate(zip(round_weights(len(rounds)), rounds, strict=True))
     ]
 
@@ -127,8 +136,15 @@ def pooled_stratum(rounds: Sequence[Round]) -> Stratum:
 
 
 def rounds_blind_spot(strata: Sequence[Stratum], *, level: float = 0.95) -> float:
-    """The largest probability of a region that no round met. Every round may meet it, so their draws add up."""
-    return largest_unseen([1.0], [sum(each.draws_from_target for each in strata)], level=level)
+    """The largest probability of a region that no round met. Every round may meet it, so their draws add up.
+
+    Strata and errors as :func:`record_strata`; with the bounds of the weights where every round has one, and
+    otherwise with what their weights leave to 1, as :meth:`.importance.Stratum.unseen`.
+    """
+    by_number = largest_unseen([1.0], [sum(each.draws_from_target for each in strata)], level=level)
+    if all(each.weight_bound is not None for each in strata):
+        return by_number
+    return max(by_number, missing_mass(strata, [each.probability for each in strata], level=level))
 
 
 def rounds_estimate(

@@ -87,8 +87,31 @@ def weigh(
 ) -> WeighedDraws:
     """``n`` draws of ``flow``, whose distribution has a ``push``, and log p(x) − βU(x) − log q(x) of each.
 
-    Raises ``DensityError`` where every weight is 0 or one is nan or infinite.
+    Raises ``DensityError`` for fewer than 1 draws, where the log-density of the flow or of the target's prior is not
+    exact, where every weight is 0, and where one is nan or infinite.
     """
+    if n < 1:
+        raise DensityError(f"got {n} draws to weigh, expected at least 1")
+    row = next(flow.parameters()).new_zeros((1, 0))
+    for name, density in (("flow", flow), ("target's prior", target.prior)):
+        if not density(row).log_prob_is_exact:
+            raise DensityError(
+                f"the log-density of the {name} ({type(density).__name__}) is not exact: weights need one that is; a "
+                "flow that is solved in steps may take more of them (choose_steps)"
+            )
+    return rough_weights(flow, target, seed=seed, n=n, block=block, noise=noise)
+
+
+def rough_weights(
+    flow: ConditionalDensity,
+    target: BoltzmannTarget,
+    *,
+    seed: int,
+    n: int,
+    block: int = 8192,
+    noise: Noise = uniform,
+) -> WeighedDraws:
+    """:func:`weigh` with whatever log-densities are given: to compare flows in training, not to answer anything."""
     like = next(flow.parameters())
     places, logs = [], []
     for first in range(0, n, block):

@@ -7,7 +7,8 @@ incident: the expected number) that the batch's condition holds given c. A scena
     q(c, ω) = p(c) Σ_j α_j p_κj(ω) / Z_κj(c),
 
 one coin for the whole scenario, and the target at κ is p(c) p_κ(ω) / E_c[Z_κ(c)]. Given c the weight is at most
-1/α_j · Z_κj(c) / E_c[Z_κj] at κ = κ_j. Incident-free runs weigh P_κ(free | c) / P_κ(free).
+1/α_j · Z_κj(c) / E_c[Z_κj] at κ = κ_j, and at other κ what :meth:`FrequencyMixture.log_weight_bound` says.
+Incident-free runs weigh P_κ(free | c) / P_κ(free).
 """
 
 from collections.abc import Mapping
@@ -29,6 +30,8 @@ class FrequencyWeights:
     ``is_free``           (batch,) bool: rows of the incident-free stratum
     ``log_w``             (batch,) natural log of target / proposal within the row's own stratum; their mean under the
                           proposal is 1 in each stratum
+    ``weight_bound``      what no weight can exceed whatever the incidents, of incident-free rows and of the others; at
+                          the conditions c that the batch holds and those its means are taken over
     ``probability_free``  probability of a day without incident; 0 under a condition
     ``controls``          (batch, control) functions of the demand scale with mean 0 under the target in the row's own
                           stratum: what averages may be corrected by, since their mean is known
@@ -38,6 +41,7 @@ class FrequencyWeights:
 
     is_free: np.ndarray
     log_w: np.ndarray
+    weight_bound: tuple[float, float]
     probability_free: float
     controls: np.ndarray
     log_given: float
@@ -85,9 +89,13 @@ def frequency_weights(batch: ScenarioBatch, frequency: float | Mapping[str, floa
     log_w[~is_free] = (log_target - mixture.log_density(counts, expected=expected, inside=inside))[~is_free]
     log_free = _log_mean(weight, -node_expected @ kappa)
     log_w[is_free] = (-expected @ kappa - log_free)[is_free]
+    everywhere = np.concatenate([node_expected, expected]), np.concatenate([node_inside, inside])
+    hit_bound = mixture.log_weight_bound(kappa, *everywhere) + mixture.log_normaliser(kappa, *everywhere) - log_given
+    free_bound = -everywhere[0] @ kappa - log_free
     return FrequencyWeights(
         is_free=is_free,
         log_w=log_w,
+        weight_bound=(max(1.0, float(np.exp(free_bound.max()))), max(1.0, float(np.exp(hit_bound.max())))),
         probability_free=float(np.exp(log_free)) if design.free_every else 0.0,
         controls=_demand_controls(
             batch,
@@ -138,8 +146,9 @@ def _check_range(kappa: np.ndarray, mixture: FrequencyMixture) -> None:
     if not mixture.covers(kappa):
         low, high = (_text(end(mixture.multipliers, axis=0)) for end in (np.min, np.max))
         raise FrequencyError(
-            f"the frequency {_text(kappa)} lies outside the range {low} to {high} that this batch was drawn for: "
-            "sample again with --frequency including it"
+            f"the frequency {_text(kappa)} lies outside the range {low} to {high} that this batch was drawn for, or "
+            "has several kinds further up together than any of its proposals: sample again with --frequency "
+            "including it"
         )
 
 

@@ -104,6 +104,7 @@ class PaperWeights:
     log_w: np.ndarray
     probability_free: float
     controls: np.ndarray
+    weight_bound: tuple[float, float]
 
 
 def paper_weights(batch, frequency):
@@ -115,7 +116,8 @@ def paper_weights(batch, frequency):
             for s in batch.scenarios
         ]
     )
-    return PaperWeights(is_free, log_w, math.exp(-frequency), np.zeros((len(log_w), 0)))
+    weight = np.exp([_log_truncated(n, frequency) - _log_mixture(n) for n in range(1, 400)])
+    return PaperWeights(is_free, log_w, math.exp(-frequency), np.zeros((len(log_w), 0)), (1.0, float(weight.max())))
 
 
 def delays(batch, *, seed=1, factor=1.0, cost=COST, replicas=1):

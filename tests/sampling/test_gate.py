@@ -116,6 +116,28 @@ def test_what_may_be_unseen():
     assert assessed(one(normals(400)), unseen=0.5).findings[0].fault is Fault.UNSEEN
 
 
+def test_weights_without_a_bound_that_leave_too_much_to_one():
+    generator = np.random.default_rng(5)
+    missed = one(generator.random(400), log_w=np.log(0.7) + 0.02 * normals(400), probability=1.0)
+    finding = next(each for each in assessed(missed).findings if each.fault is Fault.UNSEEN)
+    assert finding.got == pytest.approx(0.3, abs=0.01) and finding.more is None  # more of the same would not help
+    assert finding.text.endswith("mix a share of the target into the proposal")
+    log_w = 1.5 * normals(60, seed=6)
+    log_w -= math.log(np.exp(log_w).mean())  # they average 1, but 60 do not tell it well
+    few = one(generator.random(60), log_w=log_w)
+    more = next(each.more for each in assessed(few).findings if each.fault is Fault.UNSEEN)
+    assert more
+    enough = one(np.resize(few.values, 60 + more), log_w=np.resize(log_w, 60 + more))
+    assert not any(each.fault is Fault.UNSEEN for each in assessed(enough).findings)
+
+
+def test_a_bound_of_the_weights_settles_what_may_be_unseen():
+    bounded = Stratum(probability=1.0, log_w=np.zeros(200), values=normals(200), weight_bound=10.0)
+    finding = only(assessed(bounded, limits=Limits(blind_spot=0.1)), Fault.UNSEEN)
+    assert finding.got == pytest.approx(1 - 0.05 ** (10 / 200)) and finding.more
+    assert 1 - 0.05 ** (10 / (200 + finding.more)) <= 0.1
+
+
 def test_an_answer_without_bounds():
     finding = only(assessed(one([0.0] * 398 + [5.0] * 2)), Fault.UNBOUNDED)
     assert finding.text == "too few different values were seen to bound the answer: draw more"

@@ -205,6 +205,44 @@ def test_multipliers_outside_the_range_are_refused():
     assert sets.mixture.covers(vector((4.0, 0.5)))
 
 
+def test_several_kinds_further_up_together_than_any_row_are_not_covered():
+    # Inside the box of the rows, and log w grows without end along n = (k, k).
+    mixture = FrequencyMixture((0.5, 0.5), ((1.0, 3.5), (3.5, 1.0)))
+    assert not mixture.covers(np.array([3.5, 3.5]))
+    assert mixture.covers(np.array([1.8, 1.8])) and mixture.covers(np.array([3.5, 1.0]))
+    with pytest.raises(FrequencyError, match="or have several kinds further up together than any of its rows"):
+        mixture.log_weight(np.array([3.5, 3.5]), np.ones((1, 2)), expected=np.ones((1, 2)), inside=np.ones((1, 2)))
+
+
+@pytest.mark.parametrize("kappa", [(1.0, 3.5), (3.5, 1.0), (1.8, 1.8), (1.0, 1.0), (2.5, 1.2), (1.3, 2.0)])
+@pytest.mark.parametrize("mean", [0.3, 5.0])
+def test_no_weight_exceeds_its_bound_which_is_reached_nearly_at_the_rows(kappa, mean):
+    mixture = FrequencyMixture((0.3, 0.7), ((1.0, 3.5), (3.5, 1.0)))
+    counts = np.stack(np.meshgrid(np.arange(60.0), np.arange(60.0)), axis=-1).reshape(-1, 2)[1:]
+    expected = np.full((len(counts), 2), mean)
+    log_w = mixture.log_weight(np.array(kappa), counts, expected=expected, inside=expected)
+    bound = mixture.log_weight_bound(np.array(kappa), expected[:1], expected[:1])[0]
+    assert log_w.max() <= bound + 1e-7  # shares come from a linear programme, to about 1e-8
+    if kappa in mixture.multipliers:
+        assert bound == pytest.approx(-math.log(mixture.alphas[mixture.multipliers.index(kappa)]), abs=1e-7)
+
+
+def test_a_condition_of_probability_zero_and_a_kind_that_never_comes():
+    mixture = FrequencyMixture((1.0,), ((1.0,),))
+    one, never = np.ones((1, 1)), np.zeros((1, 1))
+    for found in (
+        lambda: mixture.log_density(one, expected=one, inside=never),
+        lambda: mixture.log_weight(np.ones(1), one, expected=one, inside=never),
+    ):
+        with pytest.raises(ConditionError, match="has probability 0 in 1 of 1 rows"):
+            found()
+    for kind in (np.array, vector):
+        ratio = log_frequency_ratio(kind([0.0, 1.0]), kind([[0.0, 2.0], [1.0, 0.0]]), kind([[1.0, 1.0]] * 2))
+        assert [float(each) for each in ratio] == [1.0, -math.inf]
+    with pytest.raises(FrequencyError, match=r"got multipliers of shape \(2,\), expected one for each of 1 kinds"):
+        mixture.log_weight(np.ones(2), np.ones((1, 2)), expected=np.ones((1, 2)), inside=np.ones((1, 2)))
+
+
 def test_sets_without_a_weight_are_refused():
     with pytest.raises(DensityError, match="1 sets do not meet the condition any"):
         mixture_of_sets("truncated").log_weight(flat([[], [(0, 0, 1.0, 0.4)]]), vector((1.0, 1.0)))

@@ -24,7 +24,7 @@ from tests.sampling.hidden_mode import study
 CENTRES = (0.5, 1.0, 1.5)
 
 
-def rounds(seed=0, n=150, centres=CENTRES, values=np.exp):
+def rounds(seed=0, n=150, centres=CENTRES, values=np.exp, bound: float | None = 5.0):
     """Target N(0, 1), proposals 0.2 N(0, 1) + 0.8 N(c, 1), fixed."""
     generator = np.random.default_rng(seed)
     draws = [generator.standard_normal(n) + c * (generator.random(n) < 0.8) for c in centres]
@@ -33,7 +33,12 @@ def rounds(seed=0, n=150, centres=CENTRES, values=np.exp):
         return np.logaddexp(math.log(0.2) + norm.logpdf(x), math.log(0.8) + norm.logpdf(x, c))
 
     return [
-        Round(log_target=norm.logpdf(x), log_proposals=np.stack([log_q(x, c) for c in centres]), values=values(x))
+        Round(
+            log_target=norm.logpdf(x),
+            log_proposals=np.stack([log_q(x, c) for c in centres]),
+            values=values(x),
+            weight_bound=bound,
+        )
         for x in draws
     ]
 
@@ -83,7 +88,9 @@ def test_every_round_may_see_a_region_so_their_draws_add_up():
     strata = record_strata(rounds(n=600))
     kept = sum(s.draws_from_target for s in strata)
     assert rounds_blind_spot(strata) == pytest.approx(1 - 0.05 ** (1 / kept))
-    assert 3 * 600 / 5 * 0.9 < kept <= 1800  # weights are at most 5
+    assert kept == pytest.approx(3 * 600 / 5)  # weights are at most 5
+    unbounded = record_strata(rounds(n=600, bound=None))
+    assert rounds_blind_spot(unbounded) > rounds_blind_spot(strata)  # all that is known is that weights average 1
     assert rounds_estimate(rounds(n=600)).record.blind_spot == pytest.approx(rounds_blind_spot(strata))
 
 
