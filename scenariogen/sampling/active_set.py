@@ -28,19 +28,25 @@ DEPENDENT = 1e-12
 
 
 def project(
-    z: Float[Tensor, "batch dim"], C: Float[Tensor, "row dim"], d: Float[Tensor, "batch row"], *, given: str = ""
+    z: Float[Tensor, "batch dim"],
+    C: Float[Tensor, "row dim"],
+    d: Float[Tensor, "batch row"],
+    *,
+    size: Float[Tensor, "batch row"],
+    given: str = "",
 ) -> Float[Tensor, "batch dim"]:
     """The nearest point to each row of ``z`` in {z: Cz ≤ d}, differentiable in ``z`` and ``d``.
 
-    The rows of C have length 1, or are 0 where the inequality does not depend on z. ``DensityError`` names the
-    inequalities that contradict each other where the set is empty, and what else was ``given``.
+    The rows of C have length 1, or are 0 where the inequality does not depend on z. ``size`` is that of the numbers
+    that d was computed from, and with it of its rounding. ``DensityError`` names the inequalities that contradict each
+    other where the set is empty, and what else was ``given``.
     """
     with torch.no_grad():
-        active = active_set(z, C, d, given=given)
+        active = active_set(z, C, d, size=size, given=given)
     # From far away z − z₀ is a difference of large numbers: once more from nearby, for the last digits.
     near = on_face(on_face(z, C, d, active=active), C, d, active=active)
     with torch.no_grad():
-        last = on_face(near, C, d, active=active_set(near, C, d, given=given))
+        last = on_face(near, C, d, active=active_set(near, C, d, size=size, given=given))
     return near + (last - near.detach())
 
 
@@ -58,7 +64,12 @@ def on_face(
 
 
 def active_set(
-    z: Float[Tensor, "batch dim"], C: Float[Tensor, "row dim"], d: Float[Tensor, "batch row"], *, given: str = ""
+    z: Float[Tensor, "batch dim"],
+    C: Float[Tensor, "row dim"],
+    d: Float[Tensor, "batch row"],
+    *,
+    size: Float[Tensor, "batch row"],
+    given: str = "",
 ) -> Bool[Tensor, "batch row"]:
     """Which inequalities hold as equalities at the projection of each row of ``z``."""
     batch, count = d.shape
@@ -68,11 +79,11 @@ def active_set(
     multipliers = torch.zeros_like(d)
     active = torch.zeros_like(d, dtype=torch.bool)
     entering = torch.full((batch,), -1, device=z.device)  # the inequality being taken in; −1 between two of them
-    pushed = torch.zeros_like(z[:, 0])  # its multiplier so far
+    pushed = z.new_zeros(batch)  # its multiplier so far
     done = torch.zeros_like(entering, dtype=torch.bool)
     for _ in range(20 * (count + 1)):
         excess = rows_times(z, C.T) - d
-        allowed = VIOLATED * (1 + d.abs() + z.abs().amax(-1, keepdim=True))
+        allowed = VIOLATED * (size + squares(z).sqrt()[:, None])
         worst, at = (excess - allowed).masked_fill(active, -torch.inf).max(-1)
         idle = (entering < 0) & ~done
         done = done | (idle & (worst <= 0))

@@ -9,13 +9,14 @@ The rises, the step length and the scale of the momenta are taken from the popul
 is consistent but not unbiased. It is for training, and for references; weights of record come from a density.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scenariogen.errors import DensityError
+from scenariogen.errors import DensityError, Problems
 from scenariogen.randomness import child_seed, normal, uniform
 from scenariogen.sampling.contract import draw
 from scenariogen.sampling.targets import BoltzmannTarget
@@ -55,13 +56,26 @@ class AnnealingInfo:
 class Annealing:
     """Settings. One :meth:`step` raises β once, as far as ``effective_share`` of the weights allows.
 
-    ``moves``      Hamiltonian moves a step, of ``leapfrogs`` gradients each
+    ``effective_share``  above 0 and below 1
+    ``moves``            Hamiltonian moves a step, of ``leapfrogs`` gradients each
+
+    Particles of infinite energy (beyond a hard wall) have weight 0 at any β, and the rise of β is that of the others.
+    ``DensityError`` that lists settings outside their range.
     """
 
     target: BoltzmannTarget
     effective_share: float = 0.8
     moves: int = 3
     leapfrogs: int = 5
+
+    def __post_init__(self) -> None:
+        problems = Problems("settings of annealing")
+        if not 0 < self.effective_share < 1:
+            problems.add(f"effective_share is {self.effective_share}, expected above 0 and below 1")
+        for name in ("moves", "leapfrogs"):
+            if getattr(self, name) < 1:
+                problems.add(f"{name} is {getattr(self, name)}, expected at least 1")
+        problems.raise_as(DensityError)
 
     def start(self, seed: int, particles: int, *, device: torch.device | str | None = None) -> Population:
         """Draws of the prior."""
@@ -71,14 +85,15 @@ class Annealing:
         """Raise β, resample, move. At the target's β it only moves."""
         seed = child_seed(seed, "anneal", state.number)
         energy = self.target.energy_of(state.x)
-        beta = self._next_beta(energy, state.beta)
-        log_w = -(beta - state.beta) * energy
+        possible = torch.isfinite(energy)
+        if not possible.any():
+            raise DensityError(f"all {len(energy)} particles have infinite energy at β = {state.beta:.3g}")
+        beta = self._next_beta(energy[possible], state.beta)
+        log_w = torch.where(possible, -(beta - state.beta) * energy.where(possible, 0.0), -torch.inf)
         total = torch.logsumexp(log_w, 0)
-        if not torch.isfinite(total):
-            raise DensityError(f"all {len(state.x)} particles have infinite energy at β = {beta:.3g}")
         x = state.x
         distinct = 1.0
-        if beta > state.beta:
+        if beta > state.beta or not possible.all():
             chosen = systematic(uniform(seed, torch.zeros(1), 1, device=x.device)[0, 0], log_w)
             x, distinct = x[chosen], len(torch.unique(chosen)) / len(x)
         shares = []
@@ -91,7 +106,7 @@ class Annealing:
             state,
             x=x,
             beta=beta,
-            log_z=state.log_z + float(total) - torch.log(torch.tensor(float(len(x)))).item(),
+            log_z=state.log_z + float(total) - math.log(len(x)),
             step_length=length,
             number=state.number + 1,
         )
@@ -143,7 +158,7 @@ def anneal(
 ) -> Population:
     """A population at the target's β, moved ``extra_steps`` times more. ``DensityError`` after ``most_steps``."""
     state = sampler.start(seed, particles)
-    while state.beta < sampler.target.beta:
+    while state.number == 0 or state.beta < sampler.target.beta:  # at β = 0 one step, for hard walls
         if state.number >= most_steps:
             raise DensityError(f"annealing stands at β = {state.beta:.3g} after {most_steps} steps")
         state, _ = sampler.step(seed, state)

@@ -20,7 +20,7 @@ from torch import Tensor
 from scenariogen.errors import DensityError, Problems
 from scenariogen.sampling.contract import ConditionalDensity, Distribution, check_context
 from scenariogen.sampling.discrete import draw_category
-from scenariogen.sampling.ranges import Bound, PointMass, check_possible, ends, row_values
+from scenariogen.sampling.ranges import Bound, PointMass, check_possible, ends, only_column, row_values
 from scenariogen.sampling.spline import SplineDistribution, TruncatedSpline, head
 from scenariogen.sampling.supports import Interval, Support
 
@@ -53,7 +53,8 @@ class AtomicDistribution(Distribution):
     def sample(self, noise: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 1"]:
         return _draw(noise, self.log_masses, self.places, self.spline)
 
-    def log_prob(self, x: Float[Tensor, "batch 1"]) -> Float[Tensor, " batch"]:
+    def log_prob(self, x: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
+        x = only_column(x)[:, None]
         masses = torch.where(x == self.places, self.log_masses[:, 1:], -torch.inf)
         between = self.log_masses[:, 0] + self.spline.log_prob(x)
         return torch.where((x == self.places).any(-1), masses.amax(-1), between)
@@ -69,7 +70,11 @@ class AtomicDistribution(Distribution):
         return torch.logsumexp(self._parts(*ends(low, high, self.spline.like), closed), dim=-1)
 
     def given(self, low: Bound, high: Bound, *, closed: Closed = Closed.BOTH) -> "TruncatedAtomic":
-        """The distribution given a range or a tail; ``DensityError`` where that has probability 0."""
+        """The distribution given a range or a tail.
+
+        ``DensityError`` where that has probability 0, or one below the smallest normal number (2.2e-308, in single
+        precision 1.2e-38).
+        """
         first, last = ends(low, high, self.spline.like)
         return TruncatedAtomic(self, first, last, self._parts(first, last, closed), closed)
 
@@ -93,18 +98,26 @@ class TruncatedAtomic(Distribution):
 
     def __init__(self, whole: AtomicDistribution, low: Tensor, high: Tensor, parts: Tensor, closed: Closed) -> None:
         self.whole, self.low, self.high, self.closed = whole, low, high, closed
+        self.measure = whole.measure
         self.log_condition = torch.logsumexp(parts, dim=-1)
-        check_possible(self.log_condition, "the range")
+        least = torch.finfo(parts.dtype).tiny
+        check_possible(self.log_condition, "the range", least=least)
+        first = low if closed in (Closed.BOTH, Closed.LOW) else _next(low, math.inf)
+        last = high if closed in (Closed.BOTH, Closed.HIGH) else _next(high, -math.inf)
+        # A row whose range holds hardly more than atoms has no continuous part: any range will do, since none is drawn.
+        empty = (torch.exp(whole.spline.log_probability(low, high)) < least) | (first > last)
+        parts = torch.cat([torch.where(empty, -torch.inf, parts[:, 0])[:, None], parts[:, 1:]], dim=1)
+        check_possible(torch.logsumexp(parts, dim=-1), "the range")
         self.log_masses = parts - self.log_condition[:, None]
-        # A row whose range holds atoms alone has no continuous part: any range will do, since none is drawn from it.
-        empty = torch.isneginf(parts[:, 0])
-        self._between = whole.spline.given(torch.where(empty, -torch.inf, low), torch.where(empty, torch.inf, high))
+        low, first = (torch.where(empty, -torch.inf, each) for each in (low, first))
+        high, last = (torch.where(empty, torch.inf, each) for each in (high, last))
+        self._between = TruncatedSpline(whole.spline, low, high, within=(first, last))
 
     def sample(self, noise: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 1"]:
         return _draw(noise, self.log_masses, self.whole.places, self._between)
 
-    def log_prob(self, x: Float[Tensor, "batch 1"]) -> Float[Tensor, " batch"]:
-        inside = _in_range(x[:, 0], self.low, self.high, self.closed)
+    def log_prob(self, x: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
+        inside = _in_range(only_column(x), self.low, self.high, self.closed)
         return torch.where(inside, self.whole.log_prob(x) - self.log_condition, -torch.inf)
 
 
@@ -168,8 +181,12 @@ def _beside(x: Tensor, places: Tensor, between: SplineDistribution | TruncatedSp
     hit = (x == places).any(-1, keepdim=True)
     if not hit.any():
         return x
-    up, down = (torch.nextafter(x, torch.full_like(x, end)) for end in (math.inf, -math.inf))
+    up, down = _next(x, math.inf), _next(x, -math.inf)
     return torch.where(hit, torch.where(torch.isfinite(between.log_prob(up))[:, None], up, down), x)
+
+
+def _next(x: Tensor, towards: float) -> Tensor:
+    return torch.nextafter(x, torch.full_like(x, towards))
 
 
 def _in_range(x: Tensor, low: Tensor, high: Tensor, closed: Closed) -> Tensor:

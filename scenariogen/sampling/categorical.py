@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from scenariogen.errors import DensityError, Problems
-from scenariogen.sampling.contract import ConditionalDensity, Distribution, check_context
+from scenariogen.sampling.contract import COUNTING, ConditionalDensity, Distribution, check_context
 from scenariogen.sampling.discrete import draw_category
 from scenariogen.sampling.ranges import check_possible
 from scenariogen.sampling.spline import head
@@ -114,7 +114,7 @@ class TableDistribution(Distribution):
     """
 
     def __init__(self, chain: "CategoricalChain", table: Float[Tensor, "batch outcome"]) -> None:
-        self.chain = chain
+        self.chain, self.measure = chain, chain.measure
         self.noise_columns = len(chain.options)
         self.log_condition = torch.logsumexp(table, dim=-1)
         check_possible(self.log_condition, "a set of outcomes")
@@ -171,7 +171,7 @@ class CategoricalChain(ConditionalDensity):
             problems.add("got a mask that allows no outcome, expected at least 1")
         problems.raise_as(DensityError)
         self.options, self.context_width, self.dim = tuple(options), context_width, len(options)
-        self.measure = "counting"
+        self.measure = COUNTING
         self.largest_table = largest_table
         self.mask: Mask | None = None if mask is None or isinstance(mask, Tensor) else mask
         self.register_buffer("allowed", table)

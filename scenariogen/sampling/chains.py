@@ -54,8 +54,13 @@ class Sphere(Manifold):
 
     def contains(self, x: Float[Tensor, "batch dim"]) -> Bool[Tensor, " batch"]:
         on_sphere = (torch.linalg.vector_norm(x, dim=-1) - 1).abs() <= tolerance(x.dtype)
-        pole = (x[:, :-1] == 0).all(-1) & (x[:, -1] > 0)
+        pole = _at_pole(x)
         return on_sphere & ~pole
+
+
+def _at_pole(x: Float[Tensor, "*batch dim"]) -> Bool[Tensor, "*batch"]:
+    """Whether a point of the sphere is its last pole, or too near to it to be told from it: a square underflows."""
+    return ((x[..., :-1] ** 2).sum(-1) < torch.finfo(x.dtype).tiny) & (x[..., -1] > 0)
 
 
 class Chain(Manifold):
@@ -71,6 +76,9 @@ class Chain(Manifold):
     ``lengths``  ℓ, shape (n,), positive
     ``space``    D, 2 or more
     ``start``    p₀, shape (D,), or None where it is free; it is part of the draw either way
+
+    Far from the origin links are as long as rounding of their ends allows. ``DensityError`` lists lengths that are not
+    positive, and a start of another shape.
     """
 
     def __init__(self, lengths: Float[Tensor, " link"], *, space: int = 2, start: Tensor | None = None) -> None:
@@ -118,9 +126,10 @@ class Chain(Manifold):
         links = x.diff(dim=1) / lengths[:, None]
         size = x.abs().amax((1, 2))
         error = (torch.linalg.vector_norm(links, dim=-1) - 1).abs()
-        inside = (error <= near).all(-1) & torch.isfinite(size)
-        pole = (links[..., :-1] == 0).all(-1) & (links[..., -1] > 0)
-        inside = inside & ~pole.any(-1)
+        # Far from the origin the ends of a link are rounded to what their coordinates can hold.
+        rounding = 4 * torch.finfo(x.dtype).eps * size[:, None] / lengths
+        inside = (error <= near + rounding).all(-1) & torch.isfinite(size)
+        inside = inside & ~_at_pole(links).any(-1)
         if not self.free_start:
             inside = inside & ((x[:, 0] - self.start.to(x)).abs().amax(-1) <= near * (1 + size))
         return inside

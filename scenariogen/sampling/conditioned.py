@@ -19,7 +19,7 @@ from scenariogen.errors import ConditionError
 from scenariogen.randomness import child_seed, uniform
 from scenariogen.sampling.contract import Noise
 from scenariogen.sampling.point_process import PointProcess, check_batch
-from scenariogen.sampling.points import SLOTS, Points, merge, slots
+from scenariogen.sampling.points import Points, merge, point_noise, slots
 from scenariogen.sampling.poisson import MarkedPoisson, Restricted
 from scenariogen.sampling.quantifier import Mode, Quantifier
 from scenariogen.sampling.regions import Region
@@ -37,12 +37,12 @@ def draw_beside(
     """Sets of so many points of one process, flagged ``inside``, followed by so many of another."""
     owner, slot = slots(counts[0] + counts[1])
     is_inside = slot < counts[0][owner]
-    rows = numbers[owner] * SLOTS + slot
     parts = []
     for which, process in ((True, inside), (False, beside)):
         taken = torch.nonzero(is_inside == which).flatten()
-        u = noise(seed, rows[taken], process.noise_columns)
-        drawn = process.sample_points(u, owner[taken], len(numbers))
+        own = owner[taken]
+        u = point_noise(noise, seed, numbers[own], slot[taken], process.noise_columns)
+        drawn = process.sample_points(u, own, len(numbers))
         parts.append((taken, replace(drawn, inside=torch.full_like(drawn.inside, which))))
     return merge(parts)
 

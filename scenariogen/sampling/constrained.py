@@ -58,14 +58,27 @@ class Constrained(ConditionalDensity):
 
     ``manifold``  a :class:`.Manifold`, or a function of the context (batch, context) that gives one whose bounds differ
                   from row to row
+    ``measure``   what the density refers to: by default the manifold's own, to be named where that is a function
 
-    ``DensityError`` in the first draw or density where the base has another number of coordinates than the manifold
-    takes.
+    ``DensityError`` where a function's measure is not named; in the first draw or density where the base has another
+    number of coordinates than the manifold takes.
     """
 
-    def __init__(self, base: ConditionalDensity, manifold: Manifold | Callable[[Tensor], Manifold]) -> None:
+    def __init__(
+        self,
+        base: ConditionalDensity,
+        manifold: Manifold | Callable[[Tensor], Manifold],
+        *,
+        measure: str | None = None,
+    ) -> None:
         super().__init__()
         self.base, self.manifold = base, manifold
+        if measure is None and not isinstance(manifold, Manifold):
+            raise DensityError(
+                "the manifold is a function of the context and no measure is named: expected the measure of what it "
+                "gives, such as measure=Simplex.measure"
+            )
+        self.measure = manifold.measure if measure is None else measure
         self.context_width = base.context_width
 
     def forward(self, context: Float[Tensor, "batch context"]) -> ConstrainedDistribution:

@@ -10,9 +10,9 @@ a reader wants is info; both are frozen records. Samplers get a score function a
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -26,11 +26,14 @@ BLOCK = 1024
 how many others were asked for: matrix products of other shapes round differently."""
 
 LEBESGUE = "Lebesgue"
+COUNTING = "counting"
 
 Noise: TypeAlias = Callable[[int, Tensor, int], Tensor]
 """Base noise: ``noise(seed, rows, columns)`` gives uniform numbers in (0, 1), float64, of shape (rows, columns), a
 pure function of its arguments. :func:`scenariogen.randomness.uniform` is independent from row to row;
-:func:`scenariogen.sampling.quasi.sobol` fills the cube evenly."""
+:func:`scenariogen.sampling.quasi.sobol` fills the cube evenly, and is marked as :func:`balanced`."""
+
+_BALANCED = "rows_are_balanced"
 
 State = TypeVar("State")
 Info = TypeVar("Info", covariant=True)
@@ -44,8 +47,10 @@ class Distribution(ABC):
     ``has_log_prob``       False where there is nothing of the kind: :meth:`log_prob` raises ``DensityError``, and
                            draws come without one
     ``noise_columns``      how many uniform numbers one draw takes
+    ``measure``            that of the density it comes from; empty where nobody said
     """
 
+    measure: str = ""
     log_prob_is_exact: bool = True
     has_log_prob: bool = True
     noise_columns: int = 1
@@ -83,6 +88,13 @@ class ConditionalDensity(nn.Module, ABC):
     @abstractmethod
     def forward(self, context: Float[Tensor, "batch context"]) -> Distribution:
         """The distribution given ``context``. ``DensityError`` where it has another width or holds nan."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """:meth:`forward`, whose distribution then knows its measure."""
+        found = super().__call__(*args, **options)
+        if isinstance(found, Distribution):
+            found.measure = self.measure
+        return found
 
 
 class Sampler(Protocol[State, Info]):
@@ -128,7 +140,7 @@ def draw(
 
     Draw 17 is the same to the last bit in a request of any size on one device. ``device`` and ``dtype`` default to
     those of the density's parameters. ``noise`` is where the randomness comes from. Raises ``DensityError`` for a bad
-    context.
+    context, and for another ``dtype`` than that of the density's parameters.
     """
     parts = list(
         draw_blocks(density, context, seed=seed, n=n, first=first, device=device, dtype=dtype, block=block, noise=noise)
@@ -162,7 +174,12 @@ def draw_blocks(
     if context is not None:
         check_context(context, density.context_width)  # the whole of it, before the first block is given out
     own_device, own_dtype = _home(density)
-    device, dtype = device or own_device, dtype or own_dtype
+    if dtype and own_dtype and dtype != own_dtype:
+        raise DensityError(
+            f"got a request for {dtype} from a density in {own_dtype}, expected its own: move it first, "
+            f"density.to({dtype})"
+        )
+    device, dtype = device or own_device, dtype or own_dtype or torch.float64
     # Blocks lie on multiples of their size, so that a row has the same place in its block in every request: matrix
     # products round some places of a block differently.
     for start in range(first - first % block, first + total, block):
@@ -178,17 +195,31 @@ def draw_blocks(
         yield Draws(x[own], None if log_prob is None else log_prob[own], distribution.log_prob_is_exact)
 
 
+def balanced(noise: Noise) -> Noise:
+    """Marks noise whose rows fill the cube evenly together, so that they are not independent of each other.
+
+    What takes several rows for one draw, such as a set of points, takes them from several sequences then.
+    """
+    setattr(noise, _BALANCED, True)
+    return noise
+
+
+def is_balanced(noise: Noise) -> bool:
+    """Whether the noise is marked as :func:`balanced`."""
+    return getattr(noise, _BALANCED, False)
+
+
 def rounded(noise: Float[Tensor, "batch columns"], dtype: torch.dtype) -> Float[Tensor, "batch columns"]:
     """Uniform noise in another precision, still inside (0, 1): single precision rounds numbers next to 1 up to it."""
     return noise.to(dtype).clamp(torch.finfo(dtype).tiny, 1 - torch.finfo(dtype).eps / 2)
 
 
-def _home(module: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Where a module's numbers live; a module without any is on the CPU in double precision."""
+def _home(module: nn.Module) -> tuple[torch.device, torch.dtype | None]:
+    """Where a module's numbers live; a module without any is on the CPU and in no precision of its own."""
     for each in (*module.parameters(), *module.buffers()):
         if each.is_floating_point():
             return each.device, each.dtype
-    return torch.device("cpu"), torch.float64
+    return torch.device("cpu"), None
 
 
 def exact_log_prob(distribution: Distribution, x: Float[Tensor, "batch *dim"]) -> Float[Tensor, " batch"]:
@@ -205,6 +236,36 @@ def exact_log_prob(distribution: Distribution, x: Float[Tensor, "batch *dim"]) -
     if torch.isnan(out).any():
         raise DensityError(f"{type(distribution).__name__}.log_prob gave nan for {int(torch.isnan(out).sum())} rows")
     return out
+
+
+def never_nan(log_prob: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """A log-density whose nan, at points that are nan or infinite, are −inf."""
+    return torch.where(torch.isnan(log_prob), -torch.inf, log_prob)
+
+
+def product_measure(measures: Sequence[str], widths: Sequence[int]) -> str:
+    """The name of the product of measures on so many numbers each.
+
+    >>> product_measure(["counting", "Lebesgue", "Lebesgue"], [2, 1, 3])
+    'counting^2 × Lebesgue^4'
+    """
+    found: list[tuple[str, int]] = []
+    for measure, width in zip(measures, widths, strict=True):
+        parts = [each.rsplit("^", 1) for each in measure.split(" × ")]
+        is_product = all(len(each) == 2 and each[1].isdigit() for each in parts)
+        for name, size in [(each[0], int(each[1])) for each in parts] if is_product else [(measure, width)]:
+            if found and found[-1][0] == name and name in (LEBESGUE, COUNTING):  # products of themselves
+                size += found.pop()[1]
+            found.append((name, size))
+    return found[0][0] if len(found) == 1 else " × ".join(f"{name}^{size}" for name, size in found)
+
+
+def check_same_measure(first: str, second: str) -> None:
+    """``DensityError`` where densities with respect to different measures would be divided or added."""
+    if first and second and first != second:
+        raise DensityError(
+            f"got densities with respect to different measures, “{first}” and “{second}”: their ratio is no weight"
+        )
 
 
 def check_context(context: Tensor, width: int) -> None:

@@ -124,7 +124,9 @@ class CVAE(ConditionalDensity):
     ``samples``  K of :meth:`CVAEDistribution.log_prob`, ``seed`` that of their noise; both belong to the density
 
     Noise that comes through the encoder must leave its draws differentiable for training (reparametrisation).
-    ``DensityError`` with every width that does not fit: each part is tried once on a row of zeros.
+    Draws are with respect to the decoder's measure. ``DensityError`` with everything that does not fit: widths (each
+    part is tried once on a row of zeros), a prior and an encoder of different measures, a part without a log-density,
+    an encoder whose log-density is not exact.
     """
 
     def __init__(
@@ -159,18 +161,28 @@ class CVAE(ConditionalDensity):
         ):
             if part.context_width != width:
                 problems.add(f"the {name} takes a context of {part.context_width} numbers, expected {width}")
+        if self.prior.measure != self.encoder.measure:
+            problems.add(
+                f"the prior refers to “{self.prior.measure}” and the encoder to “{self.encoder.measure}”, expected one "
+                "measure"
+            )
         problems.raise_as(DensityError)
+        self.measure = self.decoder.measure
         tried = [_try(part) for part in (self.prior, self.encoder, self.decoder)]
-        for name, numbers, (shape, _) in zip(
+        for name, numbers, (shape, given) in zip(
             ("prior", "encoder", "decoder"), (latent, latent, dim), tried, strict=True
         ):
+            if not given.has_log_prob:
+                problems.add(f"the {name} {type(given).__name__} has no log-density, expected one: the bound needs it")
+            elif name == "encoder" and not given.log_prob_is_exact:
+                problems.add(f"the encoder {type(given).__name__} is not exact, expected an exact log-density")
             if math.prod(shape) != numbers or (name != "decoder" and len(shape) != 1):
                 problems.add(
                     f"the {name} draws shape (batch, {', '.join(map(str, shape))}), expected {numbers} numbers"
                 )
         problems.raise_as(DensityError)
-        self.shape, self.decoder_noise_columns = tried[2]
-        self.encoder_noise_columns = tried[1][1]
+        self.shape, self.decoder_noise_columns = tried[2][0], tried[2][1].noise_columns
+        self.encoder_noise_columns = tried[1][1].noise_columns
 
     def forward(self, context: Float[Tensor, "batch context"]) -> CVAEDistribution:
         """The density for contexts of shape (batch, context)."""
@@ -196,11 +208,11 @@ def _row(first: Tensor, context: Tensor) -> Tensor:
     return torch.cat([first.flatten(1), context], dim=1)
 
 
-def _try(part: ConditionalDensity) -> tuple[tuple[int, ...], int]:
-    """The shape of a draw and the noise it takes, from one row of zeros."""
+def _try(part: ConditionalDensity) -> tuple[tuple[int, ...], Distribution]:
+    """The shape of a draw, and the distribution it comes from, given one row of zeros."""
     numbers = next((each for each in (*part.parameters(), *part.buffers()) if each.is_floating_point()), None)
     like = torch.zeros(0, dtype=torch.float64) if numbers is None else numbers
     with torch.no_grad():
         distribution = part(like.new_zeros((1, part.context_width)))
         drawn = distribution.sample(like.new_full((1, distribution.noise_columns), 0.5))
-    return tuple(drawn.shape[1:]), distribution.noise_columns
+    return tuple(drawn.shape[1:]), distribution

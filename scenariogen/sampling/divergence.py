@@ -20,8 +20,8 @@ from torch import Tensor
 
 from scenariogen.errors import DensityError, Problems
 from scenariogen.randomness import child_seed
-from scenariogen.sampling.contract import BLOCK, ConditionalDensity, draw, exact_log_prob
-from scenariogen.sampling.samples import Measured, Sample, Table, check_share, null_of, tables
+from scenariogen.sampling.contract import BLOCK, ConditionalDensity, check_same_measure, draw, exact_log_prob
+from scenariogen.sampling.samples import Measured, Sample, Table, check_share, null_of, tables, wrong_settings
 
 Codes = NDArray[np.int64]
 
@@ -93,9 +93,12 @@ def jensen_shannon(
     so that its p-value is conservative. ``DensityError`` lists what cannot be compared.
     """
     first, second = tables([("the reference", reference), ("the sample", sample)], at_least=20)
-    _check_settings(first.shape[1], bins=bins, pair_bins=pair_bins, categorical=categorical, edges=edges or {})
-    check_share("level", level)
     given = edges or {}
+    problems = Problems("settings of a divergence")
+    least = [("bins", bins, 2), ("pair_bins", pair_bins, 2), ("repeats", repeats, 2)]
+    problems.extend(wrong_settings(level=level, least=least))
+    problems.extend(_wrong_cells(first.shape[1], categorical=categorical, edges=given))
+    problems.raise_as(DensityError)
     fine = [_codes(first, second, at, bins=bins, categorical=categorical, edges=given) for at in range(first.shape[1])]
     names = [f"JSD of column {at} (bits)" for at in range(len(fine))]
     cells = [1 + int(max(a.max(), b.max())) for a, b in fine]
@@ -172,23 +175,18 @@ def jensen_shannon(
     )
 
 
-def _check_settings(
-    width: int, *, bins: int, pair_bins: int, categorical: Collection[int], edges: Mapping[int, Sequence[float]]
-) -> None:
-    problems = Problems("settings of a divergence")
-    for name, count in (("bins", bins), ("pair_bins", pair_bins)):
-        if count < 2:
-            problems.add(f"{name} is {count}, expected at least 2")
+def _wrong_cells(width: int, *, categorical: Collection[int], edges: Mapping[int, Sequence[float]]) -> list[str]:
+    found = []
     for column in sorted({*categorical, *edges}):
         if not 0 <= column < width:
-            problems.add(f"column {column} does not exist: the samples have {width}")
+            found.append(f"column {column} does not exist: the samples have {width}")
         if column in categorical and column in edges:
-            problems.add(f"column {column} is categorical and has edges, expected one of them")
+            found.append(f"column {column} is categorical and has edges, expected one of them")
     for column, given in edges.items():
         values = np.asarray(given, dtype=np.float64)
         if not len(values) or not np.isfinite(values).all() or (np.diff(values) <= 0).any():
-            problems.add(f"the edges of column {column} must be finite and increasing")
-    problems.raise_as(DensityError)
+            found.append(f"the edges of column {column} must be finite and increasing")
+    return found
 
 
 def _sides(at: int, *, bins: int, categorical: Collection[int], edges: Mapping[int, Sequence[float]]) -> str:
@@ -241,9 +239,14 @@ def jensen_shannon_of_densities(
         JSD = 1 + ½ E_p[log₂ p/(p + q)] + ½ E_q[log₂ q/(p + q)]
 
     No cells: unbiased, with the standard error of the mean; with a context it is the mean over the contexts given.
-    ``DensityError`` where a log-density is not exact.
+    ``DensityError`` where a log-density is not exact, where the two refer to different measures, and for fewer than 2
+    draws.
     """
     check_share("level", level)
+    check_same_measure(p.measure, q.measure)
+    rows = n if context is None else len(context)
+    if rows is not None and rows < 2:
+        raise DensityError(f"got {rows} draws of each density, expected at least 2")
     terms, drawn_rows = [], 0
     for name, (own, other) in (("first", (p, q)), ("second", (q, p))):
         drawn = draw(own, context, n=n, seed=child_seed(seed, name))

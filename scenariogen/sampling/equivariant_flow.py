@@ -28,6 +28,7 @@ from scenariogen.randomness import normal
 from scenariogen.sampling.contract import ConditionalDensity, Distribution, check_context
 from scenariogen.sampling.equivariant_field import KernelField
 from scenariogen.sampling.rigid import (
+    CENTRED,
     aligned,
     centred,
     centred_normal_log_prob,
@@ -156,7 +157,7 @@ class EquivariantFlow(ConditionalDensity):
                 problems.add(f"{name} is {value}, expected a positive number")
         problems.raise_as(DensityError)
         self.points, self.dim, self.context_width, self.reflections = points, dim, context_width, reflections
-        self.scale = scale
+        self.scale, self.measure = scale, CENTRED
         self.register_buffer("step_count", torch.tensor(steps))
         self._looked_at: tuple[tuple, bool] | None = None
         self.log_volume = (points - 1) * dim * math.log(scale)

@@ -4,7 +4,6 @@ Matrix-product kernels choose the order of their sums by shape, layout and align
 depend on its place in the batch. Here each sum is written out, term by term, and a row depends on itself alone.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -19,7 +18,7 @@ def rows_times(x: Float[Tensor, "batch a"], matrix: Float[Tensor, "a b"]) -> Flo
 
 def times_rows(matrices: Float[Tensor, "batch a b"], x: Float[Tensor, "batch b"]) -> Float[Tensor, "batch a"]:
     """matrices @ x, a matrix for each row."""
-    out = torch.zeros_like(matrices[:, :, 0])
+    out = matrices.new_zeros(matrices.shape[:2])
     for j in range(matrices.shape[2]):
         out = out + matrices[:, :, j] * x[:, j, None]
     return out
@@ -35,7 +34,7 @@ def products(left: Float[Tensor, "batch a b"], right: Float[Tensor, "batch b c"]
 
 def squares(x: Float[Tensor, "batch a"]) -> Float[Tensor, " batch"]:
     """Σ x², row by row."""
-    out = torch.zeros_like(x[:, 0])
+    out = x.new_zeros(len(x))
     for j in range(x.shape[1]):
         out = out + x[:, j] ** 2
     return out

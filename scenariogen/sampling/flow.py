@@ -25,7 +25,7 @@ from zuko.transforms import MonotonicRQSTransform
 
 from scenariogen.errors import DensityError
 from scenariogen.randomness import child_seed
-from scenariogen.sampling.contract import ConditionalDensity, Distribution, check_context, check_finite
+from scenariogen.sampling.contract import ConditionalDensity, Distribution, check_context, check_finite, never_nan
 from scenariogen.sampling.normal import standard_normal_log_prob
 
 
@@ -41,7 +41,7 @@ class FlowDistribution(Distribution):
 
     def log_prob(self, x: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
         z, log_slope = self.pull(x)
-        return torch.nan_to_num(standard_normal_log_prob(z) + log_slope, nan=-torch.inf)
+        return never_nan(standard_normal_log_prob(z) + log_slope)
 
     def sample_and_log_prob(
         self, noise: Float[Tensor, "batch dim"]
@@ -135,12 +135,15 @@ class CouplingFlow(ConditionalDensity):
         """Set shift and scale so that ``x`` has mean 0 and standard deviation 1 in front of the splines, and start the
         marginal splines, where there are any, from its quantiles.
 
-        ``DensityError`` where a coordinate does not vary or is not finite.
+        ``DensityError`` for data of another width or of fewer than 2 rows, and where a coordinate does not vary or is
+        not finite.
         """
+        if x.dim() != 2 or len(x) < 2 or x.shape[1] != self.dim:
+            raise DensityError(f"got data of shape {tuple(x.shape)}, expected at least 2 rows of {self.dim} numbers")
         check_finite(x, "the data")
         spread = x.std(0)
-        if (spread <= 0).any():
-            raise DensityError(f"coordinates {torch.nonzero(spread <= 0).flatten().tolist()} do not vary")
+        if not (spread > 0).all():
+            raise DensityError(f"coordinates {torch.nonzero(~(spread > 0)).flatten().tolist()} do not vary")
         with torch.no_grad():
             self.centre.copy_(x.mean(0))
             self.scale.copy_(spread)

@@ -46,9 +46,8 @@ Multipliers: TypeAlias = Float[Tensor, " kind"] | Float[np.ndarray, " kind"]
 def log_frequency_ratio(kappa: Multipliers, counts: ByKind, expected: ByKind) -> Rows:
     """log p_κ(ω) − log p(ω) from counts and means by kind, shape (batch,)."""
     xp: Any = torch if isinstance(kappa, Tensor) else np
-    with np.errstate(divide="ignore"):
-        logs = xp.log(kappa)
-    known = xp.where(counts == 0, 0.0 * counts, counts * logs)  # no point of a kind that there are none of
+    with np.errstate(divide="ignore", invalid="ignore"):
+        known = xp.where(counts == 0, 0.0 * counts, counts * xp.log(kappa))  # a kind without points may have κ_k = 0
     return known.sum(-1) - expected @ (kappa - 1)
 
 
@@ -111,8 +110,14 @@ class FrequencyMixture:
     def covers(self, kappa: Multipliers) -> bool:
         """Whether κ lies, kind by kind, in the range of the rows, and its weights are bounded.
 
-        Several kinds at the upper ends of their ranges need a row in which they are so together.
+        Several kinds at the upper ends of their ranges need a row in which they are so together. ``FrequencyError``
+        for κ of another number of kinds.
         """
+        kinds = len(self.multipliers[0])
+        if tuple(kappa.shape) != (kinds,):
+            raise FrequencyError(
+                f"got multipliers of shape {tuple(kappa.shape)}, expected one for each of {kinds} kinds"
+            )
         values = np.asarray(kappa.tolist())
         low, high = np.min(self.multipliers, axis=0), np.max(self.multipliers, axis=0)
         inside = (values >= low * (1 - ROUNDING)) & (values <= high * (1 + ROUNDING)) & (values > 0)
@@ -124,14 +129,14 @@ class FrequencyMixture:
         """What log p_κ / Z_κ − log q cannot exceed for any set, given means by kind; errors as :meth:`log_weight`."""
         self._check(kappa)
         rows = [_like(row, expected) for row in self.multipliers]
-        normalisers = np.stack([_numpy(self.log_normaliser(row, expected, inside, outside)) for row in rows], axis=1)
+        normalisers = np.stack([_numpy(self._possible(row, expected, inside, outside)) for row in rows], axis=1)
         means, values = _numpy(expected), np.asarray(kappa.tolist())
         alphas = np.array(self.alphas, dtype=np.float64)
         cost = means @ np.array(self.multipliers, dtype=np.float64).T + normalisers - np.log(alphas)
         shares = self._combination(values, cost.mean(axis=0))
         assert shares is not None  # checked above
         entropy = float(np.where(shares > 0, shares * np.log(np.where(shares > 0, shares, 1.0)), 0.0).sum())
-        return cost @ shares + entropy - means @ values - _numpy(self.log_normaliser(kappa, expected, inside, outside))
+        return cost @ shares + entropy - means @ values - _numpy(self._possible(kappa, expected, inside, outside))
 
     def _possible(self, kappa: Multipliers, expected: ByKind, inside: ByKind, outside: ByKind | None) -> Rows:
         found = self.log_normaliser(kappa, expected, inside, outside)
@@ -151,11 +156,6 @@ class FrequencyMixture:
         return found.x if found.status == 0 else None
 
     def _check(self, kappa: Multipliers) -> None:
-        kinds = len(self.multipliers[0])
-        if tuple(kappa.shape) != (kinds,):
-            raise FrequencyError(
-                f"got multipliers of shape {tuple(kappa.shape)}, expected one for each of {kinds} kinds"
-            )
         if not self.covers(kappa):
             raise FrequencyError(
                 f"the multipliers {kappa.tolist()} lie outside the range of this mixture, "
@@ -226,11 +226,17 @@ def best_shares(
 
     The effective share at a target t is 1 / E_t[t / q]. ``parts`` and ``targets`` are densities over one and the same
     base at draws of the mixture with equal shares; E_t[t / q] is convex in α, and its largest value is minimised.
-    Equal shares are given back where nothing better is found.
+    Equal shares are given back where nothing better is found. ``DensityError`` for so many components that their
+    shares cannot all be 0.05.
     """
     from scipy.optimize import minimize
 
     components = parts.shape[1]
+    if components * SMALLEST_SHARE > 1:
+        raise DensityError(
+            f"got {components} components, expected at most {int(1 / SMALLEST_SHARE)}: each has a share of "
+            f"{SMALLEST_SHARE:g} at least"
+        )
     equal = np.full(components, 1 / components)
     over_pilot = targets / (parts @ equal)[:, None]
 

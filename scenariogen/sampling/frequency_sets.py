@@ -73,7 +73,8 @@ class FrequencySets:
     def log_weight(self, points: Points, kappa: Float[Tensor, " kind"]) -> Float[Tensor, " batch"]:
         """log of p_κ(ω | condition) over q(ω) for sets drawn from q; at most −log α_j at row j of the multipliers.
 
-        ``FrequencyError`` outside the range of the rows, ``DensityError`` for sets that do not meet the condition.
+        ``FrequencyError`` outside of what the mixture covers (:meth:`.FrequencyMixture.covers`), ``DensityError`` for
+        sets that do not meet the condition.
         """
         strangers = int((~self.mixture.quantifier.holds(*counts_in_and_outside(points, self.set_a))).sum())
         if strangers:

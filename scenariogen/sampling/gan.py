@@ -286,7 +286,8 @@ def _score(model: GAN, weights: Weights, x: Tensor, context: Tensor) -> Tensor:
 
 
 def _gradients(loss: Tensor, weights: Weights, name: str) -> Weights:
-    found = torch.autograd.grad(loss, list(weights.values()))
+    # Parameters that the loss does not depend on stay as they are.
+    found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True, materialize_grads=True)
     if not (torch.isfinite(loss) and all(torch.isfinite(each).all() for each in found)):
         raise DensityError(
             f"the {name} is {float(loss.detach())}, or has a gradient that is not finite: lower the learning rate"

@@ -73,8 +73,13 @@ def log_weights(target_log_prob: "ArrayLike | Tensor", proposal_log_prob: "Array
 
 
 def exact_log_weights(target: "Distribution", proposal: "Distribution", x: "Tensor") -> NDArray[np.float64]:
-    """:func:`log_weights` of the draws ``x`` of ``proposal``, (batch,); ``DensityError`` where either is not exact."""
-    from scenariogen.sampling.contract import exact_log_prob
+    """:func:`log_weights` of the draws ``x`` of ``proposal``, (batch,).
+
+    ``DensityError`` where either is not exact, and where they refer to different measures.
+    """
+    from scenariogen.sampling.contract import check_same_measure, exact_log_prob
+
+    check_same_measure(target.measure, proposal.measure)
 
     return log_weights(exact_log_prob(target, x), exact_log_prob(proposal, x))
 

@@ -15,13 +15,14 @@ number of points.
 
 import math
 from enum import StrEnum
+from numbers import Real
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from scenariogen.errors import DensityError, Problems
-from scenariogen.sampling.contract import ConditionalDensity, Distribution, check_context
+from scenariogen.sampling.contract import ConditionalDensity, Distribution, check_context, never_nan
 from scenariogen.sampling.discrete import draw_category
 
 CHUNK = 1024
@@ -77,7 +78,7 @@ class KernelDistribution(Distribution):
             weight.append(torch.logsumexp(log_w, dim=-1))
         scale = density.root.diagonal().log().sum() + 0.5 * density.dim * math.log(2 * math.pi)
         out = torch.logsumexp(torch.stack(joint), 0) - torch.logsumexp(torch.stack(weight), 0) - scale
-        return torch.nan_to_num(out, nan=-torch.inf)  # points that are nan or infinite
+        return never_nan(out)  # points that are nan or infinite
 
     def _record(self, noise: Tensor) -> Int[Tensor, " batch"]:
         """The record that each draw is made around."""
@@ -105,8 +106,8 @@ class KernelDistribution(Distribution):
 class KernelDensity(ConditionalDensity):
     """Kernel density of ``records`` (record, dim), given ``contexts`` (record, context) where there are any.
 
-    ``kernel``     coordinates apart, or along the records' covariance
-    ``bandwidth``  a rule, or the factor h itself
+    ``kernel``     coordinates apart, or along the records' covariance; its name will do
+    ``bandwidth``  a rule or its name, or the factor h itself
 
     Nothing is learned; ``factor`` is the h in use. ``DensityError`` that lists what is wrong: nan, columns that are
     constant or (with a full kernel) linearly dependent, too few distinct records, records that all occur more than once
@@ -127,10 +128,11 @@ class KernelDensity(ConditionalDensity):
         records: Float[Tensor, "record dim"],
         contexts: Float[Tensor, "row context"] | None = None,
         *,
-        kernel: Kernel = Kernel.PRODUCT,
-        bandwidth: Bandwidth | float = Bandwidth.SCOTT,
+        kernel: Kernel | str = Kernel.PRODUCT,
+        bandwidth: Bandwidth | str | float | int = Bandwidth.SCOTT,
     ) -> None:
         super().__init__()
+        kernel, bandwidth = _kernel(kernel), _bandwidth(bandwidth)
         given = records.new_zeros(len(records), 0) if contexts is None else contexts.to(records)
         _check(records, given, bandwidth)
         self.dim, self.context_width = records.shape[1], given.shape[1]
@@ -155,6 +157,26 @@ class KernelDensity(ConditionalDensity):
     def whiten_context(self, context: Float[Tensor, "batch context"]) -> Float[Tensor, "batch context"]:
         """Contexts in units of their kernel."""
         return (context - self.context_middle) @ self.context_inverse_root.T
+
+
+def _bandwidth(given: Bandwidth | str | float | int) -> Bandwidth | float:
+    """A rule by its name, or a factor; ``DensityError`` that lists the choices."""
+    if isinstance(given, Real):
+        return float(given)
+    try:
+        return Bandwidth(given)
+    except ValueError:
+        raise DensityError(
+            f"got the bandwidth {given!r}, expected a number or one of {[*map(str, Bandwidth)]}"
+        ) from None
+
+
+def _kernel(given: Kernel | str) -> Kernel:
+    """A kernel by its name; ``DensityError`` that lists the choices."""
+    try:
+        return Kernel(given)
+    except ValueError:
+        raise DensityError(f"got the kernel {given!r}, expected one of {[*map(str, Kernel)]}") from None
 
 
 def _check(records: Tensor, contexts: Tensor, bandwidth: Bandwidth | float) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from scenariogen.errors import DensityError, Problems
+from scenariogen.sampling.contract import LEBESGUE
 
 
 class Manifold(nn.Module, ABC):
@@ -70,15 +71,24 @@ class Box(Manifold):
         half-lines   x = lower + exp(y),  x = upper − exp(y)    log|f'| = y
         whole line   x = y
 
-    ``lower`` and ``upper`` have shape (dim,) or (batch, dim), ±inf where there is no bound. ``DensityError`` lists
-    every coordinate where they are nan or not lower < upper.
+    ``lower`` and ``upper`` have shape (dim,) or (batch, dim), or shapes that broadcast to one, ±inf where there is no
+    bound. ``DensityError`` lists every coordinate where they are nan or not lower < upper; in a draw or density, where
+    no number of its precision lies between them.
     """
 
-    measure = "Lebesgue on the coordinates"
+    measure = LEBESGUE
 
-    def __init__(self, lower: Float[Tensor, "*batch dim"], upper: Float[Tensor, "*batch dim"]) -> None:
+    def __init__(self, lower: Float[Tensor, "*batch dim"], upper: Float[Tensor, "*rows column"]) -> None:
         super().__init__()
         problems = Problems("a box that is none")
+        try:
+            lower, upper = torch.broadcast_tensors(lower, upper)
+        except RuntimeError:
+            problems.add(f"got bounds of shapes {tuple(lower.shape)} and {tuple(upper.shape)}, expected one shape")
+            problems.raise_as(DensityError)
+        if lower.dim() not in (1, 2):
+            problems.add(f"got bounds of shape {tuple(lower.shape)}, expected (dim,) or (batch, dim)")
+            problems.raise_as(DensityError)
         wrong = ~(lower < upper) | (lower == torch.inf) | (upper == -torch.inf)
         for at in wrong.nonzero()[:20].tolist():
             low, high = float(lower[tuple(at)]), float(upper[tuple(at)])
@@ -93,6 +103,7 @@ class Box(Manifold):
     def _bounds(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Lower and upper as given, and with finite stand-ins where there is no bound."""
         lower, upper = self.lower.to(like), self.upper.to(like)
+        _check_room(lower, upper, numbers=1)
         low, high = torch.isfinite(lower), torch.isfinite(upper)
         return (
             lower,
@@ -134,10 +145,11 @@ class Ordered(Manifold):
         both bounds     the k + 1 gaps are a :class:`Simplex` of total upper − lower
 
     ``lower`` and ``upper`` are numbers, or tensors of shape () or (batch,), −inf and inf where there is none.
-    ``DensityError`` where lower < upper does not hold, or ``count`` is below 1.
+    ``DensityError`` where lower < upper does not hold, or ``count`` is below 1; in a draw or density, where fewer than
+    ``count`` numbers of its precision lie between them.
     """
 
-    measure = "Lebesgue on the ordered values"
+    measure = LEBESGUE
 
     def __init__(self, count: int, *, lower: float | Tensor = -math.inf, upper: float | Tensor = math.inf) -> None:
         super().__init__()
@@ -161,6 +173,7 @@ class Ordered(Manifold):
     def forward(self, y: Float[Tensor, "batch dim"]) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, " batch"]]:
         self.check_latent(y)
         low, high = self.lower.to(y)[..., None], self.upper.to(y)[..., None]
+        _check_room(low, high, numbers=self.latent_dim)
         if self.bounded_below and self.bounded_above:
             log_shares = torch.log_softmax(_with_zero(y), -1)
             x = low + (high - low) * log_shares.exp().cumsum(-1)[:, :-1]
@@ -201,7 +214,7 @@ class Simplex(Manifold):
     simplex in ℝⁿ its logarithm is lower by the constant ½ log n.
 
     ``minimum`` has shape (n,), ``total`` is a number or a tensor of shape () or (batch,). ``DensityError`` where
-    n < 2, a minimum is not finite, or nothing is free.
+    n < 2, a minimum is not finite, or nothing is free; in a draw or density, where nothing is in its precision.
     """
 
     measure = "Lebesgue on all coordinates but the last"
@@ -232,8 +245,15 @@ class Simplex(Manifold):
         return x, log_shares.sum(-1) + self.latent_dim * free.log()
 
     def _parts(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        minimum = self.minimum.to(like)
-        return minimum, self.total.to(like) - minimum.sum()
+        minimum, total = self.minimum.to(like), self.total.to(like)
+        free = total - minimum.sum()
+        # Each number keeps a digit of its own only where the free length exceeds the spacing of numbers like the total.
+        if not (free > len(minimum) * torch.finfo(like.dtype).eps * (total.abs() + minimum.abs().sum())).all():
+            raise DensityError(
+                f"nothing is free in {like.dtype} beside minimums that sum to {float(minimum.sum()):g}: take double "
+                "precision, or move the origin"
+            )
+        return minimum, free
 
     def inverse(self, x: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch latent"]:
         log_shares = (x - self.minimum.to(x)).log()
@@ -247,6 +267,19 @@ class Simplex(Manifold):
 
 def _with_zero(y: Tensor) -> Tensor:
     return torch.cat([y, torch.zeros_like(y[:, :1])], -1)
+
+
+def _check_room(lower: Tensor, upper: Tensor, *, numbers: int) -> None:
+    """``DensityError`` where fewer than ``numbers`` numbers of the draws' precision lie between the bounds."""
+    last = lower
+    for _ in range(numbers):
+        last = _above(last)
+    if (narrow := ~(last < upper)).any():
+        at = tuple(narrow.nonzero()[0].tolist())
+        raise DensityError(
+            f"fewer than {numbers} numbers of {lower.dtype} lie between lower {float(lower[at]):.12g} and upper "
+            f"{float(upper[at]):.12g}: take double precision, or move the origin"
+        )
 
 
 def _above(bound: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ stated minimum. Then q = α p + … ≥ α p, so that the weight p/q never excee
 one coin per draw, also where it has many parts. A coin for each of k parts would bound the weight by α^(−k) only.
 
 Densities can be added or divided only where they are with respect to one measure. A density whose measure is not
-Lebesgue's says so in an attribute ``measure``, a name; components of different measures are refused.
+Lebesgue's says so in an attribute ``measure``, a name; components of different measures are refused. Parts side by side
+have the product of their measures, which names how many numbers each is on.
 """
 
 import math
@@ -21,12 +22,12 @@ from torch import Tensor, nn
 
 from scenariogen.errors import DensityError, Problems
 from scenariogen.sampling.contract import (
-    LEBESGUE,
     ConditionalDensity,
     Distribution,
     check_context,
     check_finite,
     exact_log_prob,
+    product_measure,
 )
 from scenariogen.sampling.discrete import draw_category
 
@@ -217,8 +218,7 @@ class Product(ConditionalDensity):
         self.parts = nn.ModuleList(parts)
         self.widths = [int(each.dim) for each in parts]  # pyright: ignore[reportArgumentType]
         self.dim, self.context_width = sum(self.widths), parts[0].context_width
-        measures = [each.measure for each in parts]
-        self.measure = LEBESGUE if set(measures) == {LEBESGUE} else " × ".join(measures)
+        self.measure = product_measure([each.measure for each in parts], self.widths)
 
     def forward(self, context: Float[Tensor, "batch context"]) -> ProductDistribution:
         """The density for contexts of shape (batch, context)."""

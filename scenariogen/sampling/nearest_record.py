@@ -21,7 +21,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from scenariogen.errors import DensityError
 from scenariogen.randomness import child_seed
-from scenariogen.sampling.samples import Measured, Sample, check_share, tables
+from scenariogen.sampling.samples import Measured, Sample, check_settings, tables
 from scenariogen.sampling.two_sample import area_under_curve
 
 
@@ -67,7 +67,7 @@ def nearest_record(
     ``categorical`` column are 1 apart. ``repeats`` of the bootstrap of the ratio. Held-out rows must not have been
     trained on, and be independent of the training rows. ``DensityError`` lists what cannot be compared.
     """
-    check_share("level", level)
+    check_settings(level=level, least=[("repeats", repeats, 2)])
     train, new, held = tables(
         [("the training sample", training), ("the generated sample", generated), ("the held-out sample", held_out)],
         at_least=20,

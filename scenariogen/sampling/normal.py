@@ -28,7 +28,12 @@ class IndependentNormal(Distribution):
         return self.mean + torch.exp(self.log_scale) * torch.special.ndtri(noise)
 
     def log_prob(self, x: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
-        return standard_normal_log_prob((x - self.mean) * torch.exp(-self.log_scale)) - self.log_scale.sum(-1)
+        if x.shape[1:] != self.mean.shape[1:]:
+            raise DensityError(f"got points of shape {tuple(x.shape)}, expected (batch, {self.mean.shape[1]})")
+        z = (x - self.mean) * torch.exp(-self.log_scale)
+        # nan in a point is outside; nan in the parameters stays nan, for who asks to find it
+        out = standard_normal_log_prob(z) - self.log_scale.sum(-1)
+        return torch.where(torch.isnan(x).any(-1), -torch.inf, out)
 
     def sample_and_log_prob(
         self, noise: Float[Tensor, "batch dim"]
@@ -82,7 +87,7 @@ class StandardNormal(ConditionalDensity):
 
     def __init__(self, dim: int, context_width: int = 0, *, dtype: torch.dtype = torch.float64) -> None:
         super().__init__()
-        self.context_width = context_width
+        self.dim, self.context_width = dim, context_width
         self.zero: Tensor
         self.register_buffer("zero", torch.zeros(dim, dtype=dtype))
 
@@ -106,6 +111,7 @@ class DiagonalNormal(ConditionalDensity):
         check_finite(spread, "the spread")
         if (spread <= 0).any():
             raise DensityError(f"the spread holds {int((spread <= 0).sum())} values that are not positive")
+        self.dim = len(mean)
         self.mean: Tensor
         self.spread: Tensor
         self.register_buffer("mean", mean.clone())

@@ -16,7 +16,7 @@ from scenariogen.errors import DensityError
 from scenariogen.randomness import child_seed, uniform
 from scenariogen.sampling.contract import Noise
 from scenariogen.sampling.discrete import draw_poisson
-from scenariogen.sampling.points import SLOTS, Cells, Points, check_points, slots
+from scenariogen.sampling.points import Cells, Points, check_points, point_noise, slots
 
 
 class PointProcess(ABC):
@@ -88,7 +88,7 @@ class PointProcess(ABC):
     ) -> Points:
         """Sets of the given sizes."""
         owner, slot = slots(counts)
-        u = noise(child_seed(seed, "point"), numbers[owner] * SLOTS + slot, self.noise_columns)
+        u = point_noise(noise, child_seed(seed, "point"), numbers[owner], slot, self.noise_columns)
         return self.sample_points(u, owner, len(numbers))
 
 

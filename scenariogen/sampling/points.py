@@ -6,8 +6,7 @@ are taken with respect to
 
     Σ_n (1/n!) · (counting on cells and kinds × Lebesgue inside the cell × the marks' own measure)^n.
 
-The noise of point number s in set number i is that of row i · ``SLOTS`` + s: a point depends on the seed, its set's
-number and its own place in it, whatever else is drawn.
+A point depends on the seed, its set's number and its own place in it, whatever else is drawn (:func:`point_noise`).
 """
 
 from abc import ABC, abstractmethod
@@ -18,7 +17,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scenariogen.errors import DensityError, Problems
-from scenariogen.sampling.contract import BLOCK, ConditionalDensity, check_finite, exact_log_prob, rounded
+from scenariogen.randomness import child_seed
+from scenariogen.sampling.contract import (
+    BLOCK,
+    ConditionalDensity,
+    Noise,
+    check_finite,
+    exact_log_prob,
+    is_balanced,
+    rounded,
+)
 
 SLOTS = 1 << 20
 """Room for points in the counter of the noise of one set."""
@@ -167,16 +175,22 @@ class NoMarks(MarkDensity):
 
 
 class DensityMarks(MarkDensity):
-    """Marks from any exact conditional density, ``contexts`` (cell, kind, context) being what it is conditioned on.
+    """Marks from any exact conditional density.
 
-    ``DensityError`` where the density's ``log_prob`` is not exact.
+    ``contexts``  (cell, kind, context) what it is conditioned on
+    ``width``     how many numbers a draw of it has
+
+    ``DensityError`` where draws have another width, or the density's ``log_prob`` is not exact.
     """
 
     def __init__(self, density: ConditionalDensity, contexts: Float[Tensor, "cell kind context"], width: int) -> None:
         self.density, self.contexts, self.width = density, contexts, width
         with torch.no_grad():
             given = density(contexts[:1, 0])
+            drawn = given.sample(contexts.new_full((1, given.noise_columns), 0.5))
         self.noise_columns = given.noise_columns
+        if tuple(drawn.shape) != (1, width):
+            raise DensityError(f"got marks of shape {tuple(drawn.shape)} for one point, expected (1, {width})")
         if not (given.log_prob_is_exact and given.has_log_prob):
             raise DensityError(f"the density of marks {type(given).__name__} is not exact, so no set has an exact one")
 
@@ -200,6 +214,24 @@ class DensityMarks(MarkDensity):
             given = torch.cat([given, given[-1:].expand(missing, -1)])
             parts.append(function(self.density(given), part)[: BLOCK - missing])
         return parts
+
+
+def point_noise(
+    noise: Noise, seed: int, numbers: Int[Tensor, " point"], slot: Int[Tensor, " point"], columns: int
+) -> Float[Tensor, "point columns"]:
+    """Noise of point number ``slot`` of set number ``numbers``, shape (point, columns).
+
+    Independent noise has a row for every point, number · :data:`SLOTS` + slot. Balanced noise has a row for every set
+    and a seed for every slot: the first points of all sets are even among themselves, and so on.
+    """
+    if not is_balanced(noise):
+        return noise(seed, numbers * SLOTS + slot, columns)
+    order = torch.argsort(slot, stable=True)
+    parts = numbers[order].split(torch.bincount(slot).tolist())
+    out = torch.empty((len(slot), columns), dtype=torch.float64, device=slot.device)
+    drawn = [noise(child_seed(seed, "slot", place), rows, columns) for place, rows in enumerate(parts) if len(rows)]
+    out[order] = torch.cat([out[:0], *drawn])
+    return out
 
 
 def check_points(points: Points, *, batch: int, cells: Cells, kinds: int, width: int) -> None:

@@ -44,14 +44,22 @@ class MarkedPoisson(PointProcess):
     A point's noise: kind, cell, location in the cell, marks. ``DensityError`` lists everything that does not fit.
     """
 
-    means: Float[Tensor, "*batch cell kind"] = field(repr=False)
+    means: Float[Tensor, "..."] = field(repr=False)
     cells: Cells = field(repr=False)
     marks: MarkDensity = field(repr=False)
-    factor: Float[Tensor, " _"] | None = field(default=None, repr=False)
-    multipliers: Float[Tensor, "_ _"] | None = field(default=None, repr=False)
+    factor: Float[Tensor, "..."] | None = field(default=None, repr=False)
+    multipliers: Float[Tensor, "..."] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         problems = Problems("this Poisson process")
+        for name, values, axes, expected in (
+            ("means have", self.means, (2, 3), "(cell, kind) or (batch, cell, kind)"),
+            ("factor has", self.factor, (1,), "(batch,)"),
+            ("multipliers have", self.multipliers, (2,), "(batch, kind)"),
+        ):
+            if values is not None and values.dim() not in axes:
+                problems.add(f"{name} shape {tuple(values.shape)}, expected {expected}")
+        problems.raise_as(DensityError)
         if self.means.shape[-2] != len(self.cells):
             problems.add(f"means are given for {self.means.shape[-2]} cells, expected {len(self.cells)}")
         if not (torch.isfinite(self.means) & (self.means >= 0)).all():

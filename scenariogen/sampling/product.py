@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from scenariogen.errors import DensityError
+from scenariogen.sampling.contract import product_measure
 from scenariogen.sampling.manifolds import Manifold
 
 
@@ -30,7 +31,7 @@ class Product(Manifold):
         self.latent_dims = [each.latent_dim for each in parts]
         self.dims = [each.shape[0] for each in parts]
         self.latent_dim, self.shape = sum(self.latent_dims), (sum(self.dims),)
-        self.measure = ", times ".join(each.measure for each in parts)
+        self.measure = product_measure([each.measure for each in parts], self.dims)
 
     def forward(self, y: Float[Tensor, "batch latent"]) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, " batch"]]:
         self.check_latent(y)

@@ -133,7 +133,10 @@ class LinearSet(Projection):
             scale = torch.where(fixed, length.where(length > 0, 1.0), size)
             C = torch.where(fixed[:, None], 0.0, C / scale[:, None])
             given = "the equalities" if len(A) else ""
-            z = active_set.project(z, C, (h - rows_times(particular, G.T)) / scale, given=given)
+            shift = rows_times(particular, G.T)
+            with torch.no_grad():
+                bound = (h.abs() + rows_times(particular.abs(), G.abs().T)) / scale
+            z = active_set.project(z, C, (h - shift) / scale, size=bound, given=given)
         return (particular + rows_times(z, Z.T)).to(x.dtype)
 
     def violation(self, x: Float[Tensor, "batch dim"], **bounds: Tensor) -> Float[Tensor, " batch"]:

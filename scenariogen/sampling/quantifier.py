@@ -52,14 +52,15 @@ class Quantifier:
     number: int = 0
 
     def __post_init__(self) -> None:
-        if (self.mode is Mode.COUNT) != (self.number >= 1):
-            raise ConditionError(f"got {self.mode.value} with the number {self.number}, expected count=n with n ≥ 1")
+        if self.number < 1 if self.mode is Mode.COUNT else self.number != 0:
+            expected = "count=n with n ≥ 1" if self.mode is Mode.COUNT else "0: only count has a number"
+            raise ConditionError(f"got {self.mode.value} with the number {self.number}, expected {expected}")
 
     @classmethod
     def parse(cls, text: str) -> "Quantifier":
         """Read ``any``, ``all``, ``none``, ``count=n`` or ``given-one``; ``ConditionError`` for anything else."""
         if text.startswith("count="):
-            if not text[6:].isdigit() or int(text[6:]) < 1:
+            if not text[6:].isdecimal() or int(text[6:]) < 1:
                 raise ConditionError(f"got the quantifier {text!r}, expected count=n with n at least 1")
             return cls(Mode.COUNT, int(text[6:]))
         if text not in {mode.value for mode in Mode} - {Mode.COUNT.value}:

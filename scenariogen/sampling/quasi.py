@@ -25,6 +25,7 @@ from torch import Tensor
 
 from scenariogen.errors import DensityError, Problems
 from scenariogen.randomness import child_seed, uniform
+from scenariogen.sampling.contract import balanced
 
 DIGITS = 52
 """Binary digits of a number; centred in its cell, so that 0 and 1 never occur."""
@@ -36,6 +37,7 @@ MIN_SCRAMBLES = 8
 """Fewer scrambles say too little about their spread."""
 
 
+@balanced
 def sobol(seed: int, rows: Int[Tensor, " batch"], columns: int) -> Float[Tensor, "batch columns"]:
     """Scrambled Sobol points number ``rows``, float64 in the open interval (0, 1), shape (batch, columns).
 

@@ -20,6 +20,8 @@ class PointMass(Distribution):
     or of the mass, that the value had before.
     """
 
+    measure = "counting on the given value"
+
     def __init__(self, value: Float[Tensor, " batch"], log_condition: Float[Tensor, " batch"]) -> None:
         check_possible(log_condition, "the value")
         self.value, self.log_condition = value, log_condition
@@ -27,8 +29,15 @@ class PointMass(Distribution):
     def sample(self, noise: Float[Tensor, "batch 1"]) -> Float[Tensor, "batch 1"]:
         return self.value[:, None].expand(len(noise), 1).clone()
 
-    def log_prob(self, x: Float[Tensor, "batch 1"]) -> Float[Tensor, " batch"]:
-        return torch.where(x[:, 0] == self.value, torch.zeros_like(self.value), -torch.inf)
+    def log_prob(self, x: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
+        return torch.where(only_column(x) == self.value, torch.zeros_like(self.value), -torch.inf)
+
+
+def only_column(x: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
+    """Points (batch, 1) as (batch,); ``DensityError`` where they have another shape."""
+    if x.dim() != 2 or x.shape[1] != 1:
+        raise DensityError(f"got points of shape {tuple(x.shape)}, expected (batch, 1)")
+    return x[:, 0]
 
 
 def row_values(value: Bound, like: Float[Tensor, " batch"], name: str) -> Float[Tensor, " batch"]:
@@ -55,10 +64,17 @@ def ends(low: Bound, high: Bound, like: Float[Tensor, " batch"]) -> tuple[Tensor
     return found[0], found[1]
 
 
-def check_possible(log_condition: Float[Tensor, " batch"], name: str) -> None:
-    """``DensityError`` that counts the rows in which a condition has probability zero, or none that is a number."""
+def check_possible(log_condition: Float[Tensor, " batch"], name: str, *, least: float = 0.0) -> None:
+    """``DensityError`` that counts the rows in which a condition has probability zero, or none that is a number, or one
+    below ``least``."""
     wrong = int((~torch.isfinite(log_condition)).sum())
     if wrong:
         raise DensityError(
             f"got {name} of probability zero in {wrong} of {len(log_condition)} rows, expected a positive probability"
+        )
+    small = int((torch.exp(log_condition) < least).sum())
+    if small:
+        raise DensityError(
+            f"got {name} of probability below {least:.2g} in {small} of {len(log_condition)} rows, expected at least "
+            "that: smaller numbers have too few digits to draw with"
         )

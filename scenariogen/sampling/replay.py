@@ -41,17 +41,17 @@ class ReplayBuffer:
         return replace(self, x=joined, log_w=torch.cat([self.log_w, log_w[kept]])[-self.capacity :])
 
     def pick(self, noise: Float[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        """Entries drawn with probability ∝ min(w, limit · mean w). ``DensityError`` for an empty buffer."""
-        if not len(self):
-            raise DensityError("the replay buffer is empty: add draws first")
+        """Entries drawn with probability ∝ min(w, limit · mean w). ``DensityError`` where no entry has a weight."""
+        if not torch.isfinite(self.log_w).any():
+            raise DensityError("the replay buffer is empty, or all its weights are 0: add draws first")
         share = torch.softmax(self.log_w.double(), 0).clamp_max(self.limit / len(self))
         total = share.cumsum(0)
         return torch.searchsorted(total, noise.double() * total[-1]).clamp_max(len(self) - 1)
 
     def reweigh(self, entries: Int[Tensor, " batch"], log_w: Float[Tensor, " batch"]) -> "ReplayBuffer":
-        """With new log-weights for some entries."""
+        """With new log-weights for some entries; those that are nan or infinite are not picked any more."""
         changed = self.log_w.clone()
-        changed[entries] = torch.nan_to_num(log_w, nan=-torch.inf)
+        changed[entries] = torch.where(torch.isfinite(log_w), log_w, -torch.inf)
         return replace(self, log_w=changed)
 
 

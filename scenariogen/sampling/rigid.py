@@ -37,6 +37,12 @@ def check_shape(points: int, dim: int) -> None:
     problems.raise_as(DensityError)
 
 
+def check_scale(scale: float) -> None:
+    """``DensityError`` unless ``scale`` is a positive number."""
+    if not (math.isfinite(scale) and scale > 0):
+        raise DensityError(f"got a scale of {scale}, expected a positive number")
+
+
 def check_points(x: Tensor, points: int, dim: int) -> None:
     """``DensityError`` unless ``x`` has shape (batch, points, dim) and is finite."""
     if x.dim() != 3 or x.shape[1:] != (points, dim):
@@ -82,6 +88,10 @@ def centred_normal_log_prob(x: Float[Tensor, "batch point dim"], scale: float = 
     return -0.5 * (centred(x) / scale).square().sum((1, 2)) - free * (0.5 * math.log(2 * math.pi) + math.log(scale))
 
 
+CENTRED = "Lebesgue on the centre-of-mass-free subspace"
+"""The measure that densities of centred points refer to."""
+
+
 class CentredNormalDistribution(Distribution):
     """x = scale · B z with z standard normal."""
 
@@ -109,9 +119,9 @@ class CentredNormal(ConditionalDensity):
     def __init__(self, points: int, dim: int, *, scale: float = 1.0, dtype: torch.dtype = torch.float64) -> None:
         super().__init__()
         check_shape(points, dim)
-        if not (math.isfinite(scale) and scale > 0):
-            raise DensityError(f"got a scale of {scale}, expected a positive number")
+        check_scale(scale)
         self.points, self.dim, self.scale = points, dim, scale
+        self.measure = CENTRED
         self.register_buffer("basis", subspace_basis(points, dtype=dtype))
 
     def forward(self, context: Float[Tensor, "batch context"]) -> CentredNormalDistribution:

@@ -1,5 +1,6 @@
 """What the comparisons of two samples share: tables that are checked, and results that carry their reliability."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -69,14 +70,26 @@ class Measured:
         return f"{self.name} {self.value:.4g} ± {self.standard_error:.2g} [{low:.4g}, {high:.4g}]{against}"
 
 
-def null_of(repeats: NDArray[np.float64], observed: float, *, method: str) -> Null:
-    """The null of a statistic that is large where something differs."""
+def null_of(repeats: NDArray[np.float64], observed: float, *, method: str, room: float = 0.0) -> Null:
+    """The null of a statistic that is large where something differs.
+
+    Values that differ by less than ``room`` are equal but for rounding. ``DensityError`` where one is not finite, and
+    for fewer than 2 repeats.
+    """
+    if len(repeats) < 2:
+        raise DensityError(f"got {len(repeats)} repeats, expected at least 2")
+    if not (math.isfinite(observed) and np.isfinite(repeats).all()):
+        wrong = int((~np.isfinite(repeats)).sum())
+        raise DensityError(
+            f"the statistic is {observed}, and nan or infinite in {wrong} of {len(repeats)} repeats of its null: "
+            "expected finite numbers"
+        )
     return Null(
         observed=observed,
         mean=float(repeats.mean()),
         spread=float(repeats.std(ddof=1)),
         upper=float(np.quantile(repeats, 0.95)),
-        p_value=float((1 + (repeats >= observed).sum()) / (1 + len(repeats))),
+        p_value=float((1 + (repeats >= observed - room).sum()) / (1 + len(repeats))),
         repeats=len(repeats),
         method=method,
     )
@@ -119,6 +132,19 @@ def standardised(first: Table, *others: Table) -> list[Table]:
     mean, spread = first.mean(0), first.std(0)
     spread = np.where(spread > 0, spread, 1.0)
     return [(each - mean) / spread for each in (first, *others)]
+
+
+def wrong_settings(*, level: float, least: Sequence[tuple[str, int, int]]) -> list[str]:
+    """What is wrong with a level outside (0, 1), and with each (name, value, least value) that is too small."""
+    found = [] if 0 < level < 1 else [f"level is {level}, expected a number between 0 and 1"]
+    return found + [f"{name} is {value}, expected at least {lowest}" for name, value, lowest in least if value < lowest]
+
+
+def check_settings(*, level: float, least: Sequence[tuple[str, int, int]]) -> None:
+    """``DensityError`` that lists all that :func:`wrong_settings` finds."""
+    problems = Problems("settings of a comparison")
+    problems.extend(wrong_settings(level=level, least=least))
+    problems.raise_as(DensityError)
 
 
 def check_share(name: str, value: float) -> None:

@@ -18,6 +18,9 @@ from scenariogen.errors import DensityError, Problems
 from scenariogen.sampling.contract import ConditionalDensity, Distribution, check_context, check_finite
 from scenariogen.sampling.discrete import draw_category
 
+MEASURE = "counting on the segments times Lebesgue along them, in metres"
+"""What densities of positions on segments refer to."""
+
 
 class SegmentDistribution(Distribution):
     """Segment and position given ``log_p`` (batch, segment), and ``position_given(segment)`` for positions on ℝ."""
@@ -102,18 +105,18 @@ class SegmentPositions(ConditionalDensity):
                   uniform on their segment
     ``features``  of the segments, shape (segment, feature), for ``position``
 
-    ``DensityError`` lists lengths that are not positive, weights that are negative or all 0, widths that do not
-    fit.
+    ``DensityError`` lists lengths that are not positive, weights that are negative or all 0, weights and features of
+    another number of segments, widths that do not fit.
     """
 
     def __init__(
         self,
         lengths: Float[Tensor, " segment"],
         *,
-        weights: Float[Tensor, " segment"] | None = None,
+        weights: Float[Tensor, " weight"] | None = None,
         scores: nn.Module | None = None,
         position: ConditionalDensity | None = None,
-        features: Float[Tensor, "segment feature"] | None = None,
+        features: Float[Tensor, "row feature"] | None = None,
         context_width: int = 0,
     ) -> None:
         super().__init__()
@@ -128,6 +131,9 @@ class SegmentPositions(ConditionalDensity):
         if weights is not None and not (torch.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
             problems.add("the weights must be finite, at least 0, and not all 0")
         expected = context_width + features.shape[1]
+        for name, rows in (("weights", weights), ("features", features)):
+            if rows is not None and len(rows) != len(lengths):
+                problems.add(f"got {len(rows)} {name} for {len(lengths)} segments, expected one for each")
         if position is not None and position.context_width != expected:
             problems.add(
                 f"position takes {position.context_width} numbers, expected {expected}: "
@@ -139,6 +145,7 @@ class SegmentPositions(ConditionalDensity):
             problems.extend(error.problems)
         problems.raise_as(DensityError)
         self.context_width, self.scores, self.position = context_width, scores, position
+        self.measure = MEASURE
         self.lengths: Tensor
         self.features: Tensor
         self.log_weights: Tensor

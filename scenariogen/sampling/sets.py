@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from zuko.transforms import MonotonicRQSTransform
 
 from scenariogen.errors import DensityError, Problems
-from scenariogen.sampling.contract import ConditionalDensity, Distribution, check_context, check_finite
+from scenariogen.sampling.contract import ConditionalDensity, Distribution, check_context, check_finite, never_nan
 from scenariogen.sampling.layers import Linear, perceptron
 from scenariogen.sampling.normal import standard_normal_log_prob
 from scenariogen.sampling.training import seeded
@@ -131,7 +131,7 @@ class SetFlowDistribution(Distribution):
 
     def log_prob(self, x: Float[Tensor, "batch point dim"]) -> Float[Tensor, " batch"]:
         z, log_slope = self._call(x)
-        return torch.nan_to_num(standard_normal_log_prob(z) + log_slope, nan=-torch.inf)
+        return never_nan(standard_normal_log_prob(z) + log_slope)
 
     def sample_and_log_prob(
         self, noise: Float[Tensor, "batch columns"]

@@ -25,7 +25,7 @@ from torch.nn.functional import pad
 
 from scenariogen.errors import DensityError
 from scenariogen.sampling.contract import ConditionalDensity, Distribution, check_context, in_blocks, mlp
-from scenariogen.sampling.ranges import Bound, PointMass, check_possible, ends, row_values
+from scenariogen.sampling.ranges import Bound, PointMass, check_possible, ends, only_column, row_values
 from scenariogen.sampling.supports import Interval, Support, Unit
 
 SLOPE = 1e-3
@@ -162,8 +162,8 @@ class SplineDistribution(Distribution):
     def sample(self, noise: Float[Tensor, "batch 1"]) -> Float[Tensor, "batch 1"]:
         return self.icdf(noise)
 
-    def log_prob(self, x: Float[Tensor, "batch 1"]) -> Float[Tensor, " batch"]:
-        x = x[:, 0]
+    def log_prob(self, x: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
+        x = only_column(x)
         inside = self.support.contains(x)
         place = torch.where(inside, x, self.support.point(Unit(*torch.full_like(x, 0.5).expand(2, -1))))
         out = self.spline.log_slope(self.support.unit(place)) + self.support.log_slope(place)
@@ -186,7 +186,11 @@ class SplineDistribution(Distribution):
         return self.spline.log_between(self.support.unit(first), self.support.unit(last))
 
     def given(self, low: Bound, high: Bound) -> "TruncatedSpline":
-        """The distribution given low ≤ X ≤ high; ``DensityError`` where that has probability 0."""
+        """The distribution given low ≤ X ≤ high.
+
+        ``DensityError`` where that has probability 0, or one below the smallest normal number (2.2e-308, in single
+        precision 1.2e-38).
+        """
         return TruncatedSpline(self, *ends(low, high, self.like))
 
     def given_value(self, value: Bound) -> "PointMass":
@@ -196,13 +200,19 @@ class SplineDistribution(Distribution):
 
 
 class TruncatedSpline(Distribution):
-    """A :class:`SplineDistribution` given a range; ``log_condition`` (batch,) is the log-probability of the range."""
+    """A :class:`SplineDistribution` given a range; ``log_condition`` (batch,) is the log-probability of the range.
 
-    def __init__(self, whole: SplineDistribution, low: Tensor, high: Tensor) -> None:
-        self.whole, self.low, self.high = whole, low, high
+    ``within``  first and last number that draws may be rounded to, where they are not the ends
+    """
+
+    def __init__(
+        self, whole: SplineDistribution, low: Tensor, high: Tensor, *, within: tuple[Tensor, Tensor] | None = None
+    ) -> None:
+        self.whole, self.measure = whole, whole.measure
+        self.low, self.high = within or (low, high)
         self._low, self._high = whole.support.unit(low), whole.support.unit(high)
         self.log_condition = whole.spline.log_between(self._low, self._high)
-        check_possible(self.log_condition, "the range")
+        check_possible(self.log_condition, "the range", least=torch.finfo(low.dtype).tiny)
 
     def sample(self, noise: Float[Tensor, "batch 1"]) -> Float[Tensor, "batch 1"]:
         v, mass = noise[:, 0], torch.exp(self.log_condition)
@@ -214,8 +224,9 @@ class TruncatedSpline(Distribution):
         x = self.whole.support.point(spline.unit_icdf(p))
         return torch.minimum(torch.maximum(x, self.low), self.high)[:, None]
 
-    def log_prob(self, x: Float[Tensor, "batch 1"]) -> Float[Tensor, " batch"]:
-        inside = (x[:, 0] >= self.low) & (x[:, 0] <= self.high)
+    def log_prob(self, x: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
+        place = only_column(x)
+        inside = (place >= self.low) & (place <= self.high)
         return torch.where(inside, self.whole.log_prob(x) - self.log_condition, -torch.inf)
 
 

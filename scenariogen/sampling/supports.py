@@ -89,8 +89,8 @@ class HalfLine(Support):
         return Unit(-torch.expm1(-t), torch.exp(-t))
 
     def point(self, u: Unit) -> Tensor:
-        tiny = torch.finfo(u.below.dtype).tiny
-        t = torch.where(u.below <= 0.5, -torch.log1p(-u.below.clamp_max(0.5)), -torch.log(u.above.clamp_min(tiny)))
+        above = u.above.clamp_min(_smallest(u))
+        t = torch.where(u.below <= 0.5, -torch.log1p(-u.below.clamp_max(0.5)), -torch.log(above))
         return self.start + self.scale * t
 
     def log_slope(self, x: Tensor) -> Tensor:
@@ -115,12 +115,18 @@ class RealLine(Support):
         return Unit(torch.sigmoid(y), torch.sigmoid(-y))
 
     def point(self, u: Unit) -> Tensor:
-        tiny = torch.finfo(u.below.dtype).tiny
-        return self.centre + self.scale * (torch.log(u.below.clamp_min(tiny)) - torch.log(u.above.clamp_min(tiny)))
+        below, above = (each.clamp_min(_smallest(u)) for each in u)
+        return self.centre + self.scale * (torch.log(below) - torch.log(above))
 
     def log_slope(self, x: Tensor) -> Tensor:
         y = (x - self.centre) / self.scale
         return logsigmoid(y) + logsigmoid(-y) - math.log(self.scale)
+
+
+def _smallest(u: Unit) -> float:
+    """The smallest positive number, far below the smallest one with all its digits."""
+    info = torch.finfo(u.below.dtype)
+    return info.tiny * info.eps
 
 
 def _check_scale(centre: float, scale: float) -> None:

@@ -14,7 +14,7 @@ Stuetzle, *Projection pursuit regression*, 1981; coordinates that matter little 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -39,6 +39,10 @@ WORTH_IT = 0.9
 """More directions are taken only where they reduce the error to less than this share."""
 LEARN = 1500
 """Values, those nearest to the threshold, that directions and their number are learnt from."""
+WIDEST = 1e6
+"""Values may reach so many times their typical size before large ones are pressed together."""
+SQUARABLE = 1e100
+"""Values whose typical size lies between 1 over this and this can be squared and summed in any unit."""
 REFINEMENTS = 2
 
 
@@ -91,9 +95,26 @@ def nearness(values: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
 
     Where most values are 0, as with a score that has steps, τ is the mean |value|; no weight is below 1e-6.
     """
+    return (1 / (1 + (values / _typical(values)) ** 2)).clamp_min(1e-6)
+
+
+def _typical(values: Tensor) -> Tensor:
+    """τ: the median |value|, or the mean where that is 0."""
     tau = values.abs().median()
-    tau = torch.where(tau > 0, tau, values.abs().mean()).clamp_min(1e-300)
-    return (1 / (1 + (values / tau) ** 2)).clamp_min(1e-6)
+    return torch.where(tau > 0, tau, values.abs().mean()).clamp_min(1e-300)
+
+
+def pressed(values: Float[Tensor, " batch"]) -> tuple[Float[Tensor, " batch"], float]:
+    """Values that can be squared and fitted by least squares, with their unit: as they are, in 1, where they can.
+
+    Where some are beyond 10⁶ τ, as those of a score that grows exponentially, or τ is so large or small that squares
+    leave the range of the numbers, asinh(value/τ) in τ: the same sign, and near the threshold the same slope.
+    """
+    tau, largest = float(_typical(values)), float(values.abs().max())
+    if largest == 0 or (largest <= WIDEST * tau and 1 / SQUARABLE <= tau <= SQUARABLE):
+        return values, 1.0
+    most = SQUARABLE**3  # of what a division by the least τ may give
+    return torch.asinh((values / tau).clamp(-most, most)), tau
 
 
 def learn_surrogate(
@@ -106,8 +127,11 @@ def learn_surrogate(
     """The surrogate of ``values`` (score − threshold), its directions learnt and their number chosen.
 
     ``before``  what was learnt from fewer values, to start from
+
+    Values of too wide a range enter as :func:`pressed`.
     """
     weights = nearness(values)
+    values, unit = pressed(values)
     near = weights.argsort(descending=True, stable=True)[:LEARN].sort().values
     own = (z[near], values[near], weights[near])
     subspace = active_subspace(*own, metric=before.metric if before else None, rounds=2 if before else 4)
@@ -126,6 +150,8 @@ def learn_surrogate(
     if len(near) < len(z) and best.error > enough:
         relevance = relevances(best, z[near], weights[near])
         best = fit_surrogate(best.split, z, values, weights, seed=seed, relevance=relevance)
+    if unit != 1:
+        best = replace(best, coefficients=unit * best.coefficients, error=unit * best.error)
     return LearntSurrogate(best, subspace.metric)
 
 

@@ -33,9 +33,11 @@ from scenariogen.sampling.equivariant import EquivariantNetwork
 from scenariogen.sampling.gan import GAN
 from scenariogen.sampling.normal import IndependentNormal, StandardNormal
 from scenariogen.sampling.rigid import (
+    CENTRED,
     centred,
     centred_normal_log_prob,
     check_points,
+    check_scale,
     check_shape,
     from_points,
     subspace_basis,
@@ -120,7 +122,7 @@ class PointDecoder(ConditionalDensity):
 
     def __init__(self, mean: PointMap, *, dtype: torch.dtype) -> None:
         super().__init__()
-        self.mean, self.context_width = mean, mean.width
+        self.mean, self.context_width, self.measure = mean, mean.width, CENTRED
         self.log_scale = nn.Parameter(torch.full((), math.log(mean.scale), dtype=dtype))
 
     def forward(self, context: Float[Tensor, "batch context"]) -> PointsAroundDistribution:
@@ -169,8 +171,8 @@ class PointEncoder(ConditionalDensity):
 class AveragedDiscriminator(nn.Module):
     """D(x, c) as above, (batch, 1), from the points' coordinates one after the other and the condition in one row.
 
-    n frames in the plane, n(n − 1) in space, each seen by one network on sets. ``DensityError`` for rows of another
-    width or that are not finite.
+    n frames in the plane, n(n − 1) in space, each seen by one network on sets. ``DensityError`` for a scale that is not
+    positive, and for rows of another width or that are not finite.
     """
 
     def __init__(
@@ -188,6 +190,7 @@ class AveragedDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         check_shape(points, dim)
+        check_scale(scale)
         self.points, self.dim, self.context_width = points, dim, context_width
         self.reflections, self.scale = reflections, scale
         self.network = DeepSets(dim + context_width, 1, hidden=hidden, layers=layers, seed=seed, dtype=dtype)
@@ -251,6 +254,7 @@ def equivariant_cvae(
     with fixed noise: it is invariant in law, not for one noise. ``DensityError`` as :class:`.rigid.CentredNormal`.
     """
     check_shape(points, dim)
+    check_scale(scale)
 
     def network(scalars: int, features: int, purpose: int) -> EquivariantNetwork:
         return EquivariantNetwork(
@@ -295,9 +299,10 @@ def equivariant_gan(
 ) -> GAN:
     """A GAN of centred points, (batch, points, dim), whose law is that of the points turned or renamed. No density.
 
-    Arguments as for :func:`equivariant_cvae`.
+    Arguments and errors as for :func:`equivariant_cvae`.
     """
     check_shape(points, dim)
+    check_scale(scale)
     network = EquivariantNetwork(
         dim,
         features=latent + context_width,

@@ -43,7 +43,8 @@ class Verdict(Enum):
 class RareEventEstimate:
     """The probability of an event and how sure it is.
 
-    ``value``                 nan where the event was never seen; ``low`` and ``high`` bound it at ``level`` even then
+    ``value``                 nan where the event was never seen; ``low`` and ``high`` bound it at ``level`` even then.
+                              Unbiased, so that it may lie beyond 0 or 1 by its error, and the limit beside it with it
     ``standard_error``        that of the surrogate's own probability included
     ``plain``                 the mean of w · 1{s > t} alone, and its standard error
     ``coefficient``           c, the mean of the fifths'
@@ -124,7 +125,11 @@ def estimate_tail(batch: TailBatch, *, training_evaluations: int = 0, level: flo
     if seen == 0:
         value, error, limits = math.nan, math.nan, (0.0, blind)
     else:
-        limits = (max(float(low[0]), 0.0), min(float(high[0]), 1.0))
+        # A limit at 0 or 1 would leave out a value beyond it.
+        limits = (
+            float(low[0]) if value < 0 else max(float(low[0]), 0.0),
+            float(high[0]) if value > 1 else min(float(high[0]), 1.0),
+        )
     return RareEventEstimate(
         value=value,
         standard_error=error,

@@ -18,7 +18,7 @@ from scipy.stats import norm
 
 from scenariogen.errors import DensityError, Problems
 from scenariogen.randomness import child_seed
-from scenariogen.sampling.samples import Measured, Sample, check_share, tables
+from scenariogen.sampling.samples import Measured, Sample, tables, wrong_settings
 
 LEAST_ROWS = 10
 """Rows that each sample must have beyond a quantile."""
@@ -70,8 +70,8 @@ def tail_measures(
     first, second = (
         each[:, 0] for each in tables([("the reference", reference), ("the sample", sample)], at_least=20, columns=1)
     )
-    check_share("level", level)
     problems = Problems("tail measures")
+    problems.extend(wrong_settings(level=level, least=[("repeats", repeats, 2)]))
     for p in probabilities:
         if not 0 < p < 1:
             problems.add(f"got a quantile at {p}, expected a probability between 0 and 1")

@@ -48,8 +48,7 @@ def tail_particles(
 ) -> Float[Tensor, "particle width"]:
     """``n`` · ``repeats`` draws from π, nearly: the last ``repeats`` states of ``n`` particles.
 
-    ``surrogate``  s̄: (batch, width) → (batch,)
-    ``error``      σ > 0
+    ``surrogate``  s̄/σ: (batch, width) → (batch,)
     ``like``       a tensor whose device and dtype the draws have
     """
     rows = torch.arange(n, device=like.device)

@@ -6,13 +6,14 @@ chain Monte Carlo maximum likelihood*, 1991). Many independent ladders run side 
 the standard error is theirs and needs no autocorrelation time.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scenariogen.errors import DensityError
+from scenariogen.errors import DensityError, Problems
 from scenariogen.randomness import child_seed, normal, uniform
 from scenariogen.sampling.annealing import ACCEPTED
 from scenariogen.sampling.targets import BoltzmannTarget
@@ -46,8 +47,16 @@ class Tempering:
     adapting: int = 100
 
     def __post_init__(self) -> None:
+        problems = Problems("settings of parallel tempering")
         if len(self.betas) < 2 or any(a <= b for a, b in zip(self.betas, self.betas[1:], strict=False)):
-            raise DensityError(f"got the inverse temperatures {self.betas}, expected at least 2 that fall")
+            problems.add(f"got the inverse temperatures {self.betas}, expected at least 2 that fall")
+        if self.betas and not math.isclose(self.betas[0], self.target.beta, rel_tol=1e-12):
+            problems.add(f"the first β is {self.betas[0]}, expected the target's own, {self.target.beta}")
+        if self.leapfrogs < 1 or self.adapting < 0:
+            problems.add(
+                f"got {self.leapfrogs} leapfrogs and {self.adapting} steps of adaptation, expected at least 1 and 0"
+            )
+        problems.raise_as(DensityError)
 
     def start(self, x: Float[Tensor, "ladder dim"]) -> Ladders:
         """Every rung of a ladder starts at the same place."""

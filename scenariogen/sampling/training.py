@@ -134,7 +134,7 @@ def fit(
     """Minimise the mean of ``loss(module, rows)``, shape (batch,), over the rows of ``data``; the module is changed.
 
     ``data``         one tensor (row, …) or several with as many rows, on the module's device
-    ``last_rate``    the last learning rate as a share of the first
+    ``last_rate``    the last learning rate as a share of the first, 0 to 1
     ``held_out``     share of the rows that is not trained on; 0 keeps the last weights and never ends early
     ``patience``     checks without a lower held-out loss before training ends
     ``max_norm``     gradients longer than this are scaled to it
@@ -146,7 +146,8 @@ def fit(
     parameters = [each for each in module.parameters() if each.requires_grad]
     whole = {"steps": steps, "batch": batch, "check_every": check_every, "patience": patience}
     positive = {"learning_rate": learning_rate, "max_norm": max_norm}
-    _check_request(values, parameters, whole=whole, positive=positive, held_out=held_out)
+    shares = {"held_out": (held_out, 0 <= held_out < 1), "last_rate": (last_rate, 0 <= last_rate <= 1)}
+    _check_request(values, parameters, whole=whole, positive=positive, shares=shares)
     start, count, mode = time.perf_counter(), len(values[0]), module.training
     order = permutation(child_seed(seed, "held out"), count, device=values[0].device)
     kept = min(count - 1, max(1, round(held_out * count))) if held_out else 0
@@ -208,7 +209,7 @@ def _check_request(
     *,
     whole: dict[str, int],
     positive: dict[str, float],
-    held_out: float,
+    shares: dict[str, tuple[float, bool]],
 ) -> None:
     problems = Problems("a training that cannot start")
     if len({len(each) for each in values}) > 1:
@@ -228,8 +229,9 @@ def _check_request(
     for name, number in positive.items():
         if not (number > 0 and math.isfinite(number)):
             problems.add(f"{name} is {number}, expected a positive number")
-    if not 0 <= held_out < 1:
-        problems.add(f"held_out is {held_out}, expected a share of at least 0 and below 1")
+    for name, (number, is_share) in shares.items():
+        if not is_share:
+            problems.add(f"{name} is {number}, expected a share of 0 to 1, and of held-out rows below 1")
     problems.raise_as(DensityError)
 
 

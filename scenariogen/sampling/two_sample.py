@@ -10,7 +10,8 @@ unbiased for its population value, which is 0 only where both laws are the same:
     energy distance   k(x, y) = −|x − y|                      (Székely & Rizzo, *Energy statistics*, 2013)
     squared MMD       k(x, y) = exp(−|x − y|² / (2 h²))       (Gretton et al., *A kernel two-sample test*, 2012)
 
-The null of both is that of permutations of the pooled rows, exact at any sample size. Rows must be independent.
+The null of both is that of permutations of the pooled rows, exact at any sample size: columns are scaled by the pooled
+rows too, which no permutation changes. Rows must be independent.
 """
 
 import math
@@ -24,10 +25,23 @@ from scipy.stats import norm, rankdata
 
 from scenariogen.errors import DensityError
 from scenariogen.randomness import child_seed
-from scenariogen.sampling.samples import Measured, Null, Sample, Table, check_share, null_of, standardised, tables
+from scenariogen.sampling.samples import (
+    Measured,
+    Null,
+    Sample,
+    Table,
+    check_settings,
+    null_of,
+    standardised,
+    tables,
+)
 
 MAX_ROWS = 2000
 """Rows of each sample that enter a test with a kernel, by default: it takes the square of their number in memory."""
+LEAST_ROWS = 10
+"""Rows that each sample must have in a test with a kernel."""
+ROUNDING = 1e-12
+"""Relative difference up to which two values of a statistic are the same: permutations of rows that are alike."""
 
 
 def energy_distance(
@@ -42,10 +56,13 @@ def energy_distance(
 ) -> Measured:
     """Energy distance 2 E|X − Y| − E|X − X'| − E|Y − Y'|, its unbiased estimate.
 
-    ``standardise``   columns in units of the reference's standard deviations, so that no unit outweighs the others
+    ``standardise``   columns in units of the pooled rows' standard deviations, so that no unit outweighs the others
     ``permutations``  of the null; 0 leaves it out
-    ``max_rows``      of each sample, chosen at random where there are more
+    ``max_rows``      of each sample, chosen at random where there are more; at least 10
+
+    ``DensityError`` lists what cannot be compared, and settings that are too small.
     """
+    _check_kernel_test(level=level, permutations=permutations, max_rows=max_rows)
     first, second, how = _prepared(reference, sample, seed=seed, standardise=standardise, max_rows=max_rows)
     pooled = np.concatenate([first, second])
     return _kernel_test(
@@ -75,6 +92,7 @@ def maximum_mean_discrepancy(
     ``bandwidth``  h, by default the median distance between two different pooled rows (the median heuristic); the rest
                    as in :func:`energy_distance`
     """
+    _check_kernel_test(level=level, permutations=permutations, max_rows=max_rows)
     if bandwidth is not None and not (bandwidth > 0 and math.isfinite(bandwidth)):
         raise DensityError(f"bandwidth is {bandwidth}, expected a positive number")
     first, second, how = _prepared(reference, sample, seed=seed, standardise=standardise, max_rows=max_rows)
@@ -122,9 +140,7 @@ def classifier_test(
     for a linear classifier. Far from 0.5 the interval is wider than it need be. The area is that of *this* classifier
     at this sample size: a better one, or more rows, may tell more.
     """
-    check_share("level", level)
-    if folds < 2:
-        raise DensityError(f"folds is {folds}, expected at least 2")
+    check_settings(level=level, least=[("folds", folds, 2), ("permutations", permutations, 0)])
     first, second = tables([("the reference", reference), ("the sample", sample)], at_least=10 * folds)
     make = classifier or _boosting
     value, error = _cross_fitted(first, second, make=make, folds=folds, seed=seed)
@@ -137,7 +153,8 @@ def classifier_test(
             order = rng.permutation(len(pooled))
             halves = pooled[order[: len(first)]], pooled[order[len(first) :]]
             repeats[at] = _cross_fitted(*halves, make=make, folds=folds, seed=child_seed(seed, at))[0]
-        null = null_of(repeats, value, method=f"{permutations} permutations of the pooled rows")
+        method = f"{permutations} permutations of the pooled rows"
+        null = null_of(repeats, value, method=method, room=ROUNDING)
     else:
         null = Null(
             observed=value,
@@ -204,14 +221,18 @@ def _boosting(seed: int) -> Any:
     )
 
 
+def _check_kernel_test(*, level: float, permutations: int, max_rows: int) -> None:
+    check_settings(level=level, least=[("permutations", permutations, 0), ("max_rows", max_rows, LEAST_ROWS)])
+
+
 def _prepared(
     reference: Sample, sample: Sample, *, seed: int, standardise: bool, max_rows: int
 ) -> tuple[Table, Table, str]:
     """The samples as they enter a kernel, and in words what was done to them."""
-    first, second = tables([("the reference", reference), ("the sample", sample)], at_least=10)
+    first, second = tables([("the reference", reference), ("the sample", sample)], at_least=LEAST_ROWS)
     if standardise:
-        first, second = standardised(first, second)
-    how = ["columns in standard deviations of the reference" if standardise else "columns as given"]
+        _, first, second = standardised(np.concatenate([first, second]), first, second)
+    how = ["columns in standard deviations of the pooled rows" if standardise else "columns as given"]
     rng = np.random.default_rng(child_seed(seed, "rows"))
     out = []
     for name, each in (("reference", first), ("sample", second)):
@@ -233,30 +254,30 @@ def _kernel_test(
     assumes: str,
 ) -> Measured:
     """The U-statistic of a pooled kernel matrix whose first ``n`` rows are the reference's."""
-    check_share("level", level)
     total, m = len(kernel), len(kernel) - n
     diagonal = np.diag(kernel)
     # Half the influence of each row: its mean kernel with its own sample less that with the other one.
     within_first = (kernel[:n, :n].sum(1) - diagonal[:n]) / (n - 1)
     within_second = (kernel[n:, n:].sum(1) - diagonal[n:]) / (m - 1)
     across = kernel[:n, n:]
-    value = within_first.mean() + within_second.mean() - 2 * across.mean()
     influence = 2 * (within_first - across.mean(1)), 2 * (within_second - across.mean(0))
     error = math.sqrt(np.var(influence[0], ddof=1) / n + np.var(influence[1], ddof=1) / m)
+    rng = np.random.default_rng(child_seed(seed, "permutations"))
+    in_first = np.zeros((1 + permutations, total))
+    in_first[0, :n] = 1.0  # the samples as they are, by the same sums as their permutations
+    for row in in_first[1:]:
+        row[rng.permutation(total)[:n]] = 1.0
+    with_first = in_first @ kernel
+    first = (with_first * in_first).sum(1)
+    both = (with_first * (1 - in_first)).sum(1)
+    second = kernel.sum() - first - 2 * both
+    first, second = first - in_first @ diagonal, second - (1 - in_first) @ diagonal
+    value, *repeats = first / (n * (n - 1)) + second / (m * (m - 1)) - 2 * both / (n * m)
     reach = float(norm.ppf((1 + level) / 2)) * error
     null = None
     if permutations:
-        rng = np.random.default_rng(child_seed(seed, "permutations"))
-        in_first = np.zeros((permutations, total))
-        for row in in_first:
-            row[rng.permutation(total)[:n]] = 1.0
-        with_first = in_first @ kernel
-        first = (with_first * in_first).sum(1)
-        both = (with_first * (1 - in_first)).sum(1)
-        second = kernel.sum() - first - 2 * both
-        first, second = first - in_first @ diagonal, second - (1 - in_first) @ diagonal
-        repeats = first / (n * (n - 1)) + second / (m * (m - 1)) - 2 * both / (n * m)
-        null = null_of(repeats, float(value), method=f"{permutations} permutations of the pooled rows")
+        method, room = f"{permutations} permutations of the pooled rows", ROUNDING * float(np.abs(kernel).max())
+        null = null_of(np.array(repeats), float(value), method=method, room=room)
     return Measured(
         name=name,
         value=float(value),

@@ -1,5 +1,6 @@
 """What every density promises, over every member: see ``members.py`` for how to add one."""
 
+import contextlib
 import importlib
 import inspect
 import math
@@ -133,10 +134,21 @@ def test_outside_the_support_the_log_density_is_minus_infinity(member: Member, d
 @every_with_density
 @every_dtype
 def test_far_away_the_log_density_is_a_number_or_minus_infinity(member: Member, dtype: torch.dtype):
-    given = distribution(member, 6, dtype)
-    x = torch.tensor([-1e30, -1e6, -3.7, 0.37, 1e6, 1e30], dtype=dtype).reshape(-1, *[1] * len(member.shape))
-    log_prob = given.log_prob(x.expand(6, *member.shape).contiguous())
+    # The outermost overflow when they are squared: −∞ there, and never the largest negative number in its place.
+    far = torch.finfo(dtype).max ** 0.65
+    given = distribution(member, 8, dtype)
+    x = torch.tensor([-far, -1e15, -1e6, -3.7, 0.37, 1e6, 1e15, far], dtype=dtype)
+    log_prob = given.log_prob(x.reshape(-1, *[1] * len(member.shape)).expand(8, *member.shape).contiguous())
     assert not torch.isnan(log_prob).any() and not torch.isposinf(log_prob).any()
+    assert (torch.isneginf(log_prob) | (log_prob > 1e-3 * torch.finfo(dtype).min)).all()
+
+
+@every_with_density
+def test_what_is_no_point_has_no_density_or_is_refused(member: Member):
+    given = distribution(member, 2, torch.float64)
+    for value in (math.nan, math.inf, -math.inf):
+        with contextlib.suppress(DensityError):
+            assert torch.isneginf(given.log_prob(torch.full((2, *member.shape), value, dtype=torch.float64))).all()
 
 
 def expectations(member: Member, row: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

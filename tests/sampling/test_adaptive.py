@@ -92,6 +92,34 @@ def test_the_budget_is_never_exceeded_and_the_count_is_true():
     assert found.training_evaluations == SMALL.training(4) == sum(calls[:-1])
 
 
+@pytest.mark.parametrize("unit", [1e200, 1e-200])
+def test_the_unit_of_a_score_makes_no_difference(unit):
+    given = half_space(4, 3, probability=1e-4)
+    plain, other = (
+        estimate_rare_event(lambda z, by=by: by * given.score(z), by * given.threshold, dim=4, seed=2, settings=SMALL)
+        for by in (1.0, unit)
+    )
+    assert abs(other.value - given.probability) < 4 * other.standard_error
+    assert other.standard_error < 2 * plain.standard_error
+
+
+def test_a_score_of_hundreds_of_orders_of_magnitude_is_learnt_by_its_order():
+    """exp(150 z) above 10¹⁰⁰, cut off at 10³⁰⁰: z above 1.535."""
+    true = 0.5 * math.erfc(100 * math.log(10) / 150 / math.sqrt(2))
+    found = estimate_rare_event(
+        lambda z: torch.exp(150 * z[:, 0]).clamp_max(1e300), 1e100, dim=3, seed=2, settings=SMALL
+    )
+    assert found.verdict is Verdict.ANSWERED
+    assert abs(found.value - true) < 4 * found.standard_error and found.standard_error < 0.1 * true
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_event_that_always_happens_has_a_value_between_its_limits(seed):
+    found = estimate_rare_event(lambda z: z[:, 0], -50.0, dim=3, seed=seed, settings=TINY)
+    assert abs(found.value - 1) < 4 * found.standard_error
+    assert found.low < found.value < found.high and found.low < 1
+
+
 def test_a_score_that_never_exceeds_is_refused_with_a_bound():
     found = estimate_rare_event(lambda z: torch.tanh(z[:, 0]), 2.0, dim=3, seed=2, settings=SMALL)
     assert found.verdict is Verdict.NEVER_SEEN and math.isnan(found.value) and math.isnan(found.standard_error)

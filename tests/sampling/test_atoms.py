@@ -141,6 +141,28 @@ def test_a_continuous_draw_that_rounds_onto_an_atom_is_not_taken_for_it(dtype: t
     assert torch.allclose(torch.exp(log_prob), torch.tensor([0.5, 0.5, 0.25, 0.25], dtype=dtype), atol=1e-5)
 
 
+@pytest.mark.parametrize("closed", Closed)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_draws_are_not_rounded_onto_an_end_that_does_not_belong(dtype: torch.dtype, closed: Closed):
+    """Three in a hundred draws in single precision had no density under what drew them."""
+    high = 0.3 + (1e-6 if dtype == torch.float32 else 1e-15)
+    whole = density(dtype=dtype)(torch.zeros(ROWS, 2, dtype=dtype))
+    conditional = whole.given(0.3, high, closed=closed)
+    with torch.no_grad():
+        assert torch.isfinite(conditional.log_prob(conditional.sample(noise().to(dtype)))).all()
+    one, following = 0.3, float(np.nextafter(np.float32(0.3), np.float32(1.0)))
+    single = density(dtype=torch.float32)(torch.zeros(2, 2))
+    with pytest.raises(DensityError, match="range of probability zero in 2 of 2 rows"):
+        single.given(one, following, closed=Closed.NEITHER)  # there is no number between
+
+
+def test_an_atom_beside_a_continuous_part_that_hardly_occurs_is_drawn_alone():
+    made = AtomicSpline((800.0,), support=HalfLine())
+    conditional = made(torch.zeros(50, 0, dtype=torch.float64)).given(720.0, math.inf)
+    assert (conditional.sample(noise(50)) == 800.0).all()
+    assert torch.allclose(conditional.log_condition, torch.full((50,), math.log(0.5), dtype=torch.float64))
+
+
 def test_bad_requests_say_what_is_wrong():
     with pytest.raises(DensityError) as found:
         AtomicSpline([0.0, 0.0, math.nan], 2, bins=1)
@@ -153,6 +175,9 @@ def test_bad_requests_say_what_is_wrong():
         given(4).given(1.0, 2.0, closed=Closed.NEITHER)
     with pytest.raises(DensityError, match="the value of probability zero in 4 of 4 rows"):
         given(4).given_value(7.0)
+    for conditional in (given(4), given(4).given(0.0, 0.5)):
+        with pytest.raises(DensityError, match=r"points of shape \(4, 2\), expected \(batch, 1\)"):
+            conditional.log_prob(torch.zeros(4, 2, dtype=torch.float64))
     with pytest.raises(DensityError, match="lower end lies above"):
         given(4).given(0.5, 0.2)
 
@@ -168,8 +193,10 @@ def test_maximum_likelihood_finds_the_masses():
         loss.backward()
         optimiser.step()
     masses = torch.exp(made(torch.zeros(1, 0)).log_masses[0]).detach()
-    wanted = [
-        float((x != 0).double().mul((x != 1).double()).mean()),
-        *(float((x == a).double().mean()) for a in (0, 1)),
-    ]
-    assert masses.numpy() == pytest.approx(wanted, abs=5e-3)
+    # The likelihood is largest where masses are the shares of the rows; what is left of the way there is small beside
+    # the standard error of those.
+    seen = np.array([float(((x != 0) & (x != 1)).double().mean()), *(float((x == a).double().mean()) for a in (0, 1))])
+    true = np.array([0.7, 0.2, 0.1])
+    error = np.sqrt(true * (1 - true) / 1000)
+    assert (np.abs(masses.numpy() - seen) < 0.25 * error).all()
+    assert (np.abs(masses.numpy() - true) < 4.25 * error).all()

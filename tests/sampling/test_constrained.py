@@ -141,9 +141,13 @@ def test_likelihood_training_sees_through_the_manifold():
 
 
 def test_bounds_may_come_from_the_context():
-    density = Constrained(
-        _OfWidth(isotropic(2, 1.0)), lambda context: Simplex(tensor(0.0, 0.0, 0.0), total=context[:, 0])
-    )
+    def simplex(context: torch.Tensor) -> Simplex:
+        return Simplex(tensor(0.0, 0.0, 0.0), total=context[:, 0])
+
+    density = Constrained(_OfWidth(isotropic(2, 1.0)), simplex, measure=Simplex.measure)
+    assert density.measure == Simplex.measure == Constrained(flow(), simplex(torch.ones(1, 1).to(F64))).measure
+    with pytest.raises(DensityError, match="no measure is named"):
+        Constrained(_OfWidth(isotropic(2, 1.0)), simplex)
     lengths = 10 + 90 * uniform(2, torch.arange(200), 1)
     drawn = draw(density, lengths, seed=1)
     torch.testing.assert_close(drawn.x.sum(-1), lengths[:, 0], rtol=1e-14, atol=0)
@@ -198,6 +202,11 @@ def test_segments_may_depend_on_the_context_and_refuse_what_is_none():
 class _Nothing(nn.Module):
     def forward(self, context):
         return torch.full((len(context), 1), -torch.inf, dtype=context.dtype)
+
+
+def test_segments_need_as_many_weights_and_features():
+    with pytest.raises(DensityError, match=r"(?s)got 3 weights for 5 segments.*got 2 features for 5 segments"):
+        SegmentPositions(tensor(1, 2, 3, 4, 5), weights=tensor(1, 1, 1), features=tensor([1.0], [2.0]))
 
 
 def test_a_base_that_is_not_exact_or_has_no_density_gives_none_that_is():

@@ -8,9 +8,11 @@ from torch import nn
 
 from scenariogen.errors import DensityError
 from scenariogen.randomness import normal, uniform
+from scenariogen.sampling.atoms import AtomicSpline
 from scenariogen.sampling.contract import ConditionalDensity, Distribution, draw, exact_log_prob
 from scenariogen.sampling.cvae import CVAE, bound_loss
 from scenariogen.sampling.flow import CouplingFlow
+from scenariogen.sampling.gan import GAN
 from scenariogen.sampling.normal import ConditionalNormal, StandardNormal, standard_normal_log_prob
 from scenariogen.sampling.training import fit, seeded
 
@@ -176,10 +178,32 @@ def test_parts_of_ones_own_a_flow_as_encoder_and_prior_and_sets_of_points():
     assert all(each.grad is not None for each in model.encoder.parameters())
 
 
-def test_single_precision_works():
-    model = seeded(lambda: CVAE(2, 1, hidden=8, dtype=torch.float32), seed=1)
-    drawn = draw(model, n=10, seed=1)
+def test_single_precision_gives_half_the_digits_of_double_precision():
+    single, double = (linear_cvae(shift=0.3).to(dtype) for dtype in (torch.float32, torch.float64))
+    _, context = points(500)
+    drawn, exact = draw(single, context, seed=1), draw(double, context, seed=1)
     assert drawn.x.dtype == torch.float32 and drawn.log_prob is not None and drawn.log_prob.dtype == torch.float32
+    close = torch.finfo(torch.float32).eps ** 0.5
+    assert torch.allclose(drawn.x.double(), exact.x, rtol=close, atol=close)
+    log_prob = double(context).log_prob(drawn.x.double())
+    assert torch.allclose(drawn.log_prob.double(), log_prob, rtol=close, atol=close)
+
+
+def test_a_cvae_is_with_respect_to_its_decoders_measure():
+    made = CVAE(1, 1, decoder=AtomicSpline([0.0, 1.0], 1))
+    assert made.measure == AtomicSpline([0.0, 1.0]).measure
+    assert made(torch.zeros(2, 0, dtype=torch.float64)).measure == made.measure
+    with pytest.raises(DensityError, match=r"prior.*counting on \[0.0\].*encoder.*Lebesgue.*expected one measure"):
+        CVAE(2, 1, prior=AtomicSpline([0.0]))
+
+
+def test_parts_that_give_no_bound_are_refused():
+    """A GAN as encoder was accepted, and its missing log-density a TypeError at the first bound."""
+    with pytest.raises(DensityError) as caught:
+        CVAE(2, 1, prior=GAN(1, 2), encoder=GAN(1, 1, 2))
+    assert len(caught.value.problems) == 2 and "the encoder GANDistribution has no log-density" in str(caught.value)
+    with pytest.raises(DensityError, match="encoder CVAEDistribution is not exact, expected an exact log-density"):
+        CVAE(2, 1, encoder=CVAE(1, 1, 2))
 
 
 def test_parts_that_do_not_fit_are_listed_at_once():

@@ -10,6 +10,8 @@ from scipy.stats import norm
 
 from scenariogen.errors import DensityError
 from scenariogen.randomness import normal, uniform
+from scenariogen.sampling.chains import Sphere
+from scenariogen.sampling.constrained import Constrained
 from scenariogen.sampling.contract import ConditionalDensity, Distribution
 from scenariogen.sampling.divergence import jensen_shannon, jensen_shannon_of_densities, jensen_shannon_of_laws
 from scenariogen.sampling.normal import DiagonalNormal, isotropic
@@ -150,6 +152,16 @@ def test_a_density_that_is_not_exact_is_refused():
         jensen_shannon_of_densities(isotropic(1, 1.0), Inexact(), seed=1, n=10)
 
 
+def test_densities_of_different_measures_have_no_divergence():
+    on_sphere = Constrained(isotropic(2, 1.0), Sphere(3))
+    with pytest.raises(DensityError, match=r"different measures, “Lebesgue” and “surface measure of the unit sphere”"):
+        jensen_shannon_of_densities(isotropic(3, 1.0), on_sphere, seed=1, n=10)
+    same = jensen_shannon_of_densities(on_sphere, on_sphere, seed=1, n=10)
+    assert same.value == pytest.approx(0.0, abs=1e-12)
+    with pytest.raises(DensityError, match="got 1 draws of each density, expected at least 2"):
+        jensen_shannon_of_densities(on_sphere, on_sphere, seed=1, n=1)
+
+
 def test_tail_quantiles_and_exceedances_cover_the_truth():
     """N(0, 1) against N(0.3, 1.2²), 200 times: 95 % of the intervals less 3 standard errors of their share."""
     hits = np.zeros(3)
@@ -183,8 +195,8 @@ def test_bad_samples_and_settings_list_every_fault():
     assert "column 2: 2 of 10 values are nan or infinite" in str(error.value)
     assert "2 and 3 columns" in str(error.value) and "10 rows, expected at least 20" in str(error.value)
     with pytest.raises(DensityError) as error:
-        jensen_shannon(x, x, seed=1, bins=1, categorical=[5], edges={0: [2.0, 1.0]})
-    assert len(error.value.problems) == 3
+        jensen_shannon(x, x, seed=1, bins=1, repeats=1, categorical=[5], edges={0: [2.0, 1.0]})
+    assert len(error.value.problems) == 4 and "repeats is 1, expected at least 2" in str(error.value)
     with pytest.raises(DensityError, match="second law must hold probabilities"):
         jensen_shannon_of_laws(np.array([0.5, 0.5]), np.array([0.5, 0.6]))
     with pytest.raises(DensityError, match="expected numbers"):
@@ -192,7 +204,7 @@ def test_bad_samples_and_settings_list_every_fault():
     with pytest.raises(DensityError, match=r"level is 1\.5"):
         jensen_shannon(x, x, seed=1, level=1.5)
     with pytest.raises(DensityError) as error:
-        tail_measures(x[:, 0], x[:, 0], seed=1, probabilities=[0.99, 1.5], thresholds=[math.nan])
-    assert len(error.value.problems) == 4 and "expected at least 1000 for the quantile at 0.99" in str(error.value)
+        tail_measures(x[:, 0], x[:, 0], seed=1, probabilities=[0.99, 1.5], thresholds=[math.nan], repeats=0)
+    assert len(error.value.problems) == 5 and "expected at least 1000 for the quantile at 0.99" in str(error.value)
     with pytest.raises(DensityError, match="2 columns, expected 1"):
         tail_measures(x, x, seed=1)

@@ -1,5 +1,7 @@
 """The coupling flow against closed forms, and draws that do not depend on how many are asked for."""
 
+import math
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from scenariogen.errors import DensityError
 from scenariogen.randomness import normal, uniform
 from scenariogen.sampling.contract import Distribution, Draws, draw, draw_blocks, exact_log_prob
 from scenariogen.sampling.flow import CouplingFlow
+from scenariogen.sampling.importance import exact_log_weights
 
 CONTEXT = torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3)
 
@@ -67,6 +70,28 @@ def test_bad_requests_say_what_was_got_and_expected():
         draw(density, CONTEXT, n=5, seed=1)
     with pytest.raises(DensityError, match="at least 2 numbers, got 1"):
         CouplingFlow(1)
+    with pytest.raises(DensityError, match=r"for torch.float32 from a density in torch.float64.*to\(torch.float32\)"):
+        draw(density, CONTEXT, seed=1, dtype=torch.float32)
+
+
+def test_data_that_no_shift_and_scale_can_be_taken_from_are_refused():
+    """One row gave a scale of nan, and another width was stretched over all coordinates."""
+    density = flow(3)
+    for shape in ((1, 3), (10, 1), (10, 4)):
+        with pytest.raises(DensityError, match=r"expected at least 2 rows of 3 numbers"):
+            density.standardise(torch.randn(shape, dtype=torch.float64))
+    with pytest.raises(DensityError, match=r"coordinates \[1\] do not vary"):
+        density.standardise(normal(1, torch.arange(10), 3) * torch.tensor([1.0, 0.0, 1.0]))
+    assert torch.equal(density.scale, torch.ones(3, dtype=torch.float64))
+
+
+def test_where_neither_density_is_a_number_there_is_no_weight():
+    """Both were −1.8e308 in place of −∞, and the weight 1."""
+    x = torch.tensor([[1e200, 0.0], [math.nan, 0.0]], dtype=torch.float64)
+    one, other = flow(), CouplingFlow(2, 3)
+    assert torch.isneginf(one(CONTEXT).log_prob(x)).all()
+    with pytest.raises(DensityError, match="2 log-densities of the proposal are nan or infinite"):
+        exact_log_weights(one(CONTEXT), other(CONTEXT), x)
 
 
 def test_a_density_that_is_not_exact_is_refused_in_weights():

@@ -1,6 +1,7 @@
 """The GAN learns a conditional law, trains by pure steps, and has no density."""
 
 import math
+from typing import cast
 
 import pytest
 import torch
@@ -57,10 +58,15 @@ def test_training_learns_a_conditional_law_with_both_its_modes():
     missing = distance(torch.cat([torch.ones_like(given), given], dim=1) + 0.25 * normal(54, torch.arange(1000), 2))
     assert distance(drawn.x) < 0.1 * min(before, ignoring, missing) + 3 * noise
     assert training.history[-1].step == 600
-    # Nobody can tell: the discriminator's loss comes near 2 log 2, the generator's near log 2.
-    late = training.history[-20:]
-    assert sum(each.discriminator_loss for each in late) / 20 == pytest.approx(2 * math.log(2), abs=0.05)
-    assert sum(each.generator_loss for each in late) / 20 == pytest.approx(math.log(2), abs=0.05)
+    # Nobody can tell: the discriminator's loss comes near 2 log 2, the generator's near log 2. Were the smaller mode
+    # missed, the best discriminator would be log p/q = log 0.7 at the larger one and ∞ at the smaller: a tenth of what
+    # that changes in the losses is allowed.
+    told = 0.7 * math.log(1 + 1 / 0.7) + math.log(1 + 0.7)
+    fooled = math.log(1 + 1 / 0.7)
+    late = torch.tensor([[each.discriminator_loss, each.generator_loss] for each in training.history[-20:]])
+    unable = torch.tensor([2 * math.log(2), math.log(2)])
+    allowed = 0.1 * (torch.tensor([told, fooled]) - unable).abs() + 4 * late.std(0) / math.sqrt(20)
+    assert ((late.mean(0) - unable).abs() < allowed).all()
 
 
 def test_a_step_is_a_function_of_seed_and_state_and_leaves_the_model_as_it_is():
@@ -143,6 +149,7 @@ def test_draws_of_ones_own_generator_in_single_precision_and_for_sets_of_points(
         def __init__(self) -> None:
             super().__init__()
             self.network = nn.Linear(4, 6)
+            self.idle = nn.Parameter(torch.ones(2))  # enters nothing: training leaves it alone
 
         def forward(self, row: torch.Tensor) -> torch.Tensor:
             return self.network(row).reshape(-1, 3, 2)
@@ -153,6 +160,7 @@ def test_draws_of_ones_own_generator_in_single_precision_and_for_sets_of_points(
     assert drawn.x.shape == (1100, 3, 2) and drawn.x.dtype == torch.float32
     assert torch.equal(draw(model, context[:17], seed=3).x, drawn.x[:17])
     training = fit_gan(model, drawn.x + 1, context, seed=1, steps=2)
+    assert torch.equal(cast(Points, model.generator).idle, torch.ones(2))
     assert training.state.generator["network.weight"].dtype == torch.float32
 
 

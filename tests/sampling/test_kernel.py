@@ -1,5 +1,6 @@
 """The kernel density against brute force and against the usual implementation."""
 
+import itertools
 import math
 
 import numpy as np
@@ -152,6 +153,20 @@ def test_no_more_than_a_chunk_of_distances_is_held_at_once(monkeypatch):
 def test_a_point_that_is_not_a_number_has_no_density():
     x = torch.tensor([[math.nan, 0.0], [math.inf, 0.0]], dtype=torch.float64)
     assert torch.isneginf(KernelDensity(records())(nothing(2)).log_prob(x)).all()
+
+
+def test_kernel_and_bandwidth_may_be_named():
+    """Another word was taken for the full kernel, and for leaving one out; so was the factor 1, a whole number."""
+    data, context = records(60), nothing(60)
+    for kernel, bandwidth in itertools.product(Kernel, Bandwidth):
+        by_name = KernelDensity(data, kernel=kernel.value, bandwidth=bandwidth.value)(context)
+        by_choice = KernelDensity(data, kernel=kernel, bandwidth=bandwidth)(context)
+        assert torch.equal(by_name.log_prob(data), by_choice.log_prob(data))
+    assert KernelDensity(data, bandwidth=1).factor == 1.0
+    with pytest.raises(DensityError, match=r"bandwidth 'nonsense', expected a number or .*scott.*leave-one-out"):
+        KernelDensity(data, bandwidth="nonsense")
+    with pytest.raises(DensityError, match=r"kernel 'garbage', expected .*product.*full"):
+        KernelDensity(data, kernel="garbage")
 
 
 def test_bad_records_say_all_that_is_wrong():

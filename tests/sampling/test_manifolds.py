@@ -166,6 +166,48 @@ def test_a_standard_normal_spreads_over_the_sphere_and_not_around_one_pole():
         assert abs(float(x[:, -1].mean())) < 0.2
 
 
+def test_chains_far_from_the_origin_hold_in_single_precision():
+    chain = Chain(tensor(5, 5, 0.5), start=tensor(1e4, 1e4))
+    x = chain(normal(1, torch.arange(500), chain.latent_dim).float())[0]
+    assert chain.contains(x).all()
+    stretched = torch.cat([x[:, :1], x[:, 1:] + 0.02 * (x[:, 1:2] - x[:, :1])], 1)
+    assert not chain.contains(stretched).any()
+
+
+def test_bounds_that_are_one_number_in_the_precision_of_the_draws_are_refused():
+    y = torch.zeros(2, 1)
+    with pytest.raises(DensityError, match=r"fewer than 1 numbers of torch.float32 lie between lower 1700000000"):
+        Box(tensor(1.7e9), tensor(1.7e9 + 60))(y)
+    with pytest.raises(DensityError, match=r"fewer than 1 numbers of torch.float32 lie between lower 1700000000"):
+        Ordered(1, lower=1.7e9, upper=1.7e9 + 60)(y)
+    between = Ordered(3, lower=1.7e9, upper=1.7e9 + 512)  # 128 apart in single precision: three between, no fourth
+    assert between.contains(between(torch.zeros(1, 3))[0]).all()
+    with pytest.raises(DensityError, match=r"fewer than 4 numbers of torch.float32"):
+        Ordered(4, lower=1.7e9, upper=1.7e9 + 512)(torch.zeros(1, 4))
+    with pytest.raises(DensityError, match=r"nothing is free in torch.float32 beside minimums that sum to 2e\+09"):
+        Simplex(tensor(1e9, 1e9), total=2e9 + 60)(y)
+    assert Box(tensor(1.7e9), tensor(1.7e9 + 60))(y.double())[0].min() > 1.7e9
+
+
+def test_points_that_cannot_be_told_from_the_pole_are_outside():
+    sphere = Sphere(3)
+    assert not sphere.contains(torch.tensor([[1e-30, 0.0, 1.0]])).any()
+    assert sphere.contains(torch.tensor([[1e-15, 0.0, 1.0]])).all()
+    assert torch.isfinite(sphere.inverse(torch.tensor([[1e-15, 0.0, 1.0]]))).all()
+
+
+def test_bounds_of_two_shapes_are_one_box():
+    assert Box(tensor(0.0), tensor(1.0, 2.0, 3.0)).shape == (3,)
+    with pytest.raises(DensityError, match="coordinate 1: got lower 0 and upper -2"):
+        Box(tensor(0.0, 0.0), tensor([1.0, -2.0], [1.0, 2.0]))
+    box = Box(tensor(0.0, 0.0), tensor([1.0, 2.0], [3.0, 4.0]))
+    torch.testing.assert_close(box(torch.zeros(2, 2, dtype=F64))[0], tensor([0.5, 1.0], [1.5, 2.0]))
+    with pytest.raises(DensityError, match=r"got bounds of shapes \(2,\) and \(3,\)"):
+        Box(tensor(0.0, 0.0), tensor(1.0, 2.0, 3.0))
+    with pytest.raises(DensityError, match=r"got bounds of shape \(1, 1, 2\), expected \(dim,\) or \(batch, dim\)"):
+        Box(tensor(0.0, 0.0), tensor([[1.0, 2.0]]))
+
+
 def test_gradients_are_finite_at_and_around_the_centre():
     for name, manifold in MANIFOLDS.items():
         y = torch.cat([torch.zeros(1, manifold.latent_dim, dtype=F64), 500 * torch.eye(manifold.latent_dim).to(F64)])

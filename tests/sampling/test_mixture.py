@@ -16,6 +16,7 @@ from scenariogen.sampling.contract import ConditionalDensity, Distribution, draw
 from scenariogen.sampling.flow import CouplingFlow
 from scenariogen.sampling.kernel import KernelDensity
 from scenariogen.sampling.mixture import DefensiveDistribution, DefensiveMixture, Mixture, Product
+from scenariogen.sampling.normal import StandardNormal, isotropic
 from scenariogen.sampling.spline import ConditionalSpline
 from scenariogen.sampling.supports import Interval, RealLine
 from tests.contracts.members import shaken
@@ -26,6 +27,10 @@ EMPTY = torch.zeros(N, 0, dtype=torch.float64)
 
 def logistic(centre: float, scale: float = 1.0, context_width: int = 0) -> ConditionalSpline:
     return ConditionalSpline(context_width, support=RealLine(centre, scale))
+
+
+def choices_and_numbers(choices: int, numbers: int) -> Product:
+    return Product([CategoricalChain((2,) * choices), *(logistic(0.0) for _ in range(numbers))])
 
 
 class Gate(nn.Module):
@@ -83,8 +88,27 @@ def test_densities_with_respect_to_different_measures_are_refused():
         Mixture([Product([atoms, logistic(0.0)]), Product([logistic(0.0), atoms])], [0.5, 0.5])
     with pytest.raises(DensityError, match="expected one measure"):
         Mixture([CategoricalChain((2, 2)), CouplingFlow(2)], [0.5, 0.5])
+    # Two choices and a number, or a choice and two numbers: both were "counting × Lebesgue" of three.
+    with pytest.raises(
+        DensityError, match=r"counting\^1 × Lebesgue\^2, counting\^2 × Lebesgue\^1, expected one measure"
+    ):
+        Mixture([choices_and_numbers(2, 1), choices_and_numbers(1, 2)], [0.5, 0.5])
+    whole, nested = choices_and_numbers(2, 2), Product([choices_and_numbers(2, 1), logistic(0.0)])
+    assert Mixture([whole, nested], [0.5, 0.5]).measure == "counting^2 × Lebesgue^2"
+    assert Product([CategoricalChain((2,)), CategoricalChain((3,))]).measure == CategoricalChain((2, 3)).measure
     mixed = Mixture([Product([logistic(0.0), logistic(1.0)]), CouplingFlow(2)], [0.5, 0.5])
     assert mixed.measure == "Lebesgue" and Mixture([atoms, atoms], [0.5, 0.5]).measure == atoms.measure
+
+
+def test_normal_densities_say_how_wide_they_are():
+    wide, context = isotropic(2, 1.0), torch.zeros(5, 0, dtype=torch.float64)
+    product = Product([wide, StandardNormal(3)])
+    x = torch.linspace(-1, 1, 25, dtype=torch.float64).reshape(5, 5)
+    assert torch.allclose(product(context).log_prob(x), isotropic(5, 1.0)(context).log_prob(x), atol=1e-12)
+    with pytest.raises(DensityError, match=r"draws have \[2, 3\] numbers"):
+        DefensiveMixture(wide, [CouplingFlow(3)], [0.5, 0.5])
+    with pytest.raises(DensityError, match=r"points of shape \(5, 1\), expected \(batch, 2\)"):
+        wide(context).log_prob(x[:, :1])
 
 
 def test_outside_every_support_there_is_no_density():

@@ -270,6 +270,14 @@ def test_processes_that_are_none_are_refused_with_all_their_faults():
     with pytest.raises(DensityError) as caught:
         MarkedPoisson(bad, cells, marks, factor=torch.zeros(3).double(), multipliers=torch.ones(2, 5).double())
     assert len(caught.value.problems) == 5
+    ones = torch.ones(2, 2, dtype=torch.float64)
+    with pytest.raises(DensityError) as caught:
+        MarkedPoisson(ones[0], cells, marks, factor=ones, multipliers=ones[0])
+    assert "means have shape (2,), expected (cell, kind) or (batch, cell, kind)" in str(caught.value)
+    assert "factor has shape (2, 2), expected (batch,)" in str(caught.value)
+    assert "multipliers have shape (2,), expected (batch, kind)" in str(caught.value)
+    with pytest.raises(DensityError, match=r"marks of shape \(1, 2\) for one point, expected \(1, 3\)"):
+        DensityMarks(flow_marks().density, flow_marks().contexts, 3)
     with pytest.raises(DensityError, match="1 cells have no volume"):
         Cells(torch.tensor([[0.0], [1.0]]), torch.tensor([[1.0], [1.0]]))
     with pytest.raises(DensityError, match="nan or infinite"):

@@ -233,12 +233,15 @@ def test_a_condition_of_probability_zero_and_a_kind_that_never_comes():
     for found in (
         lambda: mixture.log_density(one, expected=one, inside=never),
         lambda: mixture.log_weight(np.ones(1), one, expected=one, inside=never),
+        lambda: mixture.log_weight_bound(np.ones(1), one, never),
     ):
         with pytest.raises(ConditionError, match="has probability 0 in 1 of 1 rows"):
             found()
     for kind in (np.array, vector):
         ratio = log_frequency_ratio(kind([0.0, 1.0]), kind([[0.0, 2.0], [1.0, 0.0]]), kind([[1.0, 1.0]] * 2))
         assert [float(each) for each in ratio] == [1.0, -math.inf]
+    with pytest.raises(FrequencyError, match=r"got multipliers of shape \(2,\), expected one for each of 1 kinds"):
+        mixture.covers(np.ones(2))
     with pytest.raises(FrequencyError, match=r"got multipliers of shape \(2,\), expected one for each of 1 kinds"):
         mixture.log_weight(np.ones(2), np.ones((1, 2)), expected=np.ones((1, 2)), inside=np.ones((1, 2)))
 
@@ -288,3 +291,5 @@ def test_best_shares_raise_the_worst_effective_share():
     worst = [1 / max((pmf**2 / (pmf @ alphas)[:, None]).sum(axis=0)) for alphas in (np.full(3, 1 / 3), shares)]
     assert worst[1] > 1.1 * worst[0]
     assert best_shares(pmf[pilot][:, :1], pmf[pilot][:, :1]) == (1.0,)
+    with pytest.raises(DensityError, match="got 25 components, expected at most 20"):
+        best_shares(np.ones((10, 25)), np.ones((10, 25)))

@@ -210,7 +210,13 @@ def test_quantifiers_are_read_as_they_are_written(text):
     assert str(Quantifier.parse(text)) == text
 
 
-@pytest.mark.parametrize("text", ["some", "count", "count=0", "count=x", "count=-1", "", "ANY"])
+@pytest.mark.parametrize(("mode", "number"), [(Mode.ANY, -3), (Mode.NONE, 2), (Mode.COUNT, 0), (Mode.COUNT, -1)])
+def test_only_a_count_has_a_number(mode, number):
+    with pytest.raises(ConditionError, match=f"got {mode.value} with the number {number}, expected"):
+        Quantifier(mode, number)
+
+
+@pytest.mark.parametrize("text", ["some", "count", "count=0", "count=x", "count=-1", "count=²", "", "ANY"])
 def test_other_quantifiers_are_refused(text):
     with pytest.raises(ConditionError, match="quantifier"):
         Quantifier.parse(text)

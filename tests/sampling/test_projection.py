@@ -99,6 +99,41 @@ def test_known_projections():
     torch.testing.assert_close(simplex(tensor([0.6, 0.5, -5.0])), tensor([0.55, 0.45, 0.0]))
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_a_flow_as_large_as_the_capacity_of_its_link_is_allowed(seed):
+    # in = out at two junctions, all of the inflow through links of just its capacity, in numbers that round
+    q = 500.0 + 2500.0 * float(uniform(seed, torch.zeros(1, dtype=torch.int64), 1))
+    A = tensor([1, 0, 0, 0], [1, -1, -1, 0], [0, 1, 0, -1])
+    G, h = box_rows(torch.zeros(4).double(), torch.full((4,), q, dtype=F64))
+    flows = LinearSet(A=A, b=tensor(q, 0, 0), G=G, h=h)
+    x = flows(3 * q * normal(seed, torch.arange(20), 4))
+    assert float(flows.violation(x).max()) < 1e-13 and float(x.min()) >= -1e-12 * q
+    parts = 5
+    G, h = box_rows(torch.zeros(parts).double(), q * (1 + torch.arange(parts)).double() / 3)
+    full = LinearSet(A=torch.ones(1, parts).double(), b=h[parts:].sum()[None], G=G, h=h)
+    torch.testing.assert_close(full(torch.zeros(1, parts).double())[0], h[parts:], rtol=1e-9, atol=0)
+    with pytest.raises(DensityError, match="set is empty"):
+        LinearSet(A=A, b=tensor(q * (1 + 1e-11), 0, 0), G=flows.G, h=flows.h)
+
+
+def test_small_units_are_no_excuse():
+    G, h = box_rows(tensor(0.0, 0.0), tensor(1e-12, 1e-12))
+    box = LinearSet(G=G, h=h)
+    x = box(1e-12 * tensor([1.05, -0.05], [0.5, 2.0]))
+    torch.testing.assert_close(x, 1e-12 * tensor([1.0, 0.0], [0.5, 1.0]), rtol=0, atol=1e-25)
+    network, x0 = junctions(), asked(50)
+    for unit in (1e-9, 1e-3, 1e6):
+        scaled = LinearSet(A=CONSERVATION, b=torch.zeros(3, dtype=F64), G=network.G, h=unit * network.h)
+        torch.testing.assert_close(scaled(unit * x0) / unit, network(x0), rtol=0, atol=1e-9)
+
+
+def test_equalities_that_leave_no_freedom():
+    point = LinearSet(A=torch.eye(2).double(), b=torch.ones(2).double(), G=torch.eye(2).double(), h=tensor(5.0, 5.0))
+    torch.testing.assert_close(point(normal(1, torch.arange(3), 2)), torch.ones(3, 2).double())
+    with pytest.raises(DensityError, match="the set is empty"):
+        LinearSet(A=torch.eye(2).double(), b=torch.ones(2).double(), G=torch.eye(2).double(), h=tensor(0.5, 5.0))
+
+
 def test_gradients_are_those_of_finite_differences():
     network = junctions()
     x0 = asked(2).requires_grad_()

@@ -13,6 +13,8 @@ from scenariogen.randomness import uniform
 from scenariogen.sampling import quasi
 from scenariogen.sampling.contract import draw
 from scenariogen.sampling.flow import CouplingFlow
+from scenariogen.sampling.points import Cells, NoMarks
+from scenariogen.sampling.poisson import MarkedPoisson
 from scenariogen.sampling.quasi import rqmc_mean, sobol
 
 
@@ -111,6 +113,60 @@ def test_any_density_draws_with_it_the_same_in_a_request_of_any_size(dtype):
     error = float(plain.std()) / math.sqrt(len(plain))
     assert found.value == pytest.approx(float(plain.mean()), abs=4 * error)
     assert found.standard_error < 0.1 * error * math.sqrt(30_000 / (16 * 1024))
+
+
+def points_in_two_cells() -> MarkedPoisson:
+    """Two points expected, half of each kind, on average at 1/2."""
+    cells = Cells(torch.zeros(2, 1, dtype=torch.float64), torch.ones(2, 1, dtype=torch.float64))
+    return MarkedPoisson(torch.full((2, 2), 0.5, dtype=torch.float64), cells, NoMarks())
+
+
+@pytest.mark.parametrize("first", [0, 1024, 1 << 20])
+def test_sets_of_points_are_even_over_the_sets_at_every_place(first):
+    """The noise of a point was that of row number · 2²⁰ + place: all first points were of one kind, and set 1024 was
+    refused. No test drew sets with Sobol's noise."""
+    numbers = torch.arange(first, first + 512)
+    for seed in range(4):
+        points = points_in_two_cells().sample_counts(torch.full((512,), 3), numbers, seed=seed, noise=sobol)
+        for place in range(3):
+            own = points[torch.arange(place, len(points), 3)]
+            assert int((own.kind == 0).sum()) == 256
+            assert (own.location[:, 0] * 512).floor().unique().numel() == 512
+
+
+def test_points_of_one_set_are_independent_of_each_other():
+    points = [
+        points_in_two_cells().sample_counts(torch.tensor([2]), torch.tensor([5]), seed=seed, noise=sobol)
+        for seed in range(2000)
+    ]
+    places = torch.stack([each.location[:, 0] for each in points]).numpy()
+    assert kstest(places[:, 1], "uniform").pvalue > 1e-3
+    assert abs(np.corrcoef(places.T)[0, 1]) < 4 / math.sqrt(2000)
+    # |x₁ − x₀| modulo 1 has no favourite either: equal digits in both would show here.
+    assert kstest(np.mod(places[:, 1] - places[:, 0], 1.0), "uniform").pvalue > 1e-3
+
+
+def test_means_over_sets_of_points_are_surer_than_with_independent_noise():
+    """Campbell: E Σ x = ∫ x λ(x) dx = 1."""
+    process, sets, repeats = points_in_two_cells(), 256, 50
+
+    def errors(noise) -> np.ndarray:
+        drawn = [process.sample(torch.arange(sets), seed=seed, noise=noise) for seed in range(repeats)]
+        return np.array([float(points.location.sum()) / sets - 1 for points in drawn])
+
+    even, plain = errors(sobol), errors(uniform)
+    assert abs(even.mean()) < 4 * even.std() / math.sqrt(repeats)
+    assert math.sqrt(np.mean(even**2)) < 0.2 * math.sqrt(np.mean(plain**2))
+
+
+def test_a_set_of_points_is_the_same_in_a_request_of_any_size():
+    process = points_in_two_cells()
+    everything = process.sample(torch.arange(900, 1200), seed=4, noise=sobol)
+    few = process.sample(torch.arange(1020, 1030), seed=4, noise=sobol)
+    own = everything[(everything.owner >= 120) & (everything.owner < 130)]
+    assert len(few) > 10 and torch.equal(few.location, own.location) and torch.equal(few.kind, own.kind)
+    empty = process.sample_counts(torch.zeros(3, dtype=torch.int64), torch.arange(3), seed=4, noise=sobol)
+    assert len(empty) == 0 and empty.batch == 3
 
 
 def test_what_cannot_be_asked_is_said():

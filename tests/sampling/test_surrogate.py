@@ -8,7 +8,7 @@ import torch
 from scenariogen.randomness import normal
 from scenariogen.sampling.active_subspace import active_subspace
 from scenariogen.sampling.latent_split import LatentSplit
-from scenariogen.sampling.surrogate import fit_surrogate, learn_surrogate, nearness, refine
+from scenariogen.sampling.surrogate import fit_surrogate, learn_surrogate, nearness, pressed, refine
 from tests.sampling.rare_problems import curved_series, half_space, random_frame, shell, two_half_spaces
 
 DIM = 20
@@ -69,6 +69,20 @@ def test_the_error_reported_is_that_of_fresh_values():
     gap = surrogate.at(surrogate.split.see(fresh)) - problem.score(fresh)
     actual = math.sqrt(float((weights * gap**2).sum() / weights.sum()))
     assert actual / 3 < surrogate.error < 3 * actual
+
+
+def test_values_that_can_be_squared_are_fitted_as_they_are():
+    values = half_space(DIM, 5).score(wide_draws())
+    same, unit = pressed(values)
+    assert same is values and unit == 1
+    for factor in (1e-150, 1e150):
+        small, unit = pressed(factor * values)
+        assert unit == pytest.approx(factor * float(values.abs().median()))
+        torch.testing.assert_close(torch.sinh(small) * unit, factor * values, rtol=1e-12, atol=0)
+    wide = torch.tensor([-2.0, -1.0, 0.0, 1e-4, 1.0, 1e300], dtype=torch.float64)
+    small, unit = pressed(wide)
+    assert unit == 1.0 and torch.isfinite(small**2).all() and (small.diff() > 0).all()
+    assert torch.equal(small.sign(), wide.sign()) and float(small[3]) == pytest.approx(1e-4, rel=1e-6)
 
 
 def test_slopes_are_autograds():

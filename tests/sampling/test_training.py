@@ -179,6 +179,7 @@ def test_bad_requests_are_listed_at_once():
             batch=0,
             learning_rate=-1.0,
             held_out=1.0,
+            last_rate=-50.0,
             check_every=0,
             max_norm=0.0,
         )
@@ -189,10 +190,13 @@ def test_bad_requests_are_listed_at_once():
         "batch is 0",
         "is -1.0",
         "held_out is 1.0",
+        "last_rate is -50.0",
         "check_every is 0",
         "max_norm is 0",
     ):
         assert part in str(caught.value)
+    with pytest.raises(DensityError, match="last_rate is nan"):
+        fit(Line(), squared, (x, y), seed=1, last_rate=math.nan)
     with pytest.raises(DensityError, match="the data has 0 rows"):
         fit(Line(), squared, (), seed=1)
     y[3] = torch.nan

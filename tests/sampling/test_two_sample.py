@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from scenariogen.errors import DensityError
 from scenariogen.randomness import child_seed, normal, uniform
 from scenariogen.sampling.nearest_record import nearest_record
+from scenariogen.sampling.samples import null_of
 from scenariogen.sampling.two_sample import (
     area_under_curve,
     classifier_test,
@@ -93,6 +94,41 @@ def test_permutation_tests_reject_as_often_as_they_say_and_see_a_shift(test):
     seen = test(normals(200, seed=1), normals(200, seed=2, shift=0.5), seed=3)
     assert seen.null.p_value == 1 / 201 and seen.value > seen.null.upper
     assert seen.interval[0] < seen.value < seen.interval[1]
+
+
+@pytest.mark.parametrize("test", [energy_distance, maximum_mean_discrepancy])
+def test_permutation_tests_keep_their_level_with_skewed_columns_and_few_rows(test):
+    # Columns in units of the reference alone would make its rows known, and reject in 8 of 10.
+    n, columns = 300, 20
+    rejected = sum(
+        test(
+            np.exp(1.5 * normals(10, columns, seed=s, name="a")),
+            np.exp(1.5 * normals(40, columns, seed=s, name="b")),
+            seed=s,
+            permutations=79,
+        ).null.p_value
+        <= 0.05
+        for s in range(n)
+    )
+    assert abs(rejected / n - 0.05) <= 3.5 * math.sqrt(0.05 * 0.95 / n)
+
+
+@pytest.mark.parametrize("test", [energy_distance, maximum_mean_discrepancy])
+@pytest.mark.parametrize("n", [10, 12, 15])
+def test_what_is_equal_but_for_rounding_counts_as_equal(test, n):
+    # Equal counts of ones are the least that any permutation shows: all of them reach it.
+    x = (np.arange(n) < n // 3).astype(float)
+    assert test(x, x[::-1].copy(), seed=1, permutations=199).null.p_value == 1.0
+
+
+def test_settings_that_would_give_nan_are_refused():
+    x, y = normals(30, seed=1), normals(30, seed=2)
+    with pytest.raises(DensityError, match="max_rows is 1, expected at least 10"):
+        energy_distance(x, y, seed=1, max_rows=1)
+    with pytest.raises(DensityError, match=r"(?s)level is 2.*permutations is -1, expected at least 0"):
+        maximum_mean_discrepancy(x, y, seed=1, level=2.0, permutations=-1)
+    with pytest.raises(DensityError, match="repeats is 1, expected at least 2"):
+        nearest_record(x, y, normals(30, seed=3), seed=1, repeats=1)
 
 
 def test_permuted_statistics_are_those_of_permuted_rows():
@@ -251,5 +287,20 @@ def test_bad_samples_and_settings_list_every_fault():
         maximum_mean_discrepancy(np.ones(20), np.ones(20), seed=1)
     with pytest.raises(DensityError, match="folds is 1"):
         classifier_test(x, x, seed=1, folds=1)
+    for test in (energy_distance, maximum_mean_discrepancy):
+        with pytest.raises(DensityError) as error:
+            test(x, x, seed=1, permutations=-1, max_rows=1, level=0.0)
+        assert len(error.value.problems) == 3 and "max_rows is 1, expected at least 10" in str(error.value)
+        with pytest.raises(DensityError, match="got 1 repeats, expected at least 2"):
+            test(x, x, seed=1, permutations=1)
+    with pytest.raises(DensityError) as error:
+        classifier_test(x, x, seed=1, folds=1, permutations=-1)
+    assert len(error.value.problems) == 2
+    for repeats in (0, 1):
+        with pytest.raises(DensityError, match=f"repeats is {repeats}, expected at least 2"):
+            nearest_record(x, x, x, seed=1, repeats=repeats)
+    for values, observed in ((np.array([0.1, 0.2]), math.nan), (np.array([0.1, math.nan]), 0.1)):
+        with pytest.raises(DensityError, match=r"the statistic is .* expected finite numbers"):
+            null_of(values, observed, method="none")
     tensors = energy_distance(torch.as_tensor(x), torch.as_tensor(x), seed=1, permutations=0)
     assert tensors.value == pytest.approx(-tensors.value, abs=0.2)

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from scenariogen.errors import DensityError
+from scenariogen.sampling.atoms import AtomicSpline
+from scenariogen.sampling.categorical import CategoricalChain
 from scenariogen.sampling.contract import Distribution, draw
 from scenariogen.sampling.flow import CouplingFlow
 from scenariogen.sampling.importance import (
@@ -15,6 +17,7 @@ from scenariogen.sampling.importance import (
     mixture_log_prob,
     mixture_log_weights,
 )
+from scenariogen.sampling.spline import ConditionalSpline
 
 
 class Normal(Distribution):
@@ -64,6 +67,18 @@ def test_a_density_that_is_not_exact_gives_no_weight():
     for target, proposal in ((Normal(exact=False), Normal()), (Normal(), Normal(exact=False))):
         with pytest.raises(DensityError, match=r"Normal\.log_prob is not the exact log-density"):
             exact_log_weights(target, proposal, x)
+
+
+def test_densities_with_respect_to_different_measures_give_no_weight():
+    """An atom's mass was divided by a density, and a mean weight of a third came out."""
+    c = torch.zeros(4, 0, dtype=torch.float64)
+    atoms, spline, chain = AtomicSpline([0.0, 1.0])(c), ConditionalSpline()(c), CategoricalChain([2])(c)
+    x = torch.full((4, 1), 0.5, dtype=torch.float64)
+    for target in (atoms, atoms.given(0.0, 0.9), spline.given_value(0.5), chain.given(torch.tensor([True, True]))):
+        with pytest.raises(DensityError, match=r"different measures.*counting.*Lebesgue"):
+            exact_log_weights(target, spline, x)
+    assert exact_log_weights(spline.given(0.25, 0.75), spline, x).tolist() == pytest.approx([math.log(2)] * 4)
+    assert exact_log_weights(atoms.given(0.5, 1.0), atoms, x).tolist() == pytest.approx([math.log(2)] * 4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
