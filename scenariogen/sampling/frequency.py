@@ -28,6 +28,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy import special
 from torch import Tensor
 
 from scenariogen.errors import ConditionError, DensityError, FrequencyError, Problems
@@ -133,10 +134,36 @@ class FrequencyMixture:
         means, values = _numpy(expected), np.asarray(kappa.tolist())
         alphas = np.array(self.alphas, dtype=np.float64)
         cost = means @ np.array(self.multipliers, dtype=np.float64).T + normalisers - np.log(alphas)
-        shares = self._combination(values, cost.mean(axis=0))
-        assert shares is not None  # checked above
-        entropy = float(np.where(shares > 0, shares * np.log(np.where(shares > 0, shares, 1.0)), 0.0).sum())
-        return cost @ shares + entropy - means @ values - _numpy(self._possible(kappa, expected, inside, outside))
+        # Any λ that there is gives a bound: the best for the mean row, and for the row whose bound that leaves largest.
+        rest = means @ values + _numpy(self._possible(kappa, expected, inside, outside))
+        bound = self._bound(values, cost.mean(axis=0), cost) - rest
+        return np.minimum(bound, self._bound(values, cost[int(bound.argmax())], cost) - rest)
+
+    def _bound(self, kappa: np.ndarray, aim: np.ndarray, cost: np.ndarray) -> np.ndarray:
+        """Σ_j λ_j cost_j + Σ_j λ_j log λ_j, (batch,), with the λ that makes it least for the costs ``aim``."""
+        from scipy.optimize import minimize
+
+        def value(shares: np.ndarray) -> float:
+            return float(aim @ shares + special.xlogy(shares, shares).sum())
+
+        logs = np.log(np.array(self.multipliers, dtype=np.float64))
+        shares = self._combination(kappa, aim)
+        assert shares is not None  # who asks has checked
+        found = minimize(
+            value,
+            shares,
+            jac=lambda x: aim + 1 + np.log(np.maximum(x, 1e-300)),
+            method="SLSQP",
+            bounds=[(1e-12, 1.0)] * len(shares),
+            constraints=[
+                {"type": "eq", "fun": lambda x: x.sum() - 1.0},
+                {"type": "ineq", "fun": lambda x: x @ logs - np.log(kappa)},
+            ],
+        ).x
+        met = abs(found.sum() - 1) <= ROUNDING and (found @ logs >= np.log(kappa) - ROUNDING).all()
+        if met and value(found) < value(shares):
+            shares = found
+        return cost @ shares + float(special.xlogy(shares, shares).sum())
 
     def _possible(self, kappa: Multipliers, expected: ByKind, inside: ByKind, outside: ByKind | None) -> Rows:
         found = self.log_normaliser(kappa, expected, inside, outside)
@@ -153,7 +180,10 @@ class FrequencyMixture:
         found = linprog(
             cost, A_ub=-logs.T, b_ub=ROUNDING - np.log(kappa), A_eq=np.ones((1, len(logs))), b_eq=[1.0], bounds=(0, 1)
         )
-        return found.x if found.status == 0 else None
+        if found.status != 0:
+            return None
+        shares = np.maximum(found.x, 0.0)  # the programme's own rounding
+        return shares / shares.sum()
 
     def _check(self, kappa: Multipliers) -> None:
         if not self.covers(kappa):

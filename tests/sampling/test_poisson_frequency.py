@@ -227,6 +227,21 @@ def test_no_weight_exceeds_its_bound_which_is_reached_nearly_at_the_rows(kappa, 
         assert bound == pytest.approx(-math.log(mixture.alphas[mixture.multipliers.index(kappa)]), abs=1e-7)
 
 
+def test_bounds_hold_at_every_row_and_between_for_many_conditions():
+    kappas = np.geomspace(1.0, 300.0, 6)
+    mixture = FrequencyMixture((0.32, 0.05, 0.05, 0.05, 0.05, 0.48), tuple((each,) * 3 for each in kappas.tolist()))
+    scale = np.geomspace(0.5, 2.0, 40)[:, None] * np.array([[1e-3, 2e-3, 3e-3]])
+    counts = np.concatenate([np.eye(3) * n for n in range(1, 60)])
+    for kappa in (*kappas, 2.0, 30.0, 60.0, 200.0):
+        bound = mixture.log_weight_bound(np.full(3, kappa), scale, scale)
+        assert np.isfinite(bound).all()
+        for row, most in zip(scale, bound, strict=True):
+            expected = np.tile(row, (len(counts), 1))
+            log_w = mixture.log_weight(np.full(3, kappa), counts, expected=expected, inside=expected)
+            assert log_w.max() <= most + 1e-6
+            assert most < log_w.max() + 2.5  # not far above it
+
+
 def test_a_condition_of_probability_zero_and_a_kind_that_never_comes():
     mixture = FrequencyMixture((1.0,), ((1.0,),))
     one, never = np.ones((1, 1)), np.zeros((1, 1))
