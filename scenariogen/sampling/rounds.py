@@ -27,15 +27,9 @@ from numpy.typing import NDArray
 
 from scenariogen.errors import DensityError, Problems
 from scenariogen.sampling.gate import Assessed, Fault, Finding, Limits, Need, assess
-from scenariogen.sampling.importance import (
-    Stratum,
-    WeightedEstimate,
-    estimate_mean,
-    log_weights,
-    missing_mass,
-    mixture_log_prob,
-)
+from scenariogen.sampling.importance import Stratum, WeightedEstimate, estimate_mean, missing_mass
 from scenariogen.sampling.intervals import largest_unseen
+from scenariogen.sampling.weights import log_weights, mixture_log_prob
 
 POOLED_LABEL = "consistent, not unbiased"
 

@@ -9,7 +9,7 @@ from scenariogen.errors import DensityError
 from scenariogen.randomness import normal, uniform
 from scenariogen.sampling.contract import Distribution, Draws, draw, draw_blocks, exact_log_prob
 from scenariogen.sampling.flow import CouplingFlow
-from scenariogen.sampling.importance import exact_log_weights
+from scenariogen.sampling.weights import exact_log_weights
 
 CONTEXT = torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3)
 

@@ -11,13 +11,8 @@ from scenariogen.sampling.atoms import AtomicSpline
 from scenariogen.sampling.categorical import CategoricalChain
 from scenariogen.sampling.contract import Distribution, draw
 from scenariogen.sampling.flow import CouplingFlow
-from scenariogen.sampling.importance import (
-    exact_log_weights,
-    log_weights,
-    mixture_log_prob,
-    mixture_log_weights,
-)
 from scenariogen.sampling.spline import ConditionalSpline
+from scenariogen.sampling.weights import exact_log_weights, log_weights, mixture_log_prob, mixture_log_weights
 
 
 class Normal(Distribution):
