@@ -12,6 +12,7 @@ from itertools import pairwise
 MIXTURE, WELLS, FOUR, CLUSTER = "40-mode mixture", "32-d many-well", "4 particles, plane", "13-particle cluster"
 STANDARD = (MIXTURE, WELLS)
 MOST_SECONDS = 600.0
+DRAWS_PER_MODE = 8
 LEAST_SHARE = 0.005
 """Of the pair distances, in a bin of the histogram that is compared."""
 
@@ -67,7 +68,7 @@ def _standard(problem: str, seed: int, device: str) -> BoltzmannRun:
         benchmark, spread = many_well(), 2.0
         flow = CouplingFlow(32, transforms=2, bins=8, hidden=(64,), marginal_bins=64, seed=seed, dtype=single)
         settings = BoltzmannSettings(
-            updates=4500, warm_up=100, learning_rate=1e-4, fresh=4000, particles=16_000, reverse_weight=2.0
+            updates=6000, warm_up=100, learning_rate=1e-4, fresh=4000, particles=16_000, reverse_weight=2.0
         )
     began = _clock(device)
     prior = isotropic(benchmark.dim, spread, dtype=single, device=device)
@@ -86,7 +87,7 @@ def _standard(problem: str, seed: int, device: str) -> BoltzmannRun:
         missed = int(((share < 0.2 / len(known)) | (share > 5 / len(known))).sum())
         modes = f"{len(known) - missed}/{len(known)}"
     else:
-        missed, total = _wells_missed(trained, known, benchmark)
+        missed, total = _wells_missed(trained, benchmark, seed + 2000)
         modes = f"{total - missed}/{total}"
         free = drawn.free_energy_difference(drawn.x[:, 0] > 0, drawn.x[:, 0] <= 0)
     return BoltzmannRun(
@@ -111,30 +112,47 @@ def _standard(problem: str, seed: int, device: str) -> BoltzmannRun:
     )
 
 
-def _wells_missed(flow, minima, benchmark) -> tuple[int, int]:
-    """Modes of the many-well at which the flow has less than a fifth, or more than five times, the target's density."""
+def _wells_missed(flow, benchmark, seed: int) -> tuple[int, int]:
+    """Modes of the many-well where the flow holds less than a fifth, or more than five times, of the target's mass.
+
+    A mode's share of mass, flow over target, is the mean of q/p over draws of the target inside that mode; the wells
+    are independent, so those draws are made by quadrature. Scoring may know that, training does not.
+    """
     import torch
 
     wells = benchmark.dim // 2
-    total = 2**wells
-    missed = 0
-    for first in range(0, total, 8192):
-        number = torch.arange(first, min(first + 8192, total), device=minima.device)
-        right = (number[:, None] >> torch.arange(wells, device=minima.device)) & 1
-        x = minima.new_zeros((len(number), benchmark.dim))
-        x[:, 0::2] = torch.where(right == 1, minima[1, 0], minima[0, 0])
+    total, missed = 2**wells, 0
+    like = next(flow.parameters())
+    generator = torch.Generator(device=like.device).manual_seed(seed)
+    a, density = _well_density()
+    a, density = a.to(like), density.to(like)
+    cumulative = torch.stack([torch.cumsum(density * side, 0) for side in (a <= 0, a > 0)])
+    cumulative /= cumulative[:, -1:].clone()
+    for first in range(0, total, 4096):
+        number = torch.arange(first, min(first + 4096, total), device=like.device).repeat(DRAWS_PER_MODE)
+        right = (number[:, None] >> torch.arange(wells, device=like.device)) & 1
+        u = torch.rand((2, *right.shape), generator=generator, device=like.device, dtype=like.dtype)
+        x = torch.randn((len(number), benchmark.dim), generator=generator, device=like.device, dtype=like.dtype)
+        left_a, right_a = (a[torch.searchsorted(cumulative[side], u[side].contiguous())] for side in (0, 1))
+        x[:, 0::2] = torch.where(right == 1, right_a, left_a)
         with torch.no_grad():
             gap = flow(x[:, :0]).log_prob(x) + benchmark.energy(x) + benchmark.log_z
-        missed += int((gap.abs() > 1.6094).sum())
+        mass = torch.logsumexp(gap.reshape(DRAWS_PER_MODE, -1), 0) - math.log(DRAWS_PER_MODE)
+        missed += int((mass.abs() > math.log(5)).sum())
     return missed, total
+
+
+def _well_density():
+    """Points of a line, and the density of one double well on them (not normalised)."""
+    import torch
+
+    a = torch.linspace(-6, 6, 200_001, dtype=torch.float64)
+    return a, torch.exp(-(a**4 - 6 * a**2 - 0.5 * a))
 
 
 def _well_difference() -> float:
     """−log of the odds of the right well, by quadrature."""
-    import torch
-
-    a = torch.linspace(-6, 6, 200_001, dtype=torch.float64)
-    density = torch.exp(-(a**4 - 6 * a**2 - 0.5 * a))
+    a, density = _well_density()
     return -math.log(float(density[a > 0].sum() / density[a <= 0].sum()))
 
 
