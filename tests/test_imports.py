@@ -10,7 +10,19 @@ import pytest
 from tests.support import ROOT
 
 PACKAGE = ROOT / "scenariogen"
-LEAVES = ("errors", "units", "shapes", "randomness", "processes", "network", "window")
+LEAVES = (
+    "errors",
+    "units",
+    "shapes",
+    "randomness",
+    "processes",
+    "network",
+    "mapgeometry",
+    "window",
+    "accounts",
+    "heads",
+    "mapping",
+)
 STAGES = (
     "trajectories",
     "incidents",

@@ -1,6 +1,6 @@
 """What must hold of a trajectory file before anything is computed from it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from scenariogen.errors import DataError, Problems
 from scenariogen.trajectories import columns
+from scenariogen.trajectories.columns import PLACES, Place
 from scenariogen.trajectories.records import DaySpan, connect
 from scenariogen.units import METRES_PER_FOOT, MPS_PER_KMH, MPS_PER_MPH
 
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scenariogen.network import RoadNetwork
+    from scenariogen.trajectories.opening import Source
 
+NUMBER_TYPES = (
+    "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "FLOAT",
+    "DOUBLE",
+)  # fmt: skip
 MAX_SPEED_MPS = 90.0
 """No road vehicle in a record of traffic is faster; larger figures are km/h or feet per second."""
 UNIT_SAMPLE_ROWS = 300_000
@@ -36,27 +42,32 @@ UNIT_NAMES: tuple[tuple[float, str], ...] = (
 
 
 def check_file(
-    path: Path, file: Path, *, header: Mapping[str, Any], network: "RoadNetwork | None"
+    path: Path, source: "Source", *, header: Mapping[str, Any], network: "RoadNetwork | None"
 ) -> tuple[tuple[DaySpan, ...], float]:
-    """The days in ``file`` and its sampling period (s), or a ``DataError`` that lists every problem.
+    """The days of ``source`` and its sampling period (s), or a ``DataError`` that lists every problem.
 
     ``path`` is what the user gave, for the messages. With a network, edges, lanes and positions are looked up.
     """
     problems = Problems(f"trajectories {path}")
-    _check_columns(file, problems)
+    _check_names(source.names, problems)
     problems.raise_as(DataError)  # nothing else can be asked of a table without its columns
-    connection = connect(file)
+    connection = connect(source.view)
     try:
+        _check_types(connection, source.names, problems)
+        problems.raise_as(DataError)
         days = _day_table(connection)
         if days.empty:
             problems.add("there is no row: no vehicle was recorded")
             problems.raise_as(DataError)
         period_s = _period_s(connection, days, problems)
-        _check_values(connection, problems)
-        _check_order(file, problems)
-        _check_units(connection, int(days["rows"].to_numpy().sum()), period_s, problems)
-        if network is not None:
-            _check_network(connection, network, header, problems)
+        _check_values(connection, columns.places(source.names), problems)
+        _check_order(source, problems)
+        if Place.EDGE in columns.places(source.names):
+            _check_units(connection, int(days["rows"].to_numpy().sum()), period_s, problems)
+            if network is not None:
+                _check_network(connection, network, header, problems)
+    except duckdb_error() as error:
+        problems.add(f"it cannot be read ({str(error).splitlines()[0]}); it was damaged: copy it again")
     finally:
         connection.close()
     problems.raise_as(DataError)
@@ -67,27 +78,40 @@ def check_file(
     return spans, period_s
 
 
-def _check_columns(file: Path, problems: Problems) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def duckdb_error() -> type[Exception]:
+    """What DuckDB raises for a file that it cannot read."""
+    import duckdb
 
-    schema = pq.read_schema(file)
-    missing = [name for name in columns.REQUIRED if name not in schema.names]
+    return duckdb.Error
+
+
+def _check_names(names: Sequence[str], problems: Problems) -> None:
+    missing = [name for name in columns.ALWAYS if name not in names]
     if missing:
         problems.add(
-            f"columns {', '.join(missing)} are missing; it has {', '.join(schema.names[:12])}. Expected "
+            f"columns {', '.join(missing)} are missing; it has {', '.join(names[:12])}. Expected "
             f"{', '.join(columns.COLUMNS)}, or SUMO's --fcd-output with timestep_time, vehicle_id, vehicle_lane, "
-            "vehicle_pos, vehicle_speed"
+            "vehicle_pos, vehicle_speed. Any other table is read with --map, for example --map time=t:s"
         )
-    for name in columns.REQUIRED:
-        if name in missing:
-            continue
-        kind = schema.field(name).type
-        inner = kind.value_type if pa.types.is_dictionary(kind) else kind
-        is_word = pa.types.is_string(inner) or pa.types.is_large_string(inner)
-        is_number = pa.types.is_integer(inner) or pa.types.is_floating(inner)
-        wanted_word = name in (columns.VEHICLE, columns.EDGE)
+    if not columns.places(names):
+        nearest = min(PLACES.values(), key=lambda wanted: sum(name not in names for name in wanted))
+        lacking = [name for name in nearest if name not in names]
+        problems.add(
+            f"columns {', '.join(lacking)} are missing: nothing says where a vehicle is; it has "
+            f"{', '.join(names[:12])}. Expected {' or '.join(', '.join(wanted) for wanted in PLACES.values())}"
+        )
+
+
+def _check_types(connection: "duckdb.DuckDBPyConnection", names: Sequence[str], problems: Problems) -> None:
+    """Words where words belong, numbers where numbers belong."""
+    types = {name: str(kind) for name, kind, *_ in connection.execute("DESCRIBE trajectories").fetchall()}
+    places = [name for place in columns.places(names) for name in PLACES[place]]
+    for name in (*columns.ALWAYS, *places):
+        wanted_word = name in (columns.VEHICLE, columns.EDGE, columns.ROAD)
+        is_word = types[name] == "VARCHAR" or types[name].startswith("ENUM")
+        is_number = types[name] in NUMBER_TYPES or types[name].startswith("DECIMAL")
         if wanted_word != is_word or (not wanted_word and not is_number):
+            kind = types[name].lower()
             problems.add(f"column {name} is {kind}, expected {'text' if wanted_word else 'a number'}")
 
 
@@ -112,15 +136,23 @@ def _period_s(connection: "duckdb.DuckDBPyConnection", days: "pd.DataFrame", pro
     return float(times[0])
 
 
-def _check_values(connection: "duckdb.DuckDBPyConnection", problems: Problems) -> None:
+def _check_values(connection: "duckdb.DuckDBPyConnection", places: Sequence[Place], problems: Problems) -> None:
     tests = {
         f"have no {columns.TIME}": "time_s IS NULL OR NOT isfinite(time_s)",
-        f"have no {columns.VEHICLE} or {columns.EDGE}": "vehicle IS NULL OR edge IS NULL",
-        f"have no usable {columns.POSITION}": "position_m IS NULL OR NOT isfinite(position_m) OR position_m < -1",
-        f"have no usable {columns.SPEED}": "speed_mps IS NULL OR NOT isfinite(speed_mps) OR speed_mps < -0.5",
-        f"have a {columns.SPEED} above {MAX_SPEED_MPS:g}; expected metres per second": f"speed_mps > {MAX_SPEED_MPS}",
-        f"have no {columns.LANE} of at least 0": "lane IS NULL OR lane < 0",
+        f"have no {columns.VEHICLE}": "vehicle IS NULL",
     }
+    if places == (Place.EDGE,) or (Place.EDGE in places and Place.ROAD not in places):
+        tests |= {
+            f"have no {columns.EDGE}": "edge IS NULL",
+            f"have no usable {columns.POSITION}": "position_m IS NULL OR NOT isfinite(position_m) OR position_m < -1",
+            f"have no usable {columns.SPEED}": "speed_mps IS NULL OR NOT isfinite(speed_mps) OR speed_mps < -0.5",
+            f"have a {columns.SPEED} above {MAX_SPEED_MPS:g}; expected metres per second": (
+                f"speed_mps > {MAX_SPEED_MPS}"
+            ),
+            f"have no {columns.LANE} of at least 0 (in SUMO's output: a lane id that is not <edge>_<index>)": (
+                "lane IS NULL OR lane < 0"
+            ),
+        }
     counts = connection.execute(
         "SELECT " + ", ".join(f"count(*) FILTER (WHERE {test})" for test in tests.values()) + " FROM trajectories"
     ).fetchone()
@@ -129,16 +161,17 @@ def _check_values(connection: "duckdb.DuckDBPyConnection", problems: Problems) -
             problems.add(f"{count:,} rows {words}")
 
 
-def _check_order(file: Path, problems: Problems) -> None:
+def _check_order(source: "Source", problems: Problems) -> None:
     """Days and times must not go back, row after row: later stages read one day at a time."""
     import pyarrow.parquet as pq
 
     last: tuple[float, float] | None = None
-    with pq.ParquetFile(file) as parquet:
+    with pq.ParquetFile(source.file) as parquet:
+        wanted = [name for name in (columns.DAY, source.time) if name in parquet.schema_arrow.names]
         for group in range(parquet.num_row_groups):
-            table = parquet.read_row_group(group, columns=[columns.DAY, columns.TIME])
-            day = table[columns.DAY].to_numpy().astype(float)
-            time_s = table[columns.TIME].to_numpy()
+            table = parquet.read_row_group(group, columns=wanted)
+            time_s = table[source.time].to_numpy().astype(float)
+            day = table[columns.DAY].to_numpy().astype(float) if columns.DAY in wanted else np.zeros(len(time_s))
             if not len(day):
                 continue
             if last is not None:

@@ -14,6 +14,7 @@ that were crossed whole in between are found on the shortest way of the network.
 from collections import deque
 from typing import TYPE_CHECKING
 
+from scenariogen.trajectories.columns import Place
 from scenariogen.trajectories.records import Trajectories
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def edie_fields(
 
     if not cell_s > 0:
         raise ValueError(f"cell_s is {cell_s}, expected a positive number of seconds")
+    trajectories.require(Place.EDGE)
     edges = pd.DataFrame({"edge": list(network.edges), "length_m": [edge.length_m for edge in network.edges.values()]})
     gap_s = LONGEST_GAP_PERIODS * trajectories.period_s
     skipped = _skipped_edges(trajectories, network) if not by_lane else _no_edges()

@@ -1,13 +1,14 @@
 """Trajectories of one or several days: where they lie, what they span, and how to ask them something."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scenariogen.accounts import FileAccount
 from scenariogen.errors import DataError
 from scenariogen.trajectories import columns
+from scenariogen.trajectories.columns import Place
 from scenariogen.units import clock_text
 
 if TYPE_CHECKING:
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from scenariogen.network import RoadNetwork
-
-XML_HEAD = b"<"
-PARQUET_HEAD = b"PAR1"
-GZIP_HEAD = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,19 +34,25 @@ class Trajectories:
     """A set of trajectories on disk. Nothing is read before it is asked for.
 
     ``path``          what the user gave: a folder or a file
-    ``file``          Parquet file with the columns of :mod:`scenariogen.trajectories.columns`
+    ``file``          Parquet file that the rows stand in
+    ``view``          SQL that gives the columns of :mod:`scenariogen.trajectories.columns` from it
+    ``names``         which of those columns there are
     ``spans``         the days, ascending
     ``period_s``      seconds between two samples of a vehicle
     ``network_hash``  hash of the network that the recording was made on, empty where it is not known
     ``header``        what the recording says about itself (``history.json``), empty for a single file
+    ``account``       how the file was read, where it was converted
     """
 
     path: Path
     file: Path
+    view: str = field(repr=False)
+    names: tuple[str, ...]
     spans: tuple[DaySpan, ...]
     period_s: float
     network_hash: str = ""
     header: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
+    account: FileAccount | None = field(default=None, repr=False, hash=False)
     scratch: Any = field(default=None, repr=False, compare=False)
     """Keeps the temporary folder of a converted file alive as long as this record."""
 
@@ -76,6 +79,22 @@ class Trajectories:
         """Hours recorded, all days together."""
         return sum(span.end_s - span.begin_s for span in self.spans) / 3600
 
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The ways in which the rows say where a vehicle is."""
+        return columns.places(self.names)
+
+    def require(self, place: Place) -> None:
+        """Raise ``DataError`` where the rows do not say where vehicles are in this way."""
+        if place in self.places:
+            return
+        has = ", ".join(self.places)
+        if Place.ROAD in self.places:
+            how = "attach the road to a chain of edges: scenariogen match FILE --chain EDGE,EDGE,..."
+        else:
+            how = "put them on a network first: scenariogen match FILE --network NAME --out matched.parquet"
+        raise DataError(f"{self.path} says where vehicles are by {has}, but not by {place}; {how}")
+
     def __repr__(self) -> str:
         days = "1 day" if len(self.spans) == 1 else f"{len(self.spans)} days"
         return (
@@ -85,7 +104,7 @@ class Trajectories:
 
     def query(self, sql: str, **tables: "pd.DataFrame | pa.Table") -> "pd.DataFrame":
         """The answer to a DuckDB query over the view ``trajectories`` and the tables given by name."""
-        connection = connect(self.file)
+        connection = connect(self.view)
         try:
             for name, table in tables.items():
                 connection.register(name, table)
@@ -94,142 +113,71 @@ class Trajectories:
             connection.close()
 
     def day_table(self, day: int) -> "pa.Table":
-        """All rows of one day, in the order of the file; of a sorted file only that day is read."""
+        """The columns that fields and detection need, of one day, in the order of the file."""
+        self.require(Place.EDGE)
+        if self.view != plain_view(self.file):
+            connection = connect(self.view)
+            try:
+                wanted = ", ".join(columns.REQUIRED)
+                return connection.execute(f"SELECT {wanted} FROM trajectories WHERE day = ?", [day]).to_arrow_table()
+            finally:
+                connection.close()
         import pyarrow.parquet as pq
 
         return pq.read_table(self.file, columns=list(columns.REQUIRED), filters=[(columns.DAY, "=", day)])
 
 
-def connect(file: Path) -> "duckdb.DuckDBPyConnection":
-    """A connection with the view ``trajectories`` over one Parquet file. The caller closes it."""
+def plain_view(file: Path) -> str:
+    """The query of a Parquet file that holds our own columns."""
+    return f"SELECT * FROM read_parquet({quoted(file)})"
+
+
+def quoted(path: Path) -> str:
+    """A path as SQL writes it: views take no parameters, and a quote is doubled."""
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def connect(view: str) -> "duckdb.DuckDBPyConnection":
+    """A connection with the view ``trajectories`` defined by a query. The caller closes it."""
     import duckdb
 
     connection = duckdb.connect()
     connection.execute("SET enable_progress_bar = false")  # it would be drawn on standard output, among our answers
-    # Views take no parameters; a quote in the path is doubled as SQL asks.
-    quoted = str(file).replace("'", "''")
-    connection.execute(f"CREATE VIEW trajectories AS SELECT * FROM read_parquet('{quoted}')")
+    connection.execute(f"CREATE VIEW trajectories AS {view}")
     return connection
 
 
-def open_trajectories(path: str | Path, network: "RoadNetwork | None" = None) -> Trajectories:
-    """Open a recording's folder, or a single trajectory file, and check it.
+def open_trajectories(
+    path: str | Path,
+    network: "RoadNetwork | None" = None,
+    *,
+    format: str = "",
+    mapping: Iterable[str] = (),
+) -> Trajectories:
+    """Open a recording's folder, or a single trajectory file of any format that is known, and check it.
 
-    Read are our own Parquet and SUMO's floating-car output as Parquet, XML or CSV, also gzipped; which one it is
-    is found from the content. Files of the latter kind are converted to a temporary Parquet file, block by block.
-    A ``truth.parquet`` beside the trajectories is never touched. Raises ``DataError`` that lists every problem.
+    ``format``   name of the format, where its content is not to decide (see ``scenariogen inspect``)
+    ``mapping``  which column of a table holds what, ``FIELD=COLUMN:UNIT`` each
+
+    Our own Parquet and SUMO's are read where they lie; other files are converted to a temporary Parquet file. A
+    ``truth.parquet`` beside the trajectories is never touched. Raises ``DataError`` that lists every problem.
     """
     from scenariogen.trajectories.checks import check_file
+    from scenariogen.trajectories.opening import locate, source_of
 
     path = Path(path)
-    file, header = _locate(path)
-    scratch = None
-    kind = _sniff(file)
-    if kind != "parquet":
-        file, scratch = _convert(file, kind)
-    spans, period_s = check_file(path, file, header=header, network=network)
+    file, header = locate(path)
+    source = source_of(file, format=format, mapping=mapping)
+    spans, period_s = check_file(path, source, header=header, network=network)
     return Trajectories(
         path=path,
-        file=file,
+        file=source.file,
+        view=source.view,
+        names=source.names,
         spans=spans,
         period_s=period_s,
         network_hash=str(header.get("network_hash", "")),
         header=header,
-        scratch=scratch,
+        account=source.account,
+        scratch=source.scratch,
     )
-
-
-def _locate(path: Path) -> tuple[Path, dict[str, Any]]:
-    if not path.exists():
-        raise DataError(f"{path} does not exist; expected a folder that `scenariogen record` wrote, or a file")
-    if path.is_file():
-        return path, {}
-    file = path / columns.TRAJECTORIES_FILE
-    if not file.is_file():
-        inside = sorted(entry.name for entry in path.iterdir())[:5]
-        raise DataError(
-            f"the folder {path} has no {columns.TRAJECTORIES_FILE}; it holds "
-            f"{', '.join(inside) if inside else 'nothing'}. Give a folder that `scenariogen record` wrote, or the "
-            "trajectory file itself"
-        )
-    return file, _read_header(path / columns.HEADER_FILE)
-
-
-def _read_header(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        header = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read as JSON ({error}); record again, or give the Parquet file alone"
-        ) from error
-    if not isinstance(header, dict):
-        raise DataError(f"{path} holds a {type(header).__name__}, expected one object with the recording's settings")
-    return header
-
-
-def _sniff(file: Path) -> str:
-    """``parquet`` (our columns), or how SUMO's output is written: ``fcd-parquet``, ``fcd-xml``, ``fcd-csv``."""
-    import gzip
-
-    try:
-        with file.open("rb") as stream:
-            head = stream.read(512)
-        if head.startswith(GZIP_HEAD):
-            with gzip.open(file, "rb") as stream:
-                head = stream.read(512)
-    except (OSError, EOFError) as error:
-        raise DataError(f"{file} cannot be read: {error}") from error
-    if not head.strip():
-        raise DataError(f"{file} is empty; expected trajectories")
-    if head.startswith(PARQUET_HEAD):
-        return _sniff_parquet(file)
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if text.startswith(XML_HEAD):
-        return "fcd-xml"
-    if b"timestep_time" in text.split(b"\n", 1)[0]:
-        return "fcd-csv"
-    raise DataError(
-        f"{file} is none of the formats read here: our own Parquet, or SUMO's --fcd-output as Parquet, XML or CSV "
-        f"(its first line would name timestep_time); it begins with {text[:40]!r}"
-    )
-
-
-def _sniff_parquet(file: Path) -> str:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        names = set(pq.read_schema(file).names)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(
-            f"{file} is a Parquet file that was cut off or damaged ({error}); record it again, or copy it again"
-        ) from error
-    return "fcd-parquet" if "timestep_time" in names else "parquet"
-
-
-def _convert(file: Path, kind: str) -> tuple[Path, Any]:
-    """A Parquet file with our columns in a temporary folder, written block by block."""
-    import tempfile
-
-    import pyarrow.parquet as pq
-
-    from scenariogen.trajectories.readers import sumo_fcd
-
-    read = {
-        "fcd-parquet": sumo_fcd.parquet_chunks,
-        "fcd-xml": sumo_fcd.xml_chunks,
-        "fcd-csv": sumo_fcd.csv_chunks,
-    }[kind]
-    scratch = tempfile.TemporaryDirectory(prefix="scenariogen-")
-    target = Path(scratch.name) / columns.TRAJECTORIES_FILE
-    try:
-        chunks: Iterator[pa.Table] = read(file, 0)
-        with pq.ParquetWriter(target, columns.schema()) as writer:
-            for chunk in chunks:
-                writer.write_table(chunk)
-    except BaseException:
-        scratch.cleanup()
-        raise
-    return target, scratch

@@ -12,6 +12,7 @@ import pytest
 
 from scenariogen.errors import DataError
 from scenariogen.trajectories import columns
+from scenariogen.trajectories.fields import edie_fields
 from scenariogen.trajectories.records import Trajectories, open_trajectories
 from scenariogen.trajectories.tracks import load_day
 from tests.trajectories.handmade import Traffic, every, record, road, write
@@ -92,8 +93,16 @@ def test_day_is_loaded_sorted_by_vehicle_with_junctions_apart(tmp_path):
 
 @pytest.mark.parametrize("name", columns.REQUIRED)
 def test_missing_column_is_named(tmp_path, name):
-    path = save(tmp_path, quiet().table().drop(columns=[name]))
+    path = save(tmp_path, quiet().table().drop(columns=[name, "x_m", "y_m"]))
     assert f"columns {name} are missing" in only_problem(path)
+
+
+def test_coordinates_alone_can_be_opened_but_not_laid_on_edges(tmp_path):
+    """A table without edges used to be refused at once; now what needs edges says what to do."""
+    opened = open_trajectories(save(tmp_path, quiet().table().drop(columns=["edge", "lane", "position_m"])))
+    assert opened.places == (columns.Place.PLANE,)
+    with pytest.raises(DataError, match="by plane, but not by edge; put them on a network first: scenariogen match"):
+        edie_fields(opened, road())
 
 
 def test_coordinates_may_be_missing(tmp_path):
@@ -104,7 +113,7 @@ def test_coordinates_may_be_missing(tmp_path):
 def test_columns_of_the_wrong_kind_are_all_named(tmp_path):
     table = quiet().table().assign(speed_mps="fast", edge=3)
     problems = problems_of(save(tmp_path, table))
-    assert len(problems) == 2 and "edge is int64, expected text" in problems[0]
+    assert problems == ["column speed_mps is varchar, expected a number", "column edge is bigint, expected text"]
 
 
 @pytest.mark.parametrize(
@@ -218,8 +227,8 @@ def test_broken_header(tmp_path):
 def test_file_of_another_kind(tmp_path):
     path = tmp_path / "speeds.csv"
     path.write_text("a,b\n1,2\n")
-    assert "none of the formats read here" in only_problem(path)
+    assert "none of the trajectory formats known here" in only_problem(path)
     path.write_bytes(gzip.compress(b"a,b\n1,2\n"))
-    assert "none of the formats read here" in only_problem(path)
+    assert "none of the trajectory formats known here" in only_problem(path)
     path.write_bytes(b"\x1f\x8b\x08not gzip at all")
-    assert "cannot be read" in only_problem(path)
+    assert "is a gzip file that was cut off" in only_problem(path)

@@ -2,15 +2,19 @@
 
 SUMO's names: https://sumo.dlr.de/docs/Simulation/Output/FCDOutput.html. The edge is taken from the lane id
 (``<edge>_<index>``), since SUMO writes ``vehicle_edge`` only when asked. Rows of persons and containers are
-left out.
+left out. Rows come sorted by time and with speeds, as SUMO computed them; nothing about them is derived.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scenariogen.accounts import AccountBook
 from scenariogen.errors import DataError
+from scenariogen.heads import FileHead, Made
 from scenariogen.trajectories import columns
+from scenariogen.trajectories.readers.contract import ReadOptions, TrajectoryReader
+from scenariogen.trajectories.readers.fcd_xml import xml_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,8 +23,46 @@ TIME = "timestep_time"
 SOURCES = {"id": "vehicle_id", "lane": "vehicle_lane", "pos": "vehicle_pos", "speed": "vehicle_speed"}
 """XML attributes that are needed, and the names that SUMO's Parquet and CSV give to them."""
 NEEDED: tuple[str, ...] = (TIME, *SOURCES.values())
-COORDINATES: tuple[str, ...] = ("vehicle_x", "vehicle_y")
-CHUNK_ROWS = 500_000
+OPTIONAL: dict[str, tuple[str, str]] = {
+    columns.X: ("vehicle_x", "x"),
+    columns.Y: ("vehicle_y", "y"),
+    columns.ACCELERATION: ("vehicle_acceleration", "acceleration"),
+    columns.CLASS: ("vehicle_type", "type"),
+}
+"""Our columns that SUMO may have, and what Parquet and CSV, and XML, call them."""
+RECORDED: tuple[str, ...] = (columns.X, columns.Y)
+"""Of those, what a recording keeps."""
+
+
+class SumoFcdReader(TrajectoryReader):
+    """SUMO's own trajectories."""
+
+    name = "sumo-fcd"
+    title = "SUMO floating-car data"
+
+    def recognises(self, head: FileHead) -> bool:
+        if head.made is Made.XML:
+            return "<fcd-export" in head.text
+        if head.made is Made.PARQUET:
+            return TIME in parquet_names(head.path)
+        return head.made is Made.TEXT and TIME in head.header
+
+    def tables(self, head: FileHead, book: AccountBook, options: ReadOptions) -> Iterator["pa.Table"]:
+        book.units |= {
+            columns.TIME: "simulation seconds (SUMO)",
+            columns.POSITION: "pos in m from the start of the lane (SUMO)",
+            columns.SPEED: "speed in m/s (SUMO)",
+        }
+        for table in _chunks(head, 0, tuple(OPTIONAL)):
+            book.rows += table.num_rows
+            yield table
+
+
+def _chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.Table"]:
+    read = {Made.PARQUET: parquet_chunks, Made.XML: xml_chunks, Made.TEXT: csv_chunks}.get(head.made)
+    if read is None:
+        raise DataError(f"{head.path} is {head.made.value}, which SUMO does not write trajectories as")
+    return read(head, day, extra)
 
 
 def normalise_fcd(source: Path, day: int) -> "pa.Table":
@@ -31,115 +73,110 @@ def normalise_fcd(source: Path, day: int) -> "pa.Table":
     """
     import pyarrow as pa
 
-    chunks = list(parquet_chunks(source, day))
+    chunks = [_as_recorded(table) for table in _parquet_tables(source, day, RECORDED)]
     return pa.concat_tables(chunks).unify_dictionaries() if chunks else columns.schema().empty_table()
 
 
-def parquet_chunks(source: Path, day: int) -> Iterator["pa.Table"]:
-    """A Parquet file, row group by row group."""
+def _as_recorded(table: "pa.Table") -> "pa.Table":
+    """The columns of a recording; null coordinates where SUMO wrote none."""
+    import pyarrow as pa
+
+    for name in RECORDED:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(table), pa.float32()))
+    # A coordinate in double precision has more digits than a recording keeps.
+    return table.select(columns.COLUMNS).cast(columns.schema(), safe=False)
+
+
+def parquet_names(source: Path) -> list[str]:
+    """The column names of a Parquet file. Raises ``DataError`` where it was cut off."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(source) as file:
-            names = file.schema_arrow.names
-            _check_names(source, names)
-            wanted = [name for name in (*NEEDED, *COORDINATES) if name in names]
-            for group in range(file.num_row_groups):
-                yield _normalise(file.read_row_group(group, columns=wanted), day, source)
+        return pq.read_schema(source).names
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(
-            f"{source} cannot be read as Parquet ({error}); SUMO writes the file's end when it closes, so let the "
-            "run end, or record again"
+            f"{source} is a Parquet file that was cut off or damaged ({error}); SUMO writes the file's end when it "
+            "closes, so let the run end, or copy it again"
         ) from error
 
 
-def csv_chunks(source: Path, day: int) -> Iterator["pa.Table"]:
-    """A CSV file as SUMO writes it (``;`` between columns), also gzipped, in blocks."""
+def parquet_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.Table"]:
+    """A Parquet file, row group by row group."""
+    return _parquet_tables(head.path, day, extra)
+
+
+def _parquet_tables(source: Path, day: int, extra: Sequence[str]) -> Iterator["pa.Table"]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = parquet_names(source)
+    check_names(source, names)
+    wanted = [*NEEDED, *(OPTIONAL[name][0] for name in extra if OPTIONAL[name][0] in names)]
+    try:
+        with pq.ParquetFile(source) as file:
+            for group in range(file.num_row_groups):
+                yield _normalise(file.read_row_group(group, columns=wanted), day, source)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{source} cannot be read as Parquet ({error}); record it again, or copy it again") from error
+
+
+def csv_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.Table"]:
+    """A CSV file as SUMO writes it, also gzipped, in blocks. The separator is that of the first line."""
     import pyarrow as pa
     from pyarrow import csv
 
+    check_names(head.path, list(head.header))
+    optional = [OPTIONAL[name][0] for name in extra if OPTIONAL[name][0] in head.header]
+    words = ("vehicle_id", "vehicle_lane", OPTIONAL[columns.CLASS][0])
+    types = {name: pa.string() if name in words else pa.float32() for name in (*NEEDED, *optional)}
     try:
-        reader = csv.open_csv(
-            source,
-            read_options=csv.ReadOptions(block_size=1 << 24),
-            parse_options=csv.ParseOptions(delimiter=";"),
-            convert_options=csv.ConvertOptions(
-                column_types={
-                    TIME: pa.float64(),
-                    "vehicle_id": pa.string(),
-                    "vehicle_lane": pa.string(),
-                    "vehicle_pos": pa.float32(),
-                    "vehicle_speed": pa.float32(),
-                },
-                strings_can_be_null=True,
-            ),
-        )
-        _check_names(source, reader.schema.names)
-        for batch in reader:
-            if batch.num_rows:
-                yield _normalise(pa.Table.from_batches([batch]), day, source)
+        with pa.input_stream(str(head.path), compression="gzip" if head.is_gzip else None) as stream:
+            reader = csv.open_csv(
+                stream,
+                read_options=csv.ReadOptions(block_size=1 << 24),
+                parse_options=csv.ParseOptions(delimiter=head.delimiter),
+                convert_options=csv.ConvertOptions(
+                    include_columns=list(types),
+                    column_types={**types, TIME: pa.float64()},
+                    strings_can_be_null=True,
+                ),
+            )
+            for batch in reader:
+                if batch.num_rows:
+                    yield _normalise(pa.Table.from_batches([batch]), day, head.path)
     except (pa.ArrowInvalid, OSError, EOFError) as error:
-        raise DataError(f"{source} cannot be read as SUMO's CSV: {error}") from error
+        raise DataError(f"{head.path} cannot be read as SUMO's CSV: {error}") from error
 
 
-def xml_chunks(source: Path, day: int) -> Iterator["pa.Table"]:
-    """An XML file, also gzipped, in blocks of :data:`CHUNK_ROWS` rows."""
-    import gzip
-    from xml.etree.ElementTree import ParseError
-
+def xml_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.Table"]:
+    """An XML file, also gzipped, in blocks."""
     import pyarrow as pa
-    from defusedxml.common import DefusedXmlException
-    from defusedxml.ElementTree import iterparse
 
-    opener = gzip.open if _is_gzip(source) else open
-    rows = _rows()
+    asked = (*SOURCES, *(OPTIONAL[name][1] for name in extra))
+    names = {TIME: "time", **{theirs: ours for ours, theirs in SOURCES.items()}}
+    names |= {OPTIONAL[name][0]: OPTIONAL[name][1] for name in extra}
+    words = ("vehicle_id", "vehicle_lane", OPTIONAL[columns.CLASS][0])
     try:
-        with opener(source, "rb") as stream:
-            time_s, root = 0.0, None
-            for event, element in iterparse(stream, events=("start", "end")):
-                if root is None:
-                    root = element
-                    if root.tag != "fcd-export":
-                        raise DataError(f"{source} begins with <{root.tag}>, expected SUMO's <fcd-export>")
-                elif event == "start" and element.tag == "timestep":
-                    time_s = float(element.attrib["time"])
-                elif event == "end" and element.tag == "vehicle":
-                    rows[TIME].append(time_s)
-                    for name, column in SOURCES.items():
-                        rows[column].append(element.attrib[name])
-                    for name in COORDINATES:
-                        rows[name].append(element.attrib.get(name[-1]))
-                elif event == "end" and element.tag == "timestep":
-                    root.clear()
-                    if len(rows[TIME]) >= CHUNK_ROWS:
-                        yield _normalise(_typed(rows), day, source)
-                        rows = _rows()
-        if rows[TIME]:
-            yield _normalise(_typed(rows), day, source)
-    except KeyError as error:
-        raise DataError(
-            f"{source}: a <timestep> or <vehicle> lacks {error}, expected time, {', '.join(SOURCES)}"
-        ) from None
-    except (ParseError, DefusedXmlException, OSError, EOFError, ValueError, pa.ArrowInvalid) as error:
-        raise DataError(f"{source} cannot be read as SUMO's FCD XML: {error or type(error).__name__}") from error
+        for rows in xml_rows(head, asked):
+            lacking = [name for name in SOURCES if rows[name].null_count]
+            if lacking:
+                raise DataError(f"{head.path}: a <vehicle> lacks {lacking[0]!r}, expected {', '.join(SOURCES)}")
+            table = {
+                theirs: rows[attribute]
+                if theirs in words
+                else rows[attribute].cast(pa.float64() if theirs == TIME else pa.float32())
+                for theirs, attribute in names.items()
+                if theirs in NEEDED or rows[attribute].null_count < len(rows)
+            }
+            yield _normalise(pa.table(table), day, head.path)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{head.path} cannot be read as SUMO's FCD XML: {error}") from error
 
 
-def _rows() -> dict[str, list]:
-    return {name: [] for name in (*NEEDED, *COORDINATES)}
-
-
-def _typed(rows: dict[str, list]) -> "pa.Table":
-    """The attributes of a block of XML, numbers parsed by Arrow."""
-    import pyarrow as pa
-
-    words = ("vehicle_id", "vehicle_lane")
-    arrays = {name: pa.array(values, pa.float64() if name == TIME else pa.string()) for name, values in rows.items()}
-    numbers = {name: a.cast(pa.float32()) for name, a in arrays.items() if name != TIME and name not in words}
-    return pa.table({**arrays, **numbers})
-
-
-def _check_names(source: Path, names: list[str]) -> None:
+def check_names(source: Path, names: Sequence[str]) -> None:
+    """Raise ``DataError`` that names the columns of SUMO's output that are not there."""
     missing = [name for name in NEEDED if name not in names]
     if missing:
         raise DataError(
@@ -154,27 +191,32 @@ def _normalise(table: "pa.Table", day: int, source: Path) -> "pa.Table":
     vehicles = table["vehicle_id"]
     if vehicles.null_count:
         table = table.filter(vehicles.is_valid())
-    lanes = table["vehicle_lane"].combine_chunks().dictionary_encode()
+    lanes = _one_array(table["vehicle_lane"]).dictionary_encode()
     names, numbers = _split_lanes(lanes.dictionary.to_pylist(), source)
     edges, codes = _unique(names)
     indices = lanes.indices
-    size = table.num_rows
-    columns_of = {
-        columns.DAY: pa.array(np.full(size, day, dtype=np.int32)),
+    made = {
+        columns.DAY: pa.array(np.full(table.num_rows, day, dtype=np.int32)),
         columns.TIME: table[TIME].cast(pa.float64()),
-        columns.VEHICLE: table["vehicle_id"].combine_chunks().dictionary_encode(),
+        columns.VEHICLE: _one_array(table["vehicle_id"]).dictionary_encode(),
         columns.EDGE: pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()).take(indices), edges),
         columns.LANE: pa.array(numbers, pa.int16()).take(indices),
         columns.POSITION: table["vehicle_pos"].cast(pa.float32()),
         columns.SPEED: table["vehicle_speed"].cast(pa.float32()),
     }
-    for ours, theirs in zip((columns.X, columns.Y), COORDINATES, strict=True):
-        columns_of[ours] = (
-            table[theirs].cast(pa.float32(), safe=False)
-            if theirs in table.column_names
-            else pa.nulls(size, pa.float32())
-        )
-    return pa.table(columns_of, schema=columns.schema())
+    for ours, (theirs, _) in OPTIONAL.items():
+        if theirs in table.column_names:
+            column = table[theirs]
+            is_word = ours == columns.CLASS
+            made[ours] = _one_array(column).dictionary_encode() if is_word else column.cast(columns.arrow_type(ours))
+    return pa.table(made)
+
+
+def _one_array(column: "pa.ChunkedArray") -> "pa.Array":
+    """A column of strings in one piece, whatever it was stored as."""
+    import pyarrow as pa
+
+    return pa.concat_arrays([chunk.cast(pa.string()) for chunk in column.chunks] or [pa.array([], pa.string())])
 
 
 def _split_lanes(lanes: list[str | None], source: Path) -> tuple[list[str], list[int]]:
@@ -195,8 +237,3 @@ def _unique(names: list[str]) -> tuple[list[str], list[int]]:
     order: dict[str, int] = {}
     codes = [order.setdefault(name, len(order)) for name in names]
     return list(order), codes
-
-
-def _is_gzip(source: Path) -> bool:
-    with source.open("rb") as stream:
-        return stream.read(2) == b"\x1f\x8b"

@@ -1,0 +1,227 @@
+"""Any trajectory file that is known here becomes one checked Parquet table and an account of it.
+
+The reader's rows go to a raw Parquet file table by table; DuckDB then numbers the recordings, drops rows that repeat
+another exactly, derives what is missing, marks impossible motion, sorts, and writes the result. Both steps spill to
+disk, so that memory does not grow with the file.
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scenariogen.accounts import AccountBook, FileAccount
+from scenariogen.errors import DataError
+from scenariogen.heads import FileHead
+from scenariogen.trajectories import columns
+from scenariogen.trajectories.columns import PLACES, Place
+from scenariogen.trajectories.motion import LONGEST_GAP_PERIODS, MOTION_WORDS, motion_sql
+from scenariogen.trajectories.readers.contract import ReadOptions, TrajectoryReader
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+MEMORY_LIMIT = "1GB"
+"""What DuckDB may hold before it spills to disk."""
+EXAMPLES = 3
+
+
+def convert(head: FileHead, reader: TrajectoryReader, target: Path, *, options: ReadOptions) -> FileAccount:
+    """Read a file into ``target`` (Parquet) and give the account of it. Raises ``DataError`` with every problem.
+
+    ``target`` is written only where nothing stands in the way.
+    """
+    book = AccountBook(file=head.path.name, format=reader.name, title=reader.title, subject="vehicles")
+    with tempfile.TemporaryDirectory(prefix="scenariogen-", dir=target.parent) as folder:
+        raw = Path(folder) / "raw.parquet"
+        read = write_tables(reader.tables(head, book, options), raw)
+        book.raise_problems(f"{head.path}")
+        if not read:
+            raise DataError(f"{head.path} holds no row that can be used; " + _dropped_words(book))
+        with _connection(Path(folder)) as connection:
+            return _finish(connection, raw, target, book, head)
+
+
+def write_tables(tables: Iterable["pa.Table"], target: Path) -> int:
+    """Write tables of the same columns one after the other as Parquet; the number of rows. No table, no file."""
+    import pyarrow.parquet as pq
+
+    writer, rows = None, 0
+    try:
+        for table in tables:
+            if writer is None:
+                writer = pq.ParquetWriter(target, table.schema)
+            writer.write_table(table)
+            rows += table.num_rows
+    finally:
+        if writer is not None:
+            writer.close()
+    return rows
+
+
+@contextmanager
+def _connection(folder: Path) -> Iterator["duckdb.DuckDBPyConnection"]:
+    import duckdb
+
+    connection = duckdb.connect()
+    try:
+        connection.execute("SET enable_progress_bar = false")
+        connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+        connection.execute(f"SET temp_directory = {_quoted(folder / 'spill')}")
+        yield connection
+    finally:
+        connection.close()
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def _finish(
+    connection: "duckdb.DuckDBPyConnection", raw: Path, target: Path, book: AccountBook, head: FileHead
+) -> FileAccount:
+    connection.execute(f"CREATE VIEW raw AS SELECT * FROM read_parquet({_quoted(raw)})")
+    names = [row[0] for row in connection.execute("DESCRIBE raw").fetchall()]
+    places = list(columns.places(names))
+    _number_days(connection, names, book)
+    _leave_out_unusable(connection, places, names, book)
+    _leave_out_repeats(connection, book)
+    book.raise_problems(f"{head.path}")
+    period_s = _period_s(connection, book)
+    book.raise_problems(f"{head.path}")
+    query = motion_sql("whole", {*names, columns.DAY}, places, LONGEST_GAP_PERIODS * period_s)
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        connection.execute(f"COPY ({query}) TO {_quoted(partial)} (FORMAT parquet, COMPRESSION zstd)")
+        account = _close(connection, partial, book, places, period_s)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return account
+
+
+def _number_days(connection: "duckdb.DuckDBPyConnection", names: list[str], book: AccountBook) -> None:
+    """View ``numbered``: the raw rows with a ``day``, recordings numbered in the order of their names."""
+    if columns.RECORDING in names:
+        found = connection.execute("SELECT DISTINCT recording FROM raw ORDER BY recording").fetchall()
+        book.facts["recordings"] = _few([str(name) for (name,) in found])
+        connection.execute(
+            "CREATE TABLE recordings AS SELECT recording, CAST(row_number() OVER (ORDER BY recording) - 1 AS INTEGER) "
+            "AS day FROM (SELECT DISTINCT recording FROM raw)"
+        )
+        connection.execute(
+            "CREATE VIEW numbered AS SELECT raw.* EXCLUDE (recording), recordings.day FROM raw "
+            "JOIN recordings ON raw.recording IS NOT DISTINCT FROM recordings.recording"
+        )
+    elif columns.DAY in names:
+        connection.execute("CREATE VIEW numbered AS SELECT * FROM raw")
+    else:
+        connection.execute("CREATE VIEW numbered AS SELECT *, CAST(0 AS INTEGER) AS day FROM raw")
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= 12 else f"{', '.join(names[:10])} and {len(names) - 10} more"
+
+
+def _leave_out_unusable(
+    connection: "duckdb.DuckDBPyConnection", places: list[Place], names: list[str], book: AccountBook
+) -> None:
+    """View ``usable``: rows with a time, a vehicle and a place. The others are counted by what they lack."""
+    somewhere = " OR ".join("(" + " AND ".join(_is_there(name) for name in PLACES[place]) + ")" for place in places)
+    tests = {
+        "without a time": "time_s IS NULL OR NOT isfinite(time_s)",
+        "without a vehicle": "vehicle IS NULL OR CAST(vehicle AS VARCHAR) = ''",
+        "without a place": f"NOT coalesce({somewhere}, false)",
+    }
+    if Place.WGS84 in places:
+        tests["outside the degrees of the earth"] = "abs(lat_deg) > 90 OR abs(lon_deg) > 180"
+    counts = connection.execute(
+        "SELECT " + ", ".join(f"count(*) FILTER (WHERE {test})" for test in tests.values()) + " FROM numbered"
+    ).fetchone()
+    for why, count in zip(tests, counts or (), strict=True):
+        book.drop(why, int(count))
+    bad = " OR ".join(f"coalesce({test}, false)" for test in tests.values())
+    connection.execute(f"CREATE VIEW usable AS SELECT * FROM numbered WHERE NOT ({bad})")
+
+
+def _is_there(name: str) -> str:
+    numeric = name not in (columns.EDGE, columns.ROAD, columns.LANE)
+    return f"{name} IS NOT NULL" + (f" AND isfinite({name})" if numeric else "")
+
+
+def _leave_out_repeats(connection: "duckdb.DuckDBPyConnection", book: AccountBook) -> None:
+    """View ``whole``: each vehicle once at a time. Exact repetitions are dropped, contradictions are a problem."""
+    connection.execute(
+        "CREATE TABLE doubled AS SELECT day, vehicle, time_s, count(*) AS n FROM usable GROUP BY ALL HAVING n > 1"
+    )
+    again = connection.execute(
+        "SELECT day, vehicle, time_s, max(n) AS n, count(DISTINCT usable) AS k "
+        "FROM usable JOIN doubled USING (day, vehicle, time_s) GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    for day, vehicle, time_s, rows, different in again:
+        if different == 1:
+            book.drop("repeats another row exactly", rows - 1, example=f"vehicle {vehicle} at {time_s:g} s")
+        else:
+            book.problem(
+                "put a vehicle at several places at once; where recordings share vehicle ids, name them (--map "
+                "recording=COLUMN)",
+                rows=rows,
+                example=f"vehicle {vehicle} at {time_s:g} s of recording {day}",
+            )
+    connection.execute(f"CREATE VIEW whole AS SELECT {'DISTINCT' if again else ''} * FROM usable")
+
+
+def _period_s(connection: "duckdb.DuckDBPyConnection", book: AccountBook) -> float:
+    """Median time between two samples of one vehicle."""
+    found = connection.execute(
+        "SELECT median(gap) FROM (SELECT time_s - lag(time_s) OVER (PARTITION BY day, vehicle ORDER BY time_s) AS gap "
+        "FROM (SELECT day, vehicle, time_s FROM whole LIMIT 1000000))"
+    ).fetchone()
+    if found is None or found[0] is None:
+        rows = connection.execute("SELECT count(*) FROM whole").fetchone()
+        if rows is None or rows[0] == 0:
+            book.problem(f"no row can be used; {_dropped_words(book)}")
+        else:
+            book.problem("no vehicle has two samples, so nothing can be said about movement")
+        return float("nan")
+    return float(found[0])
+
+
+def _close(
+    connection: "duckdb.DuckDBPyConnection", result: Path, book: AccountBook, places: list[Place], period_s: float
+) -> FileAccount:
+    """The account of the result."""
+    connection.execute(f"CREATE VIEW result AS SELECT * FROM read_parquet({_quoted(result)})")
+    kept, vehicles, begin_s, end_s, speeds, accelerations = connection.execute(
+        "SELECT count(*), count(DISTINCT (day, vehicle)), min(time_s), max(time_s), "
+        "count(*) FILTER (WHERE speed_is_derived), count(*) FILTER (WHERE accel_is_derived) FROM result"
+    ).fetchone() or (0, 0, 0.0, 0.0, 0, 0)
+    how = "central difference, not smoothed"
+    for name, count, of in ((columns.SPEED, speeds, "positions"), (columns.ACCELERATION, accelerations, "speeds")):
+        if count:
+            book.derived[name] = f"{count:,} rows from {of} ({how})"
+    for flag, words in MOTION_WORDS.items():
+        rows = connection.execute(f"SELECT count(*) FROM result WHERE motion_flags & {flag:d} > 0").fetchone() or (0,)
+        if rows[0]:
+            first = connection.execute(
+                f"SELECT vehicle, time_s FROM result WHERE motion_flags & {flag:d} > 0 LIMIT 1"
+            ).fetchone() or ("", 0.0)
+            book.note(words, rows=int(rows[0]), example=f"vehicle {first[0]} at {first[1]:.2f} s")
+    holes = connection.execute(
+        "SELECT count(*) FROM (SELECT time_s - lag(time_s) OVER (PARTITION BY day, vehicle ORDER BY time_s) AS gap "
+        f"FROM result) WHERE gap > {1.5 * period_s}"
+    ).fetchone() or (0,)
+    if holes[0]:
+        book.note("follow a hole in their track", rows=int(holes[0]))
+    book.facts["period"] = f"{period_s:g} s between the samples of a vehicle"
+    book.facts["places"] = ", ".join(str(place) for place in places)
+    return book.close(
+        kept=int(kept), subjects=int(vehicles), span=(f"{begin_s:.2f} s", f"{end_s:.2f} s"), rows=book.rows or None
+    )
+
+
+def _dropped_words(book: AccountBook) -> str:
+    words = ", ".join(f"{count:,} {why}" for why, count in book.dropped.items())
+    return f"left out: {words}" if words else "it has none"
