@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from scenariogen.cli import draw, learn, look, runs, show
+from scenariogen.cli import bring, draw, learn, look, runs, show
 from scenariogen.errors import ScenariogenError
 
 USERS_FAULT = 1
@@ -68,7 +68,7 @@ def scenariogen(
 
 
 for verb in (
-    look.networks, look.check, learn.record, learn.detect, learn.fit, draw.sample, draw.incident, runs.run,
+    look.networks, look.check, bring.inspect, bring.convert, learn.record, learn.detect, learn.fit, draw.sample, draw.incident, runs.run,
     runs.evaluate, show.report, show.demo,
 ):  # fmt: skip
     app.command()(verb)

@@ -17,7 +17,7 @@ from scenariogen.trajectories.formats import find_reader
 from scenariogen.trajectories.readers import sumo_fcd
 from scenariogen.trajectories.readers.contract import ReadOptions
 from scenariogen.trajectories.readers.mapped import DIMENSIONS
-from scenariogen.trajectories.records import plain_view, quoted
+from scenariogen.trajectories.records import Trajectories, plain_view, quoted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,3 +139,25 @@ def _fcd_source(file: Path, names: list[str]) -> Source:
         names=(*columns.REQUIRED, *optional),
         time=sumo_fcd.TIME,
     )
+
+
+def is_ours(head: FileHead) -> bool:
+    """True for a Parquet file with our own columns, which needs no conversion."""
+    return head.made is Made.PARQUET and {columns.TIME, columns.VEHICLE} <= set(sumo_fcd.parquet_names(head.path))
+
+
+def account_of(trajectories: Trajectories) -> FileAccount:
+    """The account of an opened file: the one that was saved beside it, or what a look at the rows tells."""
+    if trajectories.account is not None and trajectories.account.rows:
+        return trajectories.account
+    vehicles = int(
+        trajectories.query("SELECT count(*) AS n FROM (SELECT DISTINCT day, vehicle FROM trajectories)").loc[0, "n"]
+    )
+    book = AccountBook(
+        file=trajectories.file.name, format="scenariogen", title="trajectories in our columns", subject="vehicles"
+    )
+    book.facts["days"] = str(len(trajectories.days))
+    book.facts["period"] = f"{trajectories.period_s:g} s between the samples of a vehicle"
+    book.facts["places"] = ", ".join(trajectories.places)
+    span = (f"{trajectories.begin_s:.2f} s", f"{trajectories.end_s:.2f} s")
+    return book.close(kept=trajectories.rows, subjects=vehicles, span=span)

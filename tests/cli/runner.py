@@ -4,7 +4,21 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
-VERBS = ("networks", "check", "record", "detect", "fit", "sample", "incident", "run", "evaluate", "report", "demo")
+VERBS = (
+    "networks",
+    "check",
+    "inspect",
+    "convert",
+    "record",
+    "detect",
+    "fit",
+    "sample",
+    "incident",
+    "run",
+    "evaluate",
+    "report",
+    "demo",
+)
 
 
 def scenariogen(*arguments: object) -> Result:

@@ -132,3 +132,13 @@ def test_the_policy_of_the_policy_page_controls_a_run(tmp_path: Path):
     assert result["policy"] == "longest_queue"
     assert result["arrived"] > 0
     assert [each["realised"] for each in result["incidents"]] == [True]
+
+
+def test_the_page_on_data_lists_every_format_and_field():
+    from scenariogen.trajectories.formats import readers
+    from scenariogen.trajectories.readers.mapped import FIELDS
+
+    text = (DOCS / "data-in.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([\w-]+)` \|", text, flags=re.MULTILINE)
+    assert listed == list(readers())
+    assert [name for name in FIELDS if f"`{name}`" not in text] == []

@@ -1,11 +1,13 @@
 """CommonRoad scenarios (XML, 2018b and 2020a): the trajectories of their dynamic obstacles.
 
 After M. Althoff, M. Koschi, S. Manzinger, *CommonRoad: Composable benchmarks for motion planning on roads* (2017), and
-the format's documentation. Time is ``timeStepSize`` times the step; positions are the centre of the obstacle, in metres
-from the scenario's own origin; each value is given as one number or as an interval, of which the middle is taken and
-counted.
+the format's documentation. Time is ``timeStepSize`` times the step; positions are the centre of the obstacle, not its
+front, in metres from the scenario's own origin. A value is given as one number or as an interval, a position as a point
+or as a shape: the middle is taken and counted. Static obstacles and pedestrians are left out; of the lanelets only the
+number is read.
 """
 
+import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, ParseError
@@ -14,6 +16,7 @@ from scenariogen.accounts import AccountBook
 from scenariogen.errors import DataError
 from scenariogen.heads import FileHead, Made, open_bytes
 from scenariogen.trajectories import columns
+from scenariogen.trajectories.readers import tables
 from scenariogen.trajectories.readers.contract import CHUNK_ROWS, ReadOptions, TrajectoryReader
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 ROOT = "commonRoad"
 OBSTACLES = ("dynamicObstacle", "obstacle")
 """2018b called them obstacles, with a role."""
+PEDESTRIAN = "pedestrian"
 
 
 class CommonRoadReader(TrajectoryReader):
@@ -40,7 +44,13 @@ class CommonRoadReader(TrajectoryReader):
         book.units |= {
             columns.TIME: "steps of timeStepSize (s)",
             columns.SPEED: "velocity in m/s",
+            columns.VEHICLE: "id of the obstacle",
+            columns.CLASS: "type",
+            columns.ACCELERATION: "acceleration in m/s2",
+            columns.LENGTH: "length of the rectangle in m",
+            columns.WIDTH: "width of the rectangle in m",
             columns.X: "centre of the vehicle in m, the scenario's own origin",
+            columns.Y: "centre of the vehicle in m, the scenario's own origin",
         }
         rows: list[tuple] = []
         try:
@@ -59,10 +69,11 @@ class CommonRoadReader(TrajectoryReader):
                         yield _table(rows)
                         rows = []
                 book.facts["lanelets"] = str(lanelets)
-        except EOFError:
-            raise DataError(f"{head.path} is a gzip file that was cut off: copy it again") from None
-        except (ParseError, DefusedXmlException, OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{head.path} cannot be read as CommonRoad XML: {error or type(error).__name__}") from error
+        except (EOFError, zlib.error):
+            raise DataError(f"{head.path} {tables.CUT_OFF}") from None
+        except (ParseError, DefusedXmlException, OSError, UnicodeError, LookupError, ValueError) as error:
+            said = str(error) or type(error).__name__
+            raise DataError(f"{head.path} cannot be read as CommonRoad XML: {said}") from error
         if rows:
             yield _table(rows)
 
@@ -84,16 +95,19 @@ def _states(obstacle: Element, step_s: float, book: AccountBook) -> list[tuple]:
     """(vehicle, class, length, width, time, x, y, speed, acceleration) for the initial state and the trajectory."""
     vehicle = obstacle.get("id", "")
     kind = (obstacle.findtext("type") or "").strip()
+    states = [*obstacle.findall("initialState"), *obstacle.findall("trajectory/state")]
+    book.rows += len(states)
+    if kind == PEDESTRIAN:
+        book.drop("of pedestrians", len(states))
+        return []
     box = obstacle.find("shape/rectangle")
     long_m = _number(box.findtext("length", "")) if box is not None else float("nan")
     wide_m = _number(box.findtext("width", "")) if box is not None else float("nan")
     found = []
-    states = [*obstacle.findall("initialState"), *obstacle.findall("trajectory/state")]
     for state in states:
-        book.rows += 1
-        place = state.find("position/point")
+        place = _place(state, book)
         if place is None:
-            book.drop("states without a point as position", example=f"obstacle {vehicle}")
+            book.drop("without a point or a shape as position", example=f"obstacle {vehicle}")
             continue
         found.append(
             (
@@ -108,9 +122,22 @@ def _states(obstacle: Element, step_s: float, book: AccountBook) -> list[tuple]:
                 _value(state, "acceleration", book),
             )
         )
-    if not states:
+    if len(states) < 2:
         book.note("obstacles without a trajectory (a set or a probability distribution instead)", example=vehicle)
     return found
+
+
+def _place(state: Element, book: AccountBook) -> Element | None:
+    """The element that holds the position's ``x`` and ``y``."""
+    point = state.find("position/point")
+    if point is not None:
+        return point
+    for shape in ("rectangle", "circle"):
+        centre = state.find(f"position/{shape}/center")
+        if centre is not None:
+            book.note("give the position as a shape, of which the centre is taken", rows=1)
+            return centre
+    return None
 
 
 def _value(state: Element, name: str, book: AccountBook) -> float:
@@ -139,19 +166,16 @@ def _table(rows: list[tuple]) -> "pa.Table":
 
     vehicle, kind, long_m, wide_m, time_s, x, y, speed, acceleration = zip(*rows, strict=True)
 
-    def single(values: tuple) -> "pa.Array":
-        return pa.array(values, pa.float32(), from_pandas=True)
-
     return pa.table(
         {
-            columns.TIME: pa.array(time_s, pa.float64()),
-            columns.VEHICLE: pa.array(vehicle, pa.string()).dictionary_encode(),
-            columns.X: pa.array(x, pa.float64()),
-            columns.Y: pa.array(y, pa.float64()),
-            columns.SPEED: single(speed),
-            columns.ACCELERATION: single(acceleration),
-            columns.LENGTH: single(long_m),
-            columns.WIDTH: single(wide_m),
-            columns.CLASS: pa.array(kind, pa.string()).dictionary_encode(),
+            columns.TIME: tables.double(time_s),
+            columns.VEHICLE: tables.words(pa.array(vehicle, pa.string())),
+            columns.X: tables.double(x),
+            columns.Y: tables.double(y),
+            columns.SPEED: tables.single(speed),
+            columns.ACCELERATION: tables.single(acceleration),
+            columns.LENGTH: tables.single(long_m),
+            columns.WIDTH: tables.single(wide_m),
+            columns.CLASS: tables.words(pa.array(kind, pa.string())),
         }
     )

@@ -1,13 +1,18 @@
 """I-24 MOTION: trajectories of all vehicles on four miles of motorway, JSON documents, one per vehicle.
 
-After D. Gloudemans and others, *I-24 MOTION: An instrument for freeway traffic science* (2023), and the project's data
-tutorial: an array of documents (or one document a line) with ``timestamp`` (Unix seconds), ``x_position`` (feet along
-the road), ``y_position`` (feet across it), ``direction`` (1 eastbound, -1 westbound), ``length``, ``width`` (feet) and
-``coarse_vehicle_class``. Positions grow eastwards, so westbound they are turned round. There is no speed: it is
-derived. Each document is read on its own, so that memory does not grow with the file.
+After D. Gloudemans and others, *I-24 MOTION: An instrument for freeway traffic science* (2023), and the project's own
+data documentation: an array of documents (or one document a line) with ``timestamp`` (Unix seconds), ``x_position``
+(feet along the road, of the middle of the vehicle's back), ``y_position`` (feet across it), ``direction`` (1 eastbound,
+-1 westbound), ``length``, ``width`` (feet) and ``coarse_vehicle_class``. Positions grow eastwards, so westbound they
+are turned round; the front is a length ahead of the back. There is no speed: it is derived. ``y_position`` is not read,
+since the lanes' borders are not in the file. Each document is read on its own, so that memory does not grow with the
+file.
 """
 
+import re
+import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +20,33 @@ from scenariogen.accounts import AccountBook
 from scenariogen.errors import DataError
 from scenariogen.heads import FileHead, Made, open_bytes
 from scenariogen.trajectories import columns
+from scenariogen.trajectories.readers import tables
 from scenariogen.trajectories.readers.contract import CHUNK_ROWS, ReadOptions, TrajectoryReader
 from scenariogen.units import METRES_PER_FOOT, SECONDS_PER_DAY
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
-MARKS = ('"x_position"', '"y_position"', '"timestamp"')
 DIRECTIONS = {1: "EB", -1: "WB"}
 CLASSES = {0: "sedan", 1: "midsize", 2: "van", 3: "pickup", 4: "semi", 5: "truck", 6: "motorcycle"}
-_LISTS = ("timestamp", "x_position", "y_position")
+LATEST_S = 4e9
+"""Unix seconds of the year 2096: later ones are milliseconds."""
+_LIST = re.compile(r'"(timestamp|x_position)"\s*:\s*\[')
+"""One list may be longer than the head, so that the names behind it are out of sight."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Track:
+    """One vehicle: arrays (sample,) of Unix seconds and of metres along the road, and what is said once."""
+
+    vehicle: str
+    road: str
+    kind: str
+    length_m: float
+    width_m: float
+    time_s: "np.ndarray"
+    front_m: "np.ndarray"
 
 
 class I24Reader(TrajectoryReader):
@@ -34,37 +56,37 @@ class I24Reader(TrajectoryReader):
     title = "I-24 MOTION trajectories"
 
     def recognises(self, head: FileHead) -> bool:
-        return head.made is Made.JSON and all(mark in head.text for mark in MARKS[:1]) and "_position" in head.text
+        return head.made is Made.JSON and _LIST.search(head.text) is not None
 
     def tables(self, head: FileHead, book: AccountBook, options: ReadOptions) -> Iterator["pa.Table"]:
         book.units |= {
             columns.TIME: "timestamp in Unix seconds (I-24 MOTION), from midnight UTC of the first document",
-            columns.ROAD_POSITION: "x_position in ft, turned round westbound (I-24 MOTION)",
+            columns.VEHICLE: "_id",
+            columns.ROAD: "direction, 1 eastbound, -1 westbound (I-24 MOTION)",
+            columns.ROAD_POSITION: "x_position in ft plus the length: the front, turned round westbound (I-24 MOTION)",
             columns.LENGTH: "length in ft (I-24 MOTION)",
             columns.WIDTH: "width in ft (I-24 MOTION)",
+            columns.CLASS: "coarse_vehicle_class by its number (I-24 MOTION)",
         }
         midnight_s: float | None = None
-        tracks: list[dict[str, Any]] = []
+        tracks: list[_Track] = []
         rows = 0
-        for number, document in enumerate(_documents(head)):
+        for number, document in enumerate(_documents(head), start=1):
             track = _track(document, f"document {number}", book)
             if track is None:
                 continue
             if midnight_s is None:
-                first_s = float(track["time"][0])
-                midnight_s = first_s - first_s % SECONDS_PER_DAY
-                book.facts["first day"] = datetime.fromtimestamp(midnight_s, UTC).strftime("%Y-%m-%d (UTC)")
-            track["time"] = track["time"] - midnight_s
+                midnight_s = _midnight_s(track, head, book)
             tracks.append(track)
-            rows += len(track["time"])
+            rows += len(track.time_s)
             if rows >= CHUNK_ROWS:
-                yield _table(tracks)
+                yield _table(tracks, midnight_s)
                 tracks, rows = [], 0
-        if tracks:
-            yield _table(tracks)
+        if tracks and midnight_s is not None:
+            yield _table(tracks, midnight_s)
 
 
-def _documents(head: FileHead) -> Iterator[Mapping[str, Any]]:
+def _documents(head: FileHead) -> Iterator[Any]:
     """The documents of an array, or one after the other."""
     import ijson
 
@@ -73,49 +95,82 @@ def _documents(head: FileHead) -> Iterator[Mapping[str, Any]]:
         with open_bytes(head.path) as stream:
             yield from ijson.items(stream, "item" if is_array else "", use_float=True, multiple_values=not is_array)
     except ijson.JSONError as error:
-        raise DataError(f"{head.path} is no whole JSON file: {str(error).splitlines()[0]}") from error
-    except EOFError:
-        raise DataError(f"{head.path} is a gzip file that was cut off: copy it again") from None
-    except (OSError, UnicodeDecodeError) as error:
+        said = str(error).strip() or type(error).__name__
+        raise DataError(f"{head.path} is no whole JSON file: {said.splitlines()[0]}") from error
+    except (EOFError, zlib.error):
+        raise DataError(f"{head.path} {tables.CUT_OFF}") from None
+    except (OSError, UnicodeError, ValueError) as error:
         raise DataError(f"{head.path} cannot be read: {error}") from error
 
 
-def _track(document: object, where: str, book: AccountBook) -> dict[str, Any] | None:
+def _midnight_s(track: _Track, head: FileHead, book: AccountBook) -> float:
+    """Midnight (UTC) before the first document's first sample, in Unix seconds."""
+    first_s = float(track.time_s[0])
+    if not 0 <= first_s < LATEST_S:
+        raise DataError(
+            f"{head.path}: the first timestamp is {first_s:g}, expected Unix seconds (about 1.7e9); milliseconds?"
+        )
+    midnight_s = first_s - first_s % SECONDS_PER_DAY
+    book.facts["first day"] = datetime.fromtimestamp(midnight_s, UTC).strftime("%Y-%m-%d (UTC)")
+    return midnight_s
+
+
+def _track(document: object, where: str, book: AccountBook) -> _Track | None:
     """One vehicle's samples, or None where the document cannot be used, which is counted."""
     import numpy as np
 
+    def leave_out(why: str, rows: int = 1) -> None:
+        book.rows += rows
+        book.drop(why, rows, example=where)
+
     if not isinstance(document, Mapping):
-        book.drop("not a document", example=where)
+        return leave_out("something else than a document of a vehicle")
+    time_s, back_ft = _numbers(document.get("timestamp")), _numbers(document.get("x_position"))
+    if time_s is None or back_ft is None:
+        return leave_out("documents without lists of numbers as timestamp and x_position")
+    if len(time_s) != len(back_ft):
+        return leave_out("samples of documents whose lists differ in length", max(len(time_s), len(back_ft)))
+    direction = _integer(document.get("direction"))
+    if direction not in DIRECTIONS:
+        return leave_out("samples of documents whose direction is neither 1 nor -1", len(time_s))
+    whole = np.isfinite(time_s) & np.isfinite(back_ft)
+    if not whole.all():
+        leave_out("samples without a time or a position", int((~whole).sum()))
+    if not whole.any():
         return None
-    lists = {name: document.get(name) for name in _LISTS if name in document}
-    if {"timestamp", "x_position"} - set(lists):
-        book.drop("documents without timestamp or x_position", example=where)
+    book.rows += int(whole.sum())
+    length_m = _one(document.get("length")) * METRES_PER_FOOT
+    if not length_m > 0:
+        length_m = float("nan")
+        book.note("documents without a length: their back is taken as their front", example=where)
+    return _Track(
+        vehicle=_identity(document, where),
+        road=DIRECTIONS[direction],
+        kind=CLASSES.get(_integer(document.get("coarse_vehicle_class")), ""),
+        length_m=length_m,
+        width_m=_one(document.get("width")) * METRES_PER_FOOT,
+        time_s=time_s[whole],
+        front_m=back_ft[whole] * METRES_PER_FOOT * direction + np.nan_to_num(length_m),
+    )
+
+
+def _numbers(values: object) -> "np.ndarray | None":
+    """A list of numbers as an array, null as nan; None for anything else or nothing."""
+    import numpy as np
+
+    if not isinstance(values, list) or not values:
+        return None
+    if not all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values):
         return None
     try:
-        arrays = {name: np.array(values, dtype=float) for name, values in lists.items()}
-    except (TypeError, ValueError):
-        book.drop("documents with something else than numbers in their lists", example=where)
+        return np.array(values, dtype=float)
+    except OverflowError:
         return None
-    if len({array.shape for array in arrays.values()}) != 1 or arrays["timestamp"].ndim != 1:
-        book.drop("documents whose lists differ in length", example=where)
-        return None
-    if not len(arrays["timestamp"]):
-        book.drop("documents without a sample", example=where)
-        return None
-    direction = document.get("direction")
-    if direction not in DIRECTIONS:
-        book.drop("documents whose direction is neither 1 nor -1", example=where)
-        return None
-    book.rows += len(arrays["timestamp"])
-    return {
-        "vehicle": _identity(document, where),
-        "direction": direction,
-        "time": arrays["timestamp"],
-        "along": arrays["x_position"] * METRES_PER_FOOT * direction,
-        "class": CLASSES.get(document.get("coarse_vehicle_class", -1), ""),
-        "length": _one(document.get("length")) * METRES_PER_FOOT,
-        "width": _one(document.get("width")) * METRES_PER_FOOT,
-    }
+
+
+def _integer(value: object) -> int:
+    """A whole number, or -9 where it is none."""
+    return int(value) if isinstance(value, int | float) and value in (-1, 0, 1, 2, 3, 4, 5, 6) else -9
 
 
 def _identity(document: Mapping[str, Any], where: str) -> str:
@@ -127,36 +182,32 @@ def _one(value: object) -> float:
     """A number, or the median of a list of them; nan where there is none."""
     import numpy as np
 
-    try:
-        numbers = np.atleast_1d(np.array(value, dtype=float))
-    except (TypeError, ValueError):
-        return float("nan")
-    return float(np.nanmedian(numbers)) if np.isfinite(numbers).any() else float("nan")
+    numbers = _numbers(value if isinstance(value, list) else [value])
+    return float("nan") if numbers is None or not np.isfinite(numbers).any() else float(np.nanmedian(numbers))
 
 
-def _table(tracks: list[dict[str, Any]]) -> "pa.Table":
+def _table(tracks: list[_Track], midnight_s: float) -> "pa.Table":
     import numpy as np
     import pyarrow as pa
 
-    sizes = [len(track["time"]) for track in tracks]
+    sizes = [len(track.time_s) for track in tracks]
     index = pa.array(np.repeat(np.arange(len(tracks), dtype=np.int32), sizes))
 
     def words(values: list[str]) -> "pa.Array":
         """One word a track, spread over its samples."""
-        dictionary = pa.array(values, pa.string()).dictionary_encode()
-        return dictionary.take(index)
+        return tables.words(pa.array(values, pa.string())).take(index)
 
-    def numbers(name: str) -> "pa.Array":
-        return pa.array(np.repeat([track[name] for track in tracks], sizes), pa.float32(), from_pandas=True)
+    def numbers(values: list[float]) -> "pa.Array":
+        return tables.single(np.repeat(values, sizes))
 
     return pa.table(
         {
-            columns.TIME: np.concatenate([track["time"] for track in tracks]),
-            columns.VEHICLE: words([track["vehicle"] for track in tracks]),
-            columns.ROAD: words([DIRECTIONS[track["direction"]] for track in tracks]),
-            columns.ROAD_POSITION: np.concatenate([track["along"] for track in tracks]),
-            columns.LENGTH: numbers("length"),
-            columns.WIDTH: numbers("width"),
-            columns.CLASS: words([track["class"] for track in tracks]),
+            columns.TIME: tables.double(np.concatenate([track.time_s for track in tracks]) - midnight_s),
+            columns.VEHICLE: words([track.vehicle for track in tracks]),
+            columns.ROAD: words([track.road for track in tracks]),
+            columns.ROAD_POSITION: tables.double(np.concatenate([track.front_m for track in tracks])),
+            columns.LENGTH: numbers([track.length_m for track in tracks]),
+            columns.WIDTH: numbers([track.width_m for track in tracks]),
+            columns.CLASS: words([track.kind for track in tracks]),
         }
     )

@@ -2,10 +2,10 @@
 
 ``--map time=t:s --map vehicle=id --map x=x:m --map y=y:m --map speed=v:km/h``. Times are numbers with a unit, frame
 counts (``frame:1/25s``), or ISO 8601 text; text is split by date into recordings and becomes the seconds after
-midnight (of UTC where it carries an offset).
+midnight (of UTC where it carries an offset). Text tables and Parquet.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from scenariogen.accounts import AccountBook
@@ -44,8 +44,9 @@ DIMENSIONS: dict[str, str | None] = {name: dimension for name, (_, dimension) in
 ONLY_ROAD = "road"
 """Name of the road where positions along one are mapped and no name for it."""
 PLACES_BY_FIELDS = (("edge", "lane", "position"), ("road_position",), ("x", "y"), ("lon", "lat"))
-
-
+SI_UNITS = {"time": "s", "speed": "m/s", "acceleration": "m/s2", "length": "m", "angle": "degrees"}
+CLOCK_FIRST_ROWS = 100
+PARQUET_ROWS = 100_000
 _DATE = r"^\s*\d{4}-\d{2}-\d{2}"
 
 
@@ -60,83 +61,135 @@ class MappedReader(TrajectoryReader):
 
     def tables(self, head: FileHead, book: AccountBook, options: ReadOptions) -> Iterator["pa.Table"]:
         mapping = options.mapping
-        self._check(head, mapping)
+        _check(head, mapping)
         for name, source in mapping.items():
-            unit = source.unit or ("as SI" if DIMENSIONS[name] else "")
-            book.units[FIELDS[name][0]] = f"{source.column} {f'in {unit}' if source.unit else unit}".strip()
-        for block in tables.text_blocks(head, book, [source.column for source in mapping.values()]):
-            yield _table(block, mapping, book)
+            book.units[FIELDS[name][0]] = _said(name, source)
+        if "road_position" in mapping and "road" not in mapping:
+            book.units[columns.ROAD] = "one road"
+        wanted = list(dict.fromkeys(source.column for source in mapping.values()))
+        are_dates: bool | None = None
+        for block in _blocks(head, book, wanted):
+            if are_dates is None:
+                are_dates = _are_dates(block, mapping["time"])
+                if are_dates:
+                    book.units[columns.TIME] = f"{mapping['time'].column}, ISO 8601: seconds after midnight of its date"
+                    book.units.setdefault(columns.RECORDING, f"the date in {mapping['time'].column}")
+            yield _table(block, mapping, book, are_dates=are_dates)
 
-    def _check(self, head: FileHead, mapping: Mapping[str, Source]) -> None:
-        problems = Problems(f"{head.path} as a table")
-        if head.made is not Made.TEXT:
-            problems.add(f"it is {head.made.value}, expected text with one row a line")
-            problems.raise_as(DataError)
-        if not mapping:
-            problems.add(f"no column is mapped; it has {', '.join(head.header[:30])}. Give --map FIELD=COLUMN:UNIT")
-        for name in ("time", "vehicle"):
-            if mapping and name not in mapping:
-                problems.add(f"no column is mapped to {name}")
-        if mapping and not any(all(name in mapping for name in place) for place in PLACES_BY_FIELDS):
-            problems.add("no place is mapped: give x and y, lon and lat, road_position, or edge, lane and position")
-        problems.extend(missing_columns(mapping, head.header))
+
+def _said(name: str, source: Source) -> str:
+    dimension = DIMENSIONS[name]
+    if dimension is None:
+        return source.column
+    return f"{source.column} in {source.unit}" if source.unit else f"{source.column}, assumed in {SI_UNITS[dimension]}"
+
+
+def _header(head: FileHead) -> Sequence[str]:
+    if head.made is not Made.PARQUET:
+        return head.header
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_schema(head.path).names
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{head.path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+
+
+def _check(head: FileHead, mapping: Mapping[str, Source]) -> None:
+    """Raises ``DataError`` with everything that the mapping lacks."""
+    problems = Problems(f"{head.path} as a table")
+    if head.made not in (Made.TEXT, Made.PARQUET):
+        problems.add(f"it is {head.made.value}, expected Parquet, or text with one row a line")
         problems.raise_as(DataError)
+    header = _header(head)
+    if not mapping:
+        problems.add(f"no column is mapped; it has {', '.join(header[:30])}. Give --map FIELD=COLUMN:UNIT")
+        problems.raise_as(DataError)
+    unknown = [name for name in mapping if name not in FIELDS]
+    if unknown:
+        problems.add(f"the fields {', '.join(unknown)} are unknown, expected some of {', '.join(FIELDS)}")
+    problems.extend(f"no column is mapped to {name}" for name in ("time", "vehicle") if name not in mapping)
+    if not any(all(name in mapping for name in place) for place in PLACES_BY_FIELDS):
+        problems.add("no place is mapped: give x and y, lon and lat, road_position, or edge, lane and position")
+    for place in PLACES_BY_FIELDS:
+        half = [name for name in place if name in mapping]
+        if half and len(half) < len(place):
+            problems.add(f"{', '.join(half)} without {', '.join(name for name in place if name not in half)}")
+    problems.extend(missing_columns(mapping, header))
+    problems.raise_as(DataError)
 
 
-def _table(block: "pa.Table", mapping: Mapping[str, Source], book: AccountBook) -> "pa.Table":
+def _blocks(head: FileHead, book: AccountBook, names: Sequence[str]) -> Iterator["pa.Table"]:
+    if head.made is Made.TEXT:
+        yield from tables.text_blocks(head, book, names)
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(head.path) as file:
+            for batch in file.iter_batches(PARQUET_ROWS, columns=list(names), use_threads=False):
+                book.rows += batch.num_rows
+                yield pa.Table.from_batches([batch])
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{head.path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+
+
+def _table(block: "pa.Table", mapping: Mapping[str, Source], book: AccountBook, *, are_dates: bool) -> "pa.Table":
     import pyarrow as pa
 
+    pc = tables.compute()
     made: dict[str, pa.Array] = {}
+    dates: pa.Array | None = None
     for name, source in mapping.items():
         column, dimension = FIELDS[name]
-        if name == "time":
-            made.update(_times(block, source, book))
+        if name == "time" and are_dates:
+            made[column], dates = _split_dates(tables.one_array(block[source.column]), source.column, book)
         elif dimension is not None:
             values = tables.numbers(block, source.column, book, factor=source.factor)
-            made[column] = values.cast(columns.arrow_type(column))
+            made[column] = tables.single(values) if columns.arrow_type(column) == pa.float32() else values
         elif column in (columns.LANE, columns.ROAD_LANE):
             made[column] = tables.small_integers(tables.numbers(block, source.column, book))
         else:
             made[column] = tables.words(block[source.column])
     if "road_position" in mapping and "road" not in mapping:
-        made[columns.ROAD] = pa.array([ONLY_ROAD], pa.string()).dictionary_encode().take(pa.array([0] * len(block)))
-    if columns.RECORDING in made and "dates" in made:
-        made[columns.RECORDING] = tables.words(_joined(made[columns.RECORDING], made.pop("dates")))
-    elif "dates" in made:
-        made[columns.RECORDING] = tables.words(made.pop("dates"))
+        made[columns.ROAD] = tables.same_word(ONLY_ROAD, len(block))
+    if dates is not None:
+        named = made.get(columns.RECORDING)
+        joined = dates if named is None else pc.binary_join_element_wise(named.cast(pa.string()), dates, " ")
+        made[columns.RECORDING] = tables.words(joined)
     return pa.table(made)
 
 
-def _times(block: "pa.Table", source: Source, book: AccountBook) -> dict[str, "pa.Array"]:
-    """``time_s`` and, where times are dates, the dates."""
+def _are_dates(block: "pa.Table", source: Source) -> bool:
+    """True where times are timestamps, or where most of the first cells begin like ``2024-05-01``."""
+    import pyarrow as pa
+
+    pc = tables.compute()
+    column = tables.one_array(block[source.column])
+    if pa.types.is_temporal(column.type):
+        return True
+    if source.unit or not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return False
+    first = pc.drop_null(column).slice(0, CLOCK_FIRST_ROWS)
+    like = pc.sum(pc.match_substring_regex(first, _DATE)).as_py() or 0
+    return 2 * like > len(first)
+
+
+def _split_dates(times: "pa.Array", column: str, book: AccountBook) -> tuple["pa.Array", "pa.Array"]:
+    """Seconds after midnight, and the dates."""
     import pandas as pd
     import pyarrow as pa
 
-    text = block[source.column].combine_chunks()
-    if source.unit:
-        return {columns.TIME: tables.numbers(block, source.column, book, factor=source.factor)}
-    if not _holds_dates(text):
-        return {columns.TIME: tables.numbers(block, source.column, book)}
-    stamps = pd.to_datetime(pd.Series(text.to_pandas()), format="ISO8601", utc=True, errors="coerce")
-    wrong = int((stamps.isna() & ~pd.Series(text.is_null().to_pandas())).sum())
+    if pa.types.is_temporal(times.type) and not pa.types.is_timestamp(times.type):
+        raise DataError(f"the column {column} is of the type {times.type}, expected timestamps, text or numbers")
+    stamps = pd.to_datetime(pd.Series(times.to_pandas()), format="ISO8601", utc=True, errors="coerce")
+    wrong = int(stamps.isna().sum()) - times.null_count
     if wrong:
-        book.note(f"hold a time in {source.column} that is neither a number nor ISO 8601: taken as empty", rows=wrong)
+        book.note(f"hold something else than an ISO 8601 time in {column}: taken as empty", rows=wrong)
     seconds = (stamps - stamps.dt.normalize()).dt.total_seconds()
-    return {
-        columns.TIME: pa.array(seconds, pa.float64(), from_pandas=True),
-        "dates": pa.array(stamps.dt.strftime("%Y-%m-%d"), pa.string(), from_pandas=True),
-    }
-
-
-def _holds_dates(text: "pa.Array") -> bool:
-    """True where the first cells that hold anything look like ``2024-05-01`` at their beginning."""
-    pc = tables.compute()
-    first = pc.drop_null(text).slice(0, 100)
-    return len(first) > 0 and bool(pc.all(pc.match_substring_regex(first, _DATE)).as_py())
-
-
-def _joined(names: "pa.Array", dates: "pa.Array") -> "pa.Array":
-    import pyarrow as pa
-
-    pc = tables.compute()
-    return pc.binary_join_element_wise(names.cast(pa.string()), dates, " ")
+    return (
+        pa.array(seconds, pa.float64(), from_pandas=True),
+        pa.array(stamps.dt.strftime("%Y-%m-%d"), pa.string(), from_pandas=True),
+    )

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FRAME_S = 0.1
+METRES_PER_SURVEY_FOOT = 1200 / 3937
+"""The foot of the state plane coordinate systems (NAD 83); over their length it differs from the foot by metres."""
 MILLISECONDS_PER_FRAME = 100.0
 MOST_RECORDINGS = 64
 """A file with more different clocks has a clock that cannot tell recordings apart."""
@@ -139,9 +141,10 @@ def _write_units(used: Mapping[str, str], book: AccountBook) -> None:
             book.units[column] = f"{used[name]} in {unit} (NGSIM)"
     plane = _plane(used)
     if plane is not None:
-        where = "state plane" if plane[0] == "global_x" else "the recording's own origin, x to the right"
+        geographic = plane[0] == "global_x"
+        where = "US survey ft, state plane" if geographic else "ft, the recording's own origin, x to the right"
         for column, name in zip((columns.X, columns.Y), plane, strict=True):
-            book.units[column] = f"{used[name]} in ft, {where} (NGSIM)"
+            book.units[column] = f"{used[name]} in {where} (NGSIM)"
     if "lane_id" in used:
         book.units[columns.ROAD_LANE] = f"{used['lane_id']}, counted from the left (NGSIM)"
     if "v_class" in used:
@@ -181,7 +184,8 @@ def _table(block: "pa.Table", used: Mapping[str, str], book: AccountBook) -> "pa
             made[column] = tables.single(values)
     plane = _plane(used)
     if plane is not None:
-        made[columns.X], made[columns.Y] = in_metres(plane[0]), in_metres(plane[1])
+        foot_m = METRES_PER_SURVEY_FOOT if plane[0] == "global_x" else METRES_PER_FOOT
+        made[columns.X], made[columns.Y] = (pc.multiply(numbers[name], foot_m) for name in plane)
     if "lane_id" in used:
         made[columns.ROAD_LANE] = tables.small_integers(numbers["lane_id"])
     if "v_class" in used:

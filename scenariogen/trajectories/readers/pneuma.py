@@ -7,6 +7,7 @@ m/s², seconds from the start of the recording. The header names the first ten c
 vehicle, ``lat_acc`` across it.
 """
 
+import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -14,16 +15,21 @@ from scenariogen.accounts import AccountBook
 from scenariogen.errors import DataError
 from scenariogen.heads import FileHead, Made, open_text
 from scenariogen.trajectories import columns
+from scenariogen.trajectories.readers import tables
 from scenariogen.trajectories.readers.contract import CHUNK_ROWS, ReadOptions, TrajectoryReader
 from scenariogen.units import MPS_PER_KMH
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
 ONCE = ("track_id", "type", "traveled_d", "avg_speed")
 AGAIN = ("lat", "lon", "speed", "lon_acc", "lat_acc", "time")
 LONGEST_LINE = 64 << 20
 """Characters; a vehicle seen for an hour at 25 Hz needs about 6 million."""
+ATHENS = (37.97, 23.73)
+"""Latitude and longitude, degrees: where the recordings were made, which shows that the two were swapped."""
+ATHENS_SPAN_DEG = 1.0
 
 
 class PneumaReader(TrajectoryReader):
@@ -44,20 +50,22 @@ class PneumaReader(TrajectoryReader):
             columns.ACCELERATION: "lon_acc in m/s2 (pNEUMA)",
             columns.LON: "lon in degrees, WGS 84 (pNEUMA)",
             columns.LAT: "lat in degrees, WGS 84 (pNEUMA)",
+            columns.VEHICLE: "track_id",
+            columns.CLASS: "type",
         }
-        tracks: list[tuple[str, str, object]] = []
+        tracks: list[tuple[str, str, np.ndarray]] = []
         rows = 0
         for number, line in _lines(head):
             track = _track(line, number, book)
             if track is None:
                 continue
             tracks.append(track)
-            rows += len(track[2])  # type: ignore[arg-type]
+            rows += len(track[2])
             if rows >= CHUNK_ROWS:
-                yield _table(tracks)
+                yield _table(tracks, book)
                 tracks, rows = [], 0
         if tracks:
-            yield _table(tracks)
+            yield _table(tracks, book)
 
 
 def _lines(head: FileHead) -> Iterator[tuple[int, str]]:
@@ -72,32 +80,36 @@ def _lines(head: FileHead) -> Iterator[tuple[int, str]]:
                     raise DataError(f"{head.path}: line {number} is longer than {LONGEST_LINE:,} characters")
                 if line.strip():
                     yield number, line
-    except EOFError:
-        raise DataError(f"{head.path} is a gzip file that was cut off: copy it again") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (EOFError, zlib.error):
+        raise DataError(f"{head.path} {tables.CUT_OFF}") from None
+    except (OSError, UnicodeError) as error:
         raise DataError(f"{head.path} cannot be read: {error}") from error
 
 
-def _track(line: str, number: int, book: AccountBook):
+def _track(line: str, number: int, book: AccountBook) -> "tuple[str, str, np.ndarray] | None":
     """Vehicle, type and an array (sample, 6); None where the line cannot be used, which is counted."""
     import numpy as np
+    import pyarrow as pa
 
     cells = line.rstrip().rstrip(";").split(";")
     samples, left = divmod(len(cells) - len(ONCE), len(AGAIN))
     where = f"line {number}"
     vehicle = cells[0].strip()
     if samples < 1 or not vehicle:
+        book.rows += 1
         book.drop("lines without a vehicle and at least one sample", example=where)
         return None
+    book.rows += samples
     if left:
-        book.drop("cells after the last whole sample of a line", left, example=where)
+        book.rows += 1
+        book.drop("samples cut off at the end of a line", example=where)
     body = cells[len(ONCE) : len(ONCE) + samples * len(AGAIN)]
     try:
-        values = np.array(body, dtype=float)
-    except ValueError:
+        values = pa.array(body, pa.string()).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
         values = np.array([_number(cell) for cell in body])
-        book.note("words where numbers belong: taken as empty", rows=int(np.isnan(values).sum()), example=where)
-    book.rows += samples
+        wrong = int(np.isnan(values).reshape(samples, len(AGAIN)).any(axis=1).sum())
+        book.note("hold a word where a number belongs: taken as empty", rows=wrong, example=where)
     return vehicle, cells[1].strip(), values.reshape(samples, len(AGAIN))
 
 
@@ -108,24 +120,33 @@ def _number(cell: str) -> float:
         return float("nan")
 
 
-def _table(tracks: list) -> "pa.Table":
+def _table(tracks: "list[tuple[str, str, np.ndarray]]", book: AccountBook) -> "pa.Table":
     import numpy as np
     import pyarrow as pa
 
     values = np.concatenate([track[2] for track in tracks])
-    index = np.repeat(np.arange(len(tracks), dtype=np.int32), [len(track[2]) for track in tracks])
-    kinds = sorted({track[1] for track in tracks})
-    kind = np.array([kinds.index(track[1]) for track in tracks], dtype=np.int32)[index]
-    vehicles = pa.array([track[0] for track in tracks], pa.string())
+    index = pa.array(np.repeat(np.arange(len(tracks), dtype=np.int32), [len(track[2]) for track in tracks]))
     named = dict(zip(AGAIN, values.T, strict=True))
+    _check_places(named["lat"], named["lon"], book)
     return pa.table(
         {
-            columns.TIME: named["time"],
-            columns.VEHICLE: pa.DictionaryArray.from_arrays(pa.array(index), vehicles),
-            columns.LON: named["lon"],
-            columns.LAT: named["lat"],
-            columns.SPEED: pa.array(named["speed"] * MPS_PER_KMH, pa.float32(), from_pandas=True),
-            columns.ACCELERATION: pa.array(named["lon_acc"], pa.float32(), from_pandas=True),
-            columns.CLASS: pa.DictionaryArray.from_arrays(pa.array(kind), pa.array(kinds, pa.string())),
+            columns.TIME: tables.double(named["time"]),
+            columns.VEHICLE: pa.array([track[0] for track in tracks], pa.string()).dictionary_encode().take(index),
+            columns.LON: tables.double(named["lon"]),
+            columns.LAT: tables.double(named["lat"]),
+            columns.SPEED: tables.single(named["speed"] * MPS_PER_KMH),
+            columns.ACCELERATION: tables.single(named["lon_acc"]),
+            columns.CLASS: tables.words(pa.array([track[1] for track in tracks], pa.string())).take(index),
         }
     )
+
+
+def _check_places(lat: "np.ndarray", lon: "np.ndarray", book: AccountBook) -> None:
+    """Latitude and longitude may be swapped: then the vehicles drive where Athens would be in the wrong order."""
+    import numpy as np
+
+    swapped = (np.abs(lon - ATHENS[0]) < ATHENS_SPAN_DEG) & (np.abs(lat - ATHENS[1]) < ATHENS_SPAN_DEG)
+    if swapped.any():
+        book.problem(
+            "have latitude and longitude swapped: they are in Athens the other way round", rows=int(swapped.sum())
+        )

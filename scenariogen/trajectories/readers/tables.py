@@ -148,7 +148,7 @@ def finite(values: "pa.Array") -> "pa.Array":
 
 
 def single(values: Any) -> "pa.Array":
-    """Numbers (an Arrow or NumPy array) as float32, null where they are not finite."""
+    """Numbers (an Arrow array, a NumPy array or a sequence) as float32, null where they are not finite."""
     import pyarrow as pa
 
     array = values if isinstance(values, pa.Array) else pa.array(values, pa.float64(), from_pandas=True)

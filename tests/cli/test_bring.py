@@ -1,0 +1,102 @@
+"""What a file is, and how it becomes ours, from the command line."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from scenariogen.accounts import FileAccount, account_path
+from tests.cli.runner import scenariogen
+from tests.support import ROOT
+
+DATA = ROOT.parent / "shared" / "data" / "trajectories"
+MAPPING = ("--map", "time=t:s", "--map", "vehicle=car", "--map", "x=east:ft", "--map", "y=north:ft")
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Two cars in feet, one row doubled, one without a time, one ragged, one with a word for a number."""
+    path = tmp_path / "tracks.csv"
+    rows = ["t,car,east,north"]
+    rows += [f"{n / 10},{car},{10 * n},{100 * car}" for n in range(30) for car in (1, 2)]
+    rows += ["0.5,1,50,100", ",1,0,0", "1,2,3", "0.6,9,here,4"]
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_inspect_says_what_a_table_is_and_what_is_left_out(table):
+    result = scenariogen("inspect", table, *MAPPING)
+    assert result.exit_code == 0
+    said = result.stdout
+    assert "tracks.csv: a table, read by a column mapping (csv)" in said
+    assert "64 read, 60 kept" in said
+    assert "vehicles     2" in said
+    for why in ("1 dropped: repeats another row exactly", "1 dropped: without a time", "1 dropped: without a place"):
+        assert why in said
+    assert "speed_mps: 60 rows from positions" in said
+    assert not list(table.parent.glob("*.parquet"))
+
+
+def test_convert_writes_si_units_and_the_account_beside_them(table, tmp_path):
+    out = tmp_path / "ours.parquet"
+    result = scenariogen("convert", table, *MAPPING, "--out", out, "--json")
+    rows = pd.read_parquet(out)
+    assert rows.groupby("vehicle")["speed_mps"].median().to_numpy() == pytest.approx([30.48, 30.48], rel=1e-5)
+    assert rows["speed_is_derived"].all()
+    beside = FileAccount.from_json(json.loads(account_path(out).read_text()))
+    assert beside == FileAccount.from_json(json.loads(result.stdout))
+    assert (beside.rows, beside.kept, sum(beside.dropped.values())) == (64, 60, 4)
+
+
+def test_our_own_table_is_inspected_as_well(table, tmp_path):
+    out = tmp_path / "ours.parquet"
+    scenariogen("convert", table, *MAPPING, "--out", out)
+    said = scenariogen("inspect", out)
+    assert said.exit_code == 0
+    assert "60 kept" in said.stdout and "1 dropped: without a time" in said.stdout
+    account_path(out).unlink()
+    assert "trajectories in our columns (scenariogen)" in scenariogen("inspect", out).stdout
+    again = scenariogen("convert", out, "--out", tmp_path / "again.parquet")
+    assert again.exit_code == 1 and "nothing to convert" in again.stderr
+
+
+def test_every_mistake_in_a_mapping_is_told_at_once(table):
+    result = scenariogen(
+        "inspect", table, "--map", "time=tt:s", "--map", "speed=v:ft", "--map", "fast=v", "--map", "x"
+    )
+    assert result.exit_code == 1
+    for part in ("got the unit 'ft'", "the field 'fast' is unknown", "'x' is not FIELD=COLUMN"):
+        assert part in result.stderr
+
+
+def test_a_column_that_is_not_there_is_named_with_its_neighbour(table):
+    result = scenariogen("convert", table, "--map", "time=t:s", "--map", "vehicle=cars", "--map", "x=east:m")
+    assert result.exit_code == 1
+    assert "vehicle is mapped to the column 'cars', which is not there; near it: car" in result.stderr
+    assert "no place is mapped" in result.stderr
+
+
+def test_a_failed_conversion_leaves_nothing_behind(table, tmp_path):
+    out = tmp_path / "ours.parquet"
+    table.write_text(table.read_text() + "0.5,1,999,999\n")
+    result = scenariogen("convert", table, *MAPPING, "--out", out)
+    assert result.exit_code == 1
+    assert "put a vehicle at several places at once" in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tracks.csv"]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "rows", "vehicles"),
+    [
+        ("coifman_i80/i80_coifman_li_2017.csv.gz", 215_244, 2_283),
+        ("coifman_i80/i80_coifman_ngsim_header_first120s.csv", 23_246, 282),
+        ("ngsim_peachtree_raw/NGSIM_peachtree_subset_motive.csv", 5_000, 165),
+        ("ngsim_us101_half_A/USA_US101-23_1_T-1.xml.gz", 5_304, 57),
+    ],
+)
+def test_real_recordings_are_recognised(name, rows, vehicles):
+    if not (DATA / name).is_file():
+        pytest.skip("../shared/data is not here: real-data test skipped")
+    account = json.loads(scenariogen("inspect", DATA / name, "--json").stdout)
+    assert (account["rows"], account["kept"], account["subjects"]) == (rows, rows, vehicles)
