@@ -23,6 +23,7 @@ ROOT = "fcd-export"
 TIME = "time"
 BLOCK_BYTES = 1 << 24
 LONGEST_PROLOGUE = 1 << 20
+LONGEST_LINE = 1 << 26
 CHUNK_ROWS = 500_000
 STEP_MARK = "\x01"
 """Stands for a time step among the rows of a block; no XML file may hold it."""
@@ -54,10 +55,10 @@ def xml_rows(head: FileHead, names: tuple[str, ...]) -> Iterator["pa.Table"]:
 
 
 def _as_sumo_writes(head: FileHead, names: tuple[str, ...]) -> Iterator["pa.Table"]:
-    with _readable(head), open_bytes(head.path) as stream:
+    with readable(head), open_bytes(head.path) as stream:
         rest = _after_root(stream)
         time: str | None = None
-        for block in _whole_lines(stream, rest):
+        for block in whole_lines(stream, rest):
             end = _ROOT_END.search(block, max(0, len(block) - 4096))
             body = block[: end.start()] if end else block
             table, time = _block(body, names, time)
@@ -83,14 +84,14 @@ def _after_root(stream: IO[bytes]) -> bytes:
     return start[tag.end() :]
 
 
-def _whole_lines(stream: IO[bytes], rest: bytes) -> Iterator[bytes]:
+def whole_lines(stream: IO[bytes], rest: bytes = b"") -> Iterator[bytes]:
     """The rest of a file in blocks that end where a line ends."""
     while more := stream.read(BLOCK_BYTES):
         data = rest + more
         cut = data.rfind(b"\n") + 1
         rest = data[cut:]
-        if len(rest) > BLOCK_BYTES:
-            raise _UnlikeError
+        if len(rest) > LONGEST_LINE:
+            raise DataError(f"a line is longer than {LONGEST_LINE:,} characters: this is no file of SUMO's")
         if cut:
             yield data[:cut]
     if rest:
@@ -188,7 +189,7 @@ def _check_between(column: "pa.ChunkedArray", expected: str, *, strip: bool = Fa
 
 
 @contextmanager
-def _readable(head: FileHead) -> Iterator[None]:
+def readable(head: FileHead) -> Iterator[None]:
     """Turns what can go wrong with the bytes into a ``DataError``."""
     try:
         yield
@@ -207,7 +208,7 @@ def _as_xml(head: FileHead, names: tuple[str, ...], *, skip: int) -> Iterator["p
 
     rows: list[tuple[str | None, ...]] = []
     try:
-        with _readable(head), open_bytes(head.path) as stream:
+        with readable(head), open_bytes(head.path) as stream:
             time, root, seen = None, None, 0
             for event, element in iterparse(stream, events=("start", "end"), forbid_dtd=True):
                 if root is None:

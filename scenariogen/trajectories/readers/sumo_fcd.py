@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from scenariogen.accounts import AccountBook
 from scenariogen.errors import DataError
-from scenariogen.heads import FileHead, Made
+from scenariogen.heads import FileHead, Made, open_bytes
 from scenariogen.trajectories import columns
 from scenariogen.trajectories.readers.contract import ReadOptions, TrajectoryReader
-from scenariogen.trajectories.readers.fcd_xml import xml_rows
+from scenariogen.trajectories.readers.fcd_xml import readable, whole_lines, xml_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -123,7 +123,10 @@ def _parquet_tables(source: Path, day: int, extra: Sequence[str]) -> Iterator["p
 
 
 def csv_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.Table"]:
-    """A CSV file as SUMO writes it, also gzipped, in blocks. The separator is that of the first line."""
+    """A CSV file as SUMO writes it, also gzipped, in blocks. The separator is that of the first line.
+
+    Blocks of whole lines are parsed in parallel, since no cell of SUMO's holds a line break.
+    """
     import pyarrow as pa
     from pyarrow import csv
 
@@ -131,22 +134,21 @@ def csv_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.T
     optional = [OPTIONAL[name][0] for name in extra if OPTIONAL[name][0] in head.header]
     words = ("vehicle_id", "vehicle_lane", OPTIONAL[columns.CLASS][0])
     types = {name: pa.string() if name in words else pa.float32() for name in (*NEEDED, *optional)}
+    options = {
+        "read_options": csv.ReadOptions(block_size=1 << 21, column_names=list(head.header)),
+        "parse_options": csv.ParseOptions(delimiter=head.delimiter),
+        "convert_options": csv.ConvertOptions(
+            include_columns=list(types), column_types={**types, TIME: pa.float64()}, strings_can_be_null=True
+        ),
+    }
     try:
-        with pa.input_stream(str(head.path), compression="gzip" if head.is_gzip else None) as stream:
-            reader = csv.open_csv(
-                stream,
-                read_options=csv.ReadOptions(block_size=1 << 24),
-                parse_options=csv.ParseOptions(delimiter=head.delimiter),
-                convert_options=csv.ConvertOptions(
-                    include_columns=list(types),
-                    column_types={**types, TIME: pa.float64()},
-                    strings_can_be_null=True,
-                ),
-            )
-            for batch in reader:
-                if batch.num_rows:
-                    yield _normalise(pa.Table.from_batches([batch]), day, head.path)
-    except (pa.ArrowInvalid, OSError, EOFError) as error:
+        with readable(head), open_bytes(head.path) as stream:
+            stream.readline()
+            for block in whole_lines(stream):
+                if block.strip():
+                    table = csv.read_csv(pa.BufferReader(block), **options)
+                    yield _normalise(table, day, head.path)
+    except pa.ArrowInvalid as error:
         raise DataError(f"{head.path} cannot be read as SUMO's CSV: {error}") from error
 
 
