@@ -1,0 +1,140 @@
+"""Fundamental diagrams: free speed, capacity and wave speed of each edge, fitted to fields of flow and density.
+
+The triangular diagram of Newell (1993), *A simplified theory of kinematic waves in highway traffic*: flow q and
+density k per lane, free speed v, capacity c, wave speed w,
+
+    q = v k  up to k = c / v,     q = c - w (k - c / v)  beyond it,
+
+so that the jam density is c / v + c / w. It is fitted to the cells of an edge by least squares with a soft L1 loss,
+since cells in which traffic changes lie below the diagram. Standard errors come from resampling the cells (the
+bootstrap; Efron, 1979).
+
+Where no queue stood, nothing was seen of the branch that ends at the capacity: what is given then is the highest flow
+that was carried, a lower bound, and it says so. On an edge that ends at a signal the diagram is that of the road and
+its signal together.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scenariogen.randomness import child_seed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scenariogen.network import RoadNetwork
+
+LEAST_CELLS = 10
+LEAST_CONGESTED = 5
+"""Fewer cells with a queue say too little about waves and capacity."""
+QUEUED_SPEED_SHARE = 0.7
+"""Slower than this share of the free speed, with more vehicles than usual at that flow, a cell holds a queue."""
+LEAST_COVERAGE = 0.5
+FREE_DENSITY_QUANTILE = 0.5
+TOP_SHARE = 0.05
+"""The highest flow carried is the mean of so many of the cells with most flow."""
+BOUNDS = ((0.5, 1e-3, 1.0), (70.0, 1.0, 12.0))
+"""Lowest and highest free speed (m/s), capacity (vehicles a second and lane) and wave speed (m/s)."""
+USUAL_WAVE_MPS = 5.0
+
+COLUMNS: tuple[str, ...] = (
+    "edge", "lanes", "is_signalised", "cells", "congested_cells", "free_speed_mps", "free_speed_se",
+    "capacity_veh_h", "capacity_se", "capacity_is_lower_bound", "wave_speed_mps", "wave_speed_se", "jam_density_veh_km",
+)  # fmt: skip
+
+
+def fundamental_diagrams(
+    fields: "pd.DataFrame", network: "RoadNetwork", *, resamples: int = 100, seed: int = 0
+) -> "pd.DataFrame":
+    """One row per edge with at least :data:`LEAST_CELLS` usable cells, in the network's order.
+
+    ``fields``     what :func:`scenariogen.trajectories.fields.edie_fields` gives, all lanes of an edge together
+    ``resamples``  of the cells, for the standard errors
+
+    Columns: ``edge``, ``lanes`` (driving), ``is_signalised``, ``cells``, ``congested_cells``, ``free_speed_mps``,
+    ``capacity_veh_h`` (all lanes) and ``wave_speed_mps`` with their standard errors ``_se``,
+    ``capacity_is_lower_bound``, ``jam_density_veh_km`` (all lanes). Wave speed and jam density are not a number where
+    no queue was seen. Raises ``ValueError`` for fields by lane and for fewer than 2 resamples.
+    """
+    import pandas as pd
+
+    if "lane" in fields.columns:
+        raise ValueError("the fields are by lane, expected those of whole edges (by_lane=False)")
+    if resamples < 2:
+        raise ValueError(f"resamples is {resamples}, expected at least 2")
+    usable = fields[(fields["coverage"] >= LEAST_COVERAGE) & (fields["time_spent_s"] > 0)]
+    rows = []
+    for edge_id, cells in usable.groupby("edge", sort=False):
+        edge = network.edges.get(str(edge_id))
+        if edge is None or not edge.driving_lanes or len(cells) < LEAST_CELLS:
+            continue
+        lanes = len(edge.driving_lanes)
+        density = np.asarray(cells["density_veh_km"], dtype=float) / 1000 / lanes
+        flow = np.asarray(cells["flow_veh_h"], dtype=float) / 3600 / lanes
+        generator = np.random.default_rng(child_seed(seed, "diagram", str(edge_id)))
+        rows.append((edge.id, lanes, edge.signalised, *_diagram(density, flow, lanes, resamples, generator)))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    order = np.array([network.edge_index[edge_id] for edge_id in table["edge"]], dtype=int)
+    return table.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
+
+
+def _diagram(
+    density: np.ndarray, flow: np.ndarray, lanes: int, resamples: int, generator: np.random.Generator
+) -> tuple[float | int | bool, ...]:
+    """The columns after ``is_signalised``; density in vehicles per metre and lane, flow per second and lane."""
+    free = free_speed(density, flow)
+    congested = int(is_queued(density, flow, free).sum())
+    seen = congested >= LEAST_CONGESTED
+    estimate = _fit(density, flow) if seen else _carried(density, flow)
+    picks = generator.integers(0, len(flow), size=(resamples, len(flow)))
+    again = np.array([(_fit if seen else _carried)(density[pick], flow[pick]) for pick in picks])
+    error = again.std(axis=0, ddof=1)
+    speed, capacity, wave = estimate
+    jam = capacity / speed + capacity / wave if seen else float("nan")
+    return (
+        len(flow),
+        congested,
+        float(speed),
+        float(error[0]),
+        float(capacity * 3600 * lanes),
+        float(error[1] * 3600 * lanes),
+        not seen,
+        float(wave),
+        float(error[2]),
+        float(jam * 1000 * lanes),
+    )
+
+
+def free_speed(density: np.ndarray, flow: np.ndarray) -> float:
+    """Distance over time spent in the emptier half of the cells (m/s)."""
+    empty = density <= np.quantile(density, FREE_DENSITY_QUANTILE)
+    return float(flow[empty].sum() / density[empty].sum())
+
+
+def is_queued(density: np.ndarray, flow: np.ndarray, free_mps: float) -> np.ndarray:
+    """True for cells that are slow and hold more vehicles than their flow needs at free speed."""
+    return (flow < QUEUED_SPEED_SHARE * free_mps * density) & (density > np.median(density))
+
+
+def _carried(density: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """Free speed and the highest flow that was carried; no wave speed."""
+    top = np.sort(flow)[-max(1, round(TOP_SHARE * len(flow))) :]
+    return np.array([free_speed(density, flow), top.mean(), np.nan])
+
+
+def _fit(density: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """Free speed, capacity per lane and wave speed."""
+    from scipy.optimize import least_squares
+
+    scale = max(float(np.quantile(flow, 0.95)) * 0.05, 1e-6)
+
+    def residual(parameters: np.ndarray) -> np.ndarray:
+        speed, capacity, wave = parameters
+        model = np.minimum(speed * density, capacity - wave * (density - capacity / speed))
+        return (np.maximum(model, 0.0) - flow) / scale
+
+    low, high = (np.array(side) for side in BOUNDS)
+    start = np.array([free_speed(density, flow), float(np.quantile(flow, 0.95)), USUAL_WAVE_MPS])
+    start = np.clip(start, low * 1.001, high * 0.999)
+    return least_squares(residual, start, bounds=(low, high), loss="soft_l1", x_scale=start).x
