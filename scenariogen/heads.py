@@ -7,6 +7,7 @@ trusts a file's name.
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -104,7 +105,7 @@ def read_head(path: str | Path) -> FileHead:
             head = stream.read(HEAD_BYTES + 1)
     except EOFError:
         raise DataError(f"{path} is a gzip file that was cut off: copy it again") from None
-    except (OSError, gzip.BadGzipFile) as error:
+    except (OSError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     is_whole = len(head) <= HEAD_BYTES
     head = head[:HEAD_BYTES]

@@ -8,7 +8,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,6 @@ from scenariogen.errors import DataError, ModelError, ProjectError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scenariogen.accounts import FileAccount
     from scenariogen.evaluation import Estimate, RunResult
     from scenariogen.model.scenario_model import ScenarioModel
     from scenariogen.scenarios.records import Scenario, ScenarioBatch
@@ -63,39 +62,6 @@ def _single_threaded() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def inspect_file(file: Path, *, format: str = "", mapping: Iterable[str] = ()) -> "FileAccount":
-    """The account of a trajectory file, which is read as a whole into a temporary place and forgotten."""
-    from scenariogen.heads import read_head
-    from scenariogen.trajectories.opening import account_of, is_ours
-    from scenariogen.trajectories.records import open_trajectories
-
-    if not format and is_ours(read_head(file)):
-        return account_of(open_trajectories(file))
-    with tempfile.TemporaryDirectory(prefix="scenariogen-") as folder:
-        return convert_file(file, out=Path(folder) / "rows.parquet", format=format, mapping=mapping)
-
-
-def convert_file(file: Path, *, out: Path, format: str = "", mapping: Iterable[str] = ()) -> "FileAccount":
-    """Write a trajectory file in our own columns, and its account beside it."""
-    from scenariogen.heads import read_head
-    from scenariogen.mapping import parse_mapping
-    from scenariogen.trajectories.convert import convert
-    from scenariogen.trajectories.formats import find_reader
-    from scenariogen.trajectories.opening import is_ours
-    from scenariogen.trajectories.readers.contract import ReadOptions
-    from scenariogen.trajectories.readers.mapped import DIMENSIONS
-
-    options = ReadOptions(mapping=parse_mapping(mapping, DIMENSIONS))
-    head = read_head(file)
-    if not format and is_ours(head):
-        raise DataError(f"{file} is in our own columns already: there is nothing to convert")
-    reader = find_reader(head, format=format, is_mapped=bool(options.mapping))
-    with written_whole(out) as partial:
-        account = convert(head, reader, partial, options=options)
-    account.save_beside(out)
-    return account
 
 
 def detect_to_file(trajectories: Path, project: "SumoProject", *, out: Path, progress: Update) -> "pd.DataFrame":

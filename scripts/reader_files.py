@@ -163,7 +163,8 @@ def _ngsim(folder: Path, rows: int) -> Path:
     frame = (t["time_s"] * 10).astype(int)
     table = pd.DataFrame(
         {
-            "Vehicle_ID": t["vehicle"], "Frame_ID": frame, "Total_Frames": 1, "Global_Time": 1_118_846_980_200 + frame * 100,
+            "Vehicle_ID": t["vehicle"], "Frame_ID": frame, "Total_Frames": 1,
+            "Global_Time": 1_118_846_980_200 + frame * 100,
             "Local_X": t["y"] * feet, "Local_Y": t["x"] * feet, "Global_X": t["x"] * feet, "Global_Y": t["y"] * feet,
             "v_Length": 15.0, "v_Width": 6.0, "v_Class": 2, "v_Vel": t["speed_mps"] * feet, "v_Acc": 0.0,
             "Lane_ID": t["lane"] + 1, "Preceding": 0, "Following": 0, "Space_Headway": 0.0, "Time_Headway": 0.0,

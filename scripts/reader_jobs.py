@@ -26,9 +26,6 @@ def work_imports() -> None:
     """Imports are not what is measured."""
     import duckdb  # noqa: F401
     import pandas  # noqa: F401
-    import pyarrow.compute
-    import pyarrow.csv
-    import pyarrow.parquet
     import sumolib  # noqa: F401
 
 
@@ -88,7 +85,7 @@ def open_record(path: Path) -> int:
 
 
 def convert(path: Path, mapping: tuple[str, ...]) -> int:
-    from scenariogen.pipeline import convert_file
+    from scenariogen.incidents.files import convert_file
 
     with tempfile.TemporaryDirectory(prefix="scenariogen-") as folder:
         return convert_file(path, out=Path(folder) / "rows.parquet", mapping=mapping).kept

@@ -62,6 +62,7 @@ def test_the_delimiter_is_that_of_the_first_line_outside_quotes(tmp_path, line, 
         (b"\x89HDF\r\n", "an HDF5 or MATLAB file"),
         (gzip.compress(b"a,b\n" * 1000)[:30], "was cut off"),
         (b"\x1f\x8bnonsense", "cannot be read|was cut off"),
+        (gzip.compress(b"a,b\n" * 1000)[:12] + b"\xff" * 40, "cannot be read|was cut off"),
         (b"abc\x00\x01\x02def", "is binary"),
     ],
 )

@@ -17,26 +17,33 @@ Map = Annotated[
     ),
 ]
 
+TimeZone = Annotated[
+    str, typer.Option(help="Zone of times without an offset in incident records, e.g. Europe/London; else UTC.")
+]
+CONVERTED = Path("converted.parquet")
+MATCHED = Path("matched.parquet")
+
 
 def inspect(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Trajectories or incident records.")],
     format: Format = "",
     map: Map = None,
+    time_zone: TimeZone = "",
     json: common.Json = False,
 ) -> None:
     """Say what a file is, what stands in it and what is wrong with it.
 
-    Its format is recognised by its content. Prints rows, vehicles, span, the units that were assumed, what is
-    left out and why, what is derived, and motion that cannot be. Nothing is written. The exit code is 1 where
-    the file cannot be used.
+    Its format is recognised by its content. Prints rows, vehicles or incidents, span, the units that were
+    assumed, what is left out and why, what is derived, and what cannot be. Nothing is written. The exit code is
+    1 where the file cannot be used.
 
     \b
     Example:
       scenariogen inspect trajectories.csv
     """
-    from scenariogen.pipeline import inspect_file
+    from scenariogen.incidents.files import inspect_file
 
-    account = inspect_file(file, format=format, mapping=map or ())
+    account = inspect_file(file, format=format, mapping=map or (), time_zone=time_zone)
     if json:
         common.print_json(account.to_json())
     else:
@@ -47,25 +54,112 @@ def convert(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Trajectories or incident records.")],
     format: Format = "",
     map: Map = None,
+    time_zone: TimeZone = "",
     out: Annotated[Path, typer.Option(help="Parquet file to write; its account goes beside it.")] = Path(
-        "trajectories.parquet"
+        "converted.parquet"
     ),
     json: common.Json = False,
 ) -> None:
-    """Bring a file into our own form: SI units, one clock, one row per vehicle and time.
+    """Bring a file into our own form: SI units, one clock, documented columns.
 
-    Speeds and accelerations that the file lacks are derived and marked, motion that cannot be is marked and never
-    changed. What was left out, and why, is saved beside the result.
+    Trajectories become Parquet: speeds and accelerations that the file lacks are derived and marked, motion that
+    cannot be is marked and never changed. Incident records become GeoParquet. What was left out, and why, is
+    saved beside the result.
 
     \b
     Example:
       scenariogen convert tracks.csv --map time=t:s --map vehicle=id --map x=x:m --map y=y:m --out tracks.parquet
     """
     common.require_suffix(out, ".parquet")
-    from scenariogen.pipeline import convert_file
+    from scenariogen.incidents.files import convert_file
 
-    account = convert_file(file, out=out, format=format, mapping=map or ())
+    account = convert_file(file, out=out, format=format, mapping=map or (), time_zone=time_zone)
     if json:
         common.print_json(account.to_json())
     else:
         print("\n".join([*account.lines(), f"written to {out}"]))
+
+
+def match(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Trajectories or incident records.")],
+    network: common.Network = "",
+    sumocfg: common.Sumocfg = None,
+    format: Format = "",
+    map: Map = None,
+    time_zone: TimeZone = "",
+    noise: Annotated[
+        float | None, typer.Option(help="Noise of a coordinate in metres; estimated where it is not given.")
+    ] = None,
+    origin: Annotated[
+        str, typer.Option(metavar="X,Y", help="Network coordinates of a recording's point 0,0, in metres.")
+    ] = "",
+    chain: Annotated[
+        str, typer.Option(metavar="EDGE,EDGE,...", help="Edges of a recording that knows only metres along a road.")
+    ] = "",
+    offset: Annotated[float, typer.Option(help="Metre of the chain at which the road's metre 0 lies.")] = 0.0,
+    lanes: Annotated[
+        str, typer.Option(metavar="N=INDEX,...", help="Lanes of the road as lane indices of the network.")
+    ] = "",
+    lanes_from: Annotated[
+        str, typer.Option(help="Side from which the road's lanes are counted: left or right.")
+    ] = "left",
+    road: Annotated[str, typer.Option(help="Which road of the file, where it holds several.")] = "",
+    mileposts: Annotated[
+        Path | None, typer.Option(help="CSV of road, direction, milepost, edge, position_m, for incident records.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Parquet file to write; its account goes beside it.")] = MATCHED,
+    json: common.Json = False,
+) -> None:
+    """Put trajectories or incident records on the edges of a network.
+
+    Coordinates, in degrees or in the plane, are matched to lanes by way of the routes between them; a recording that
+    knows only metres along one road is attached to a chain of edges. Incident records get an edge, a position and a
+    confidence, from their line, their point, or road and milepost. Says how well it went, and what was left out.
+
+    \b
+    Example:
+      scenariogen match tracks.parquet --sumocfg city.sumocfg --out matched.parquet
+    """
+    common.require_suffix(out, ".parquet")
+    if lanes_from not in ("left", "right"):
+        raise typer.BadParameter(f"--lanes-from is {lanes_from!r}, expected left or right")
+    from scenariogen.incidents.placing import PlaceOptions, place_file
+
+    options = PlaceOptions(
+        noise_m=noise,
+        origin=_pair(origin),
+        chain=[edge.strip() for edge in chain.split(",") if edge.strip()],
+        offset_m=offset,
+        lanes=_lane_pairs(lanes),
+        counted_from="left" if lanes_from == "left" else "right",
+        road=road,
+        mileposts=mileposts,
+    )
+    project, _ = common.open_target(network, sumocfg)
+    account = place_file(
+        file, project.network(), out=out, options=options, format=format, mapping=map or (), time_zone=time_zone
+    )
+    if json:
+        common.print_json(account.to_json())
+    else:
+        print("\n".join([*account.lines(), f"written to {out}"]))
+
+
+def _pair(text: str) -> tuple[float, float] | None:
+    """Two numbers from ``500,250``; None from nothing."""
+    if not text:
+        return None
+    try:
+        x_m, y_m = (float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"--origin is {text!r}, expected two numbers of metres such as 500,250") from None
+    return x_m, y_m
+
+
+def _lane_pairs(text: str) -> dict[int, int]:
+    """Lane numbers from ``1=2,2=1,3=0``."""
+    try:
+        pairs = [part.split("=") for part in text.split(",") if part.strip()]
+        return {int(ours): int(theirs) for ours, theirs in pairs}
+    except ValueError:
+        raise typer.BadParameter(f"--lanes is {text!r}, expected pairs such as 1=2,2=1,3=0") from None

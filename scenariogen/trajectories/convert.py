@@ -1,7 +1,7 @@
 """Any trajectory file that is known here becomes one checked Parquet table and an account of it.
 
-The reader's rows go to a raw Parquet file table by table; DuckDB then numbers the recordings, drops rows that repeat
-another exactly, derives what is missing, marks impossible motion, sorts, and writes the result. Both steps spill to
+The reader's rows go to a raw Parquet file table by table; DuckDB then numbers the recordings, drops rows that repeat or
+contradict another, derives what is missing, marks impossible motion, sorts, and writes the result. Both steps spill to
 disk, so that memory does not grow with the file.
 """
 
@@ -16,7 +16,7 @@ from scenariogen.errors import DataError
 from scenariogen.heads import FileHead
 from scenariogen.trajectories import columns
 from scenariogen.trajectories.columns import PLACES, Place
-from scenariogen.trajectories.motion import LONGEST_GAP_PERIODS, MOTION_WORDS, motion_sql
+from scenariogen.trajectories.motion import LONGEST_GAP_PERIODS, MOTION_WORDS, agreement_sql, motion_sql
 from scenariogen.trajectories.readers.contract import ReadOptions, TrajectoryReader
 
 if TYPE_CHECKING:
@@ -26,22 +26,40 @@ if TYPE_CHECKING:
 MEMORY_LIMIT = "1GB"
 """What DuckDB may hold before it spills to disk."""
 EXAMPLES = 3
+MOST_CONTRADICTIONS = 0.01
+"""Share of rows; above it the vehicles are not told apart, rather than a few rows being wrong."""
+AGREEING = 1.25
+"""Positions and speeds may differ by so much before it is said."""
+LEAST_STEPS = 50
+SAMPLED_ROWS = 1_000_000
+"""About so many rows tell the sampling period, and whether positions and speeds agree."""
 
 
 def convert(head: FileHead, reader: TrajectoryReader, target: Path, *, options: ReadOptions) -> FileAccount:
     """Read a file into ``target`` (Parquet) and give the account of it. Raises ``DataError`` with every problem.
 
-    ``target`` is written only where nothing stands in the way.
+    ``target`` is written only where nothing stands in the way; its folder is made where it is missing.
     """
+    if target.exists() and target.samefile(head.path):
+        raise DataError(f"{target} is the file that is read: give the result another name")
+    target.parent.mkdir(parents=True, exist_ok=True)
     book = AccountBook(file=head.path.name, format=reader.name, title=reader.title, subject="vehicles")
     with tempfile.TemporaryDirectory(prefix="scenariogen-", dir=target.parent) as folder:
         raw = Path(folder) / "raw.parquet"
-        read = write_tables(reader.tables(head, book, options), raw)
+        read = write_tables(_typed(reader.tables(head, book, options)), raw)
         book.raise_problems(f"{head.path}")
         if not read:
             raise DataError(f"{head.path} holds no row that can be used; " + _dropped_words(book))
         with _connection(Path(folder)) as connection:
             return _finish(connection, raw, target, book, head)
+
+
+def _typed(tables: Iterable["pa.Table"]) -> Iterator["pa.Table"]:
+    """The tables with the columns' own types, whatever precision a reader chose."""
+    import pyarrow as pa
+
+    for table in tables:
+        yield table.cast(pa.schema([(name, columns.arrow_type(name)) for name in table.column_names]))
 
 
 def write_tables(tables: Iterable["pa.Table"], target: Path) -> int:
@@ -69,6 +87,7 @@ def _connection(folder: Path) -> Iterator["duckdb.DuckDBPyConnection"]:
     try:
         connection.execute("SET enable_progress_bar = false")
         connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+        connection.execute("SET preserve_insertion_order = false")
         connection.execute(f"SET temp_directory = {_quoted(folder / 'spill')}")
         yield connection
     finally:
@@ -105,15 +124,17 @@ def _finish(
 def _number_days(connection: "duckdb.DuckDBPyConnection", names: list[str], book: AccountBook) -> None:
     """View ``numbered``: the raw rows with a ``day``, recordings numbered in the order of their names."""
     if columns.RECORDING in names:
-        found = connection.execute("SELECT DISTINCT recording FROM raw ORDER BY recording").fetchall()
+        found = connection.execute(
+            "SELECT DISTINCT recording FROM raw WHERE recording IS NOT NULL ORDER BY recording"
+        ).fetchall()
         book.facts["recordings"] = _few([str(name) for (name,) in found])
         connection.execute(
             "CREATE TABLE recordings AS SELECT recording, CAST(row_number() OVER (ORDER BY recording) - 1 AS INTEGER) "
-            "AS day FROM (SELECT DISTINCT recording FROM raw)"
+            "AS day FROM (SELECT DISTINCT recording FROM raw WHERE recording IS NOT NULL)"
         )
         connection.execute(
             "CREATE VIEW numbered AS SELECT raw.* EXCLUDE (recording), recordings.day FROM raw "
-            "JOIN recordings ON raw.recording IS NOT DISTINCT FROM recordings.recording"
+            "LEFT JOIN recordings ON raw.recording = recordings.recording"
         )
     elif columns.DAY in names:
         connection.execute("CREATE VIEW numbered AS SELECT * FROM raw")
@@ -130,20 +151,26 @@ def _leave_out_unusable(
 ) -> None:
     """View ``usable``: rows with a time, a vehicle and a place. The others are counted by what they lack."""
     somewhere = " OR ".join("(" + " AND ".join(_is_there(name) for name in PLACES[place]) + ")" for place in places)
-    tests = {
+    tests: dict[str, str] = {}
+    if columns.RECORDING in names:
+        tests["without a recording"] = "day IS NULL"
+    tests |= {
         "without a time": "time_s IS NULL OR NOT isfinite(time_s)",
         "without a vehicle": "vehicle IS NULL OR CAST(vehicle AS VARCHAR) = ''",
         "without a place": f"NOT coalesce({somewhere}, false)",
     }
     if Place.WGS84 in places:
-        tests["outside the degrees of the earth"] = "abs(lat_deg) > 90 OR abs(lon_deg) > 180"
-    counts = connection.execute(
-        "SELECT " + ", ".join(f"count(*) FILTER (WHERE {test})" for test in tests.values()) + " FROM numbered"
-    ).fetchone()
+        why = "outside the degrees of the earth (swapped, in another unit, or projected?)"
+        tests[why] = "abs(lat_deg) > 90 OR abs(lon_deg) > 180"
+    before: list[str] = []  # a row is counted once, by the first thing that it lacks
+    counted = []
+    for test in tests.values():
+        counted.append(f"count(*) FILTER (WHERE {' AND '.join([*before, f'coalesce({test}, false)'])})")
+        before.append(f"NOT coalesce({test}, false)")
+    counts = connection.execute(f"SELECT {', '.join(counted)} FROM numbered").fetchone()
     for why, count in zip(tests, counts or (), strict=True):
         book.drop(why, int(count))
-    bad = " OR ".join(f"coalesce({test}, false)" for test in tests.values())
-    connection.execute(f"CREATE VIEW usable AS SELECT * FROM numbered WHERE NOT ({bad})")
+    connection.execute(f"CREATE VIEW usable AS SELECT * FROM numbered WHERE {' AND '.join(before)}")
 
 
 def _is_there(name: str) -> str:
@@ -152,41 +179,63 @@ def _is_there(name: str) -> str:
 
 
 def _leave_out_repeats(connection: "duckdb.DuckDBPyConnection", book: AccountBook) -> None:
-    """View ``whole``: each vehicle once at a time. Exact repetitions are dropped, contradictions are a problem."""
+    """View ``whole``: each vehicle once at a time.
+
+    Of rows that are the same in every column one is kept. Rows that contradict each other are dropped, all of them,
+    where they are few; where they are many the vehicles are not told apart, which is a problem.
+    """
     connection.execute(
         "CREATE TABLE doubled AS SELECT day, vehicle, time_s, count(*) AS n FROM usable GROUP BY ALL HAVING n > 1"
     )
-    again = connection.execute(
-        "SELECT day, vehicle, time_s, max(n) AS n, count(DISTINCT usable) AS k "
-        "FROM usable JOIN doubled USING (day, vehicle, time_s) GROUP BY ALL ORDER BY ALL"
+    connection.execute(
+        "CREATE TABLE again AS SELECT day, vehicle, time_s, any_value(n) AS n, count(DISTINCT usable) AS k "
+        "FROM usable JOIN doubled USING (day, vehicle, time_s) GROUP BY day, vehicle, time_s"
+    )
+    same, different, rows = connection.execute(
+        "SELECT (SELECT coalesce(sum(n - 1), 0) FROM again WHERE k = 1), "
+        "(SELECT coalesce(sum(n), 0) FROM again WHERE k > 1), (SELECT count(*) FROM usable)"
+    ).fetchone() or (0, 0, 0)
+    if not same and not different:
+        connection.execute("CREATE VIEW whole AS SELECT * FROM usable")
+        return
+    book.drop("repeat another row exactly", int(same))
+    if different > MOST_CONTRADICTIONS * rows:
+        words = (
+            "put a vehicle at several places at once; where recordings share vehicle ids, name them (--map "
+            "recording=COLUMN)"
+        )
+        record = book.problem
+    else:
+        words = "contradict another row of the same vehicle and time: all of them are left out"
+        book.drop("contradict another row of the same vehicle and time", int(different))
+        record = book.note
+    examples = connection.execute(
+        f"SELECT day, vehicle, time_s FROM again WHERE k > 1 ORDER BY ALL LIMIT {EXAMPLES}"
     ).fetchall()
-    for day, vehicle, time_s, rows, different in again:
-        if different == 1:
-            book.drop("repeats another row exactly", rows - 1, example=f"vehicle {vehicle} at {time_s:g} s")
-        else:
-            book.problem(
-                "put a vehicle at several places at once; where recordings share vehicle ids, name them (--map "
-                "recording=COLUMN)",
-                rows=rows,
-                example=f"vehicle {vehicle} at {time_s:g} s of recording {day}",
-            )
-    connection.execute(f"CREATE VIEW whole AS SELECT {'DISTINCT' if again else ''} * FROM usable")
+    for number, (day, vehicle, time_s) in enumerate(examples):
+        example = f"vehicle {vehicle} at {time_s:g} s of recording {day}"
+        record(words, rows=0 if number else int(different), example=example)
+    connection.execute(
+        "CREATE VIEW whole AS SELECT * FROM usable ANTI JOIN doubled USING (day, vehicle, time_s) UNION ALL BY NAME "
+        "SELECT DISTINCT * FROM usable SEMI JOIN (SELECT * FROM again WHERE k = 1) USING (day, vehicle, time_s)"
+    )
 
 
 def _period_s(connection: "duckdb.DuckDBPyConnection", book: AccountBook) -> float:
-    """Median time between two samples of one vehicle."""
-    found = connection.execute(
-        "SELECT median(gap) FROM (SELECT time_s - lag(time_s) OVER (PARTITION BY day, vehicle ORDER BY time_s) AS gap "
-        "FROM (SELECT day, vehicle, time_s FROM whole LIMIT 1000000))"
-    ).fetchone()
-    if found is None or found[0] is None:
-        rows = connection.execute("SELECT count(*) FROM whole").fetchone()
-        if rows is None or rows[0] == 0:
-            book.problem(f"no row can be used; {_dropped_words(book)}")
-        else:
-            book.problem("no vehicle has two samples, so nothing can be said about movement")
-        return float("nan")
-    return float(found[0])
+    """Median time between two samples of one vehicle, from so many vehicles that the rows are enough."""
+    rows = (connection.execute("SELECT count(*) FROM whole").fetchone() or (0,))[0]
+    for every in dict.fromkeys((rows // SAMPLED_ROWS + 1, 1)):
+        found = connection.execute(
+            "SELECT median(gap) FROM (SELECT time_s - lag(time_s) OVER (PARTITION BY day, vehicle ORDER BY time_s) AS "
+            f"gap FROM (SELECT day, vehicle, time_s FROM whole WHERE hash(vehicle) % {every} = 0))"
+        ).fetchone()
+        if found is not None and found[0] is not None:
+            return float(found[0])
+    if rows:
+        book.problem("no vehicle has two samples, so nothing can be said about movement")
+    else:
+        book.problem(f"no row can be used; {_dropped_words(book)}")
+    return float("nan")
 
 
 def _close(
@@ -215,11 +264,27 @@ def _close(
     ).fetchone() or (0,)
     if holes[0]:
         book.note("follow a hole in their track", rows=int(holes[0]))
+    if columns.SPEED not in book.derived:
+        _compare_speeds(connection, book, places, LONGEST_GAP_PERIODS * period_s, rows=int(kept))
     book.facts["period"] = f"{period_s:g} s between the samples of a vehicle"
     book.facts["places"] = ", ".join(str(place) for place in places)
     return book.close(
         kept=int(kept), subjects=int(vehicles), span=(f"{begin_s:.2f} s", f"{end_s:.2f} s"), rows=book.rows or None
     )
+
+
+def _compare_speeds(
+    connection: "duckdb.DuckDBPyConnection", book: AccountBook, places: list[Place], gap_s: float, *, rows: int
+) -> None:
+    """A remark where positions and speeds say different things: one of them is in another unit, perhaps."""
+    every = rows // SAMPLED_ROWS + 1
+    source = f"(SELECT * FROM result WHERE hash(vehicle) % {every} = 0)"
+    ratio, steps = connection.execute(agreement_sql(source, places, gap_s)).fetchone() or (None, 0)
+    if ratio is not None and steps >= LEAST_STEPS and not 1 / AGREEING < ratio < AGREEING:
+        book.note(
+            f"vehicles cover {ratio:.3g} times the distance that their speeds say: positions or speeds are in another "
+            "unit than they were read in"
+        )
 
 
 def _dropped_words(book: AccountBook) -> str:

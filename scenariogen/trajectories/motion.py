@@ -23,6 +23,8 @@ JUMP_SLACK_M = 5.0
 BACKWARD_SLACK_M = 1.0
 LONGEST_GAP_PERIODS = 3.0
 """Samples further apart than so many sampling periods say nothing about speed in between."""
+LEAST_COMPARED_MPS = 2.0
+"""Slower vehicles tell nothing about whether positions and speeds agree."""
 EARTH_RADIUS_M = 6_371_008.8
 """Mean radius (IUGG)."""
 
@@ -34,17 +36,25 @@ MOTION_WORDS: dict[Motion, str] = {
 }
 
 
-def distance_sql(places: Collection[Place]) -> str:
-    """SQL for the metres covered since the sample before, null where they cannot be told; window ``w``."""
-    if Place.ROAD in places:
-        return "CASE WHEN road = lag(road) OVER w THEN road_m - lag(road_m) OVER w END"
-    if Place.PLANE in places:
-        return "sqrt((x_m - lag(x_m) OVER w) ** 2 + (y_m - lag(y_m) OVER w) ** 2)"
-    if Place.WGS84 in places:
-        north = "radians(lat_deg - lag(lat_deg) OVER w)"
-        east = "radians(lon_deg - lag(lon_deg) OVER w) * cos(radians((lat_deg + lag(lat_deg) OVER w) / 2))"
-        return f"{EARTH_RADIUS_M} * sqrt(({north}) ** 2 + ({east}) ** 2)"
-    return "CASE WHEN edge = lag(edge) OVER w THEN position_m - lag(position_m) OVER w END"
+def distance_sql(places: Collection[Place], *, ahead: bool) -> str:
+    """SQL for the metres covered since the sample before, or to the next one (``ahead``); window ``w``.
+
+    Null where they cannot be told. Where a row has several places, the first of road, plane, sphere and edge counts.
+    """
+    other = "lead" if ahead else "lag"
+
+    def change(name: str) -> str:
+        return f"(lead({name}) OVER w - {name})" if ahead else f"({name} - lag({name}) OVER w)"
+
+    north = f"radians{change('lat_deg')}"
+    east = f"radians{change('lon_deg')} * cos(radians((lat_deg + {other}(lat_deg) OVER w) / 2))"
+    ways = {
+        Place.ROAD: f"CASE WHEN road = {other}(road) OVER w THEN {change('road_m')} END",
+        Place.PLANE: f"sqrt({change('x_m')} ** 2 + {change('y_m')} ** 2)",
+        Place.WGS84: f"{EARTH_RADIUS_M} * sqrt(({north}) ** 2 + ({east}) ** 2)",
+        Place.EDGE: f"CASE WHEN edge = {other}(edge) OVER w THEN {change('position_m')} END",
+    }
+    return f"coalesce({', '.join(way for place, way in ways.items() if place in places)})"
 
 
 def motion_sql(source: str, names: Collection[str], places: Collection[Place], gap_s: float) -> str:
@@ -52,47 +62,73 @@ def motion_sql(source: str, names: Collection[str], places: Collection[Place], g
 
     ``names``  columns that ``source`` has
     ``gap_s``  the longest time between two samples over which motion is derived
+
+    Two passes over each track: one looks at the neighbours' places, one at their speeds.
     """
-    has_speed, has_acceleration = columns.SPEED in names, columns.ACCELERATION in names
     keep = ", ".join(name for name in columns.ALL if name in names and name not in _COMPUTED)
-    speed = "speed_mps" if has_speed else "CAST(NULL AS FLOAT)"
-    acceleration = "accel_mps2" if has_acceleration else "CAST(NULL AS FLOAT)"
-    goes_back = f"moved_m < -{BACKWARD_SLACK_M}" if Place.ROAD in places else "false"
+    speed = "speed_mps" if columns.SPEED in names else "CAST(NULL AS FLOAT)"
+    acceleration = "accel_mps2" if columns.ACCELERATION in names else "CAST(NULL AS FLOAT)"
+    signed = Place.ROAD in places or Place.EDGE in places
+    goes_back = f"moved_b < -{BACKWARD_SLACK_M}" if signed else "false"
+    computed = {
+        columns.SPEED: "CAST(v AS FLOAT)",
+        columns.ACCELERATION: "CAST(a AS FLOAT)",
+        columns.SPEED_IS_DERIVED: "speed_0 IS NULL AND v IS NOT NULL",
+        columns.ACCELERATION_IS_DERIVED: "accel_0 IS NULL AND a IS NOT NULL",
+        columns.MOTION: f"""CAST(
+            CASE WHEN v > {MAX_SPEED_MPS} OR v < {LEAST_SPEED_MPS} THEN {Motion.TOO_FAST:d} ELSE 0 END
+          + CASE WHEN abs(a) > {MAX_ACCELERATION_MPS2} THEN {Motion.TOO_HARSH:d} ELSE 0 END
+          + CASE WHEN abs(moved_b) > (greatest(abs(v), abs(v_b)) + {MAX_ACCELERATION_MPS2} * dt_b) * dt_b
+                                     + {JUMP_SLACK_M} AND speed_0 IS NOT NULL THEN {Motion.JUMP:d} ELSE 0 END
+          + CASE WHEN {goes_back} THEN {Motion.BACKWARD:d} ELSE 0 END AS UTINYINT)""",
+    }
+    final = ", ".join(
+        f"{computed[name]} AS {name}" if name in computed else name
+        for name in columns.ALL
+        if name in computed or name in names
+    )
     return f"""
 WITH moves AS (
-    SELECT *, {speed} AS speed_0, {acceleration} AS accel_0, {distance_sql(places)} AS moved_m,
-           time_s - lag(time_s) OVER w AS dt
+    SELECT {keep}, {speed} AS speed_0, {acceleration} AS accel_0,
+           time_s - lag(time_s) OVER w AS gap_b, lead(time_s) OVER w - time_s AS gap_f,
+           {distance_sql(places, ahead=False)} AS far_b, {distance_sql(places, ahead=True)} AS far_f
     FROM {source} WINDOW w AS (PARTITION BY day, vehicle ORDER BY time_s)
-), steps AS (
-    SELECT * EXCLUDE (moved_m), CASE WHEN dt <= {gap_s} THEN moved_m END AS moved_m,
-           CASE WHEN dt <= {gap_s} THEN dt END AS near_dt
+), near AS (
+    SELECT *, CASE WHEN gap_b <= {gap_s} THEN gap_b END AS dt_b, CASE WHEN gap_f <= {gap_s} THEN gap_f END AS dt_f,
+           CASE WHEN gap_b <= {gap_s} THEN far_b END AS moved_b, CASE WHEN gap_f <= {gap_s} THEN far_f END AS moved_f
     FROM moves
-), pairs AS (
-    SELECT *, CASE WHEN moved_m IS NOT NULL THEN near_dt END AS dt_b,
-           lead(moved_m) OVER w AS moved_f, CASE WHEN lead(moved_m) OVER w IS NOT NULL THEN lead(near_dt) OVER w END
-           AS dt_f
-    FROM steps WINDOW w AS (PARTITION BY day, vehicle ORDER BY time_s)
 ), speeds AS (
-    SELECT *, coalesce(speed_0, (coalesce(moved_m, 0) + coalesce(moved_f, 0))
-                                / nullif(coalesce(dt_b, 0) + coalesce(dt_f, 0), 0)) AS v
-    FROM pairs
+    SELECT *, coalesce(speed_0, (coalesce(moved_b, 0) + coalesce(moved_f, 0))
+        / nullif(CASE WHEN moved_b IS NULL THEN 0 ELSE dt_b END + CASE WHEN moved_f IS NULL THEN 0 ELSE dt_f END, 0))
+        AS v
+    FROM near
 ), changes AS (
-    SELECT *, lag(v) OVER w AS v_b, lead(v) OVER w AS v_f, lead(near_dt) OVER w AS near_f
+    SELECT *, lag(v) OVER w AS v_b, lead(v) OVER w AS v_f
     FROM speeds WINDOW w AS (PARTITION BY day, vehicle ORDER BY time_s)
 ), accelerations AS (
     SELECT *, coalesce(accel_0,
-        (CASE WHEN near_f IS NOT NULL THEN v_f ELSE v END - CASE WHEN near_dt IS NOT NULL THEN v_b ELSE v END)
-        / nullif(coalesce(near_dt, 0) + coalesce(near_f, 0), 0)) AS a
+        (CASE WHEN dt_f IS NOT NULL THEN v_f ELSE v END - CASE WHEN dt_b IS NOT NULL THEN v_b ELSE v END)
+        / nullif(coalesce(dt_b, 0) + coalesce(dt_f, 0), 0)) AS a
     FROM changes
 )
-SELECT {keep}, CAST(v AS FLOAT) AS speed_mps, CAST(a AS FLOAT) AS accel_mps2,
-       speed_0 IS NULL AND v IS NOT NULL AS speed_is_derived, accel_0 IS NULL AND a IS NOT NULL AS accel_is_derived,
-       CAST(CASE WHEN v > {MAX_SPEED_MPS} OR v < {LEAST_SPEED_MPS} THEN {Motion.TOO_FAST:d} ELSE 0 END
-          + CASE WHEN abs(a) > {MAX_ACCELERATION_MPS2} THEN {Motion.TOO_HARSH:d} ELSE 0 END
-          + CASE WHEN abs(moved_m) > (greatest(abs(v), abs(v_b)) + {MAX_ACCELERATION_MPS2} * dt_b) * dt_b
-                                     + {JUMP_SLACK_M} AND speed_0 IS NOT NULL THEN {Motion.JUMP:d} ELSE 0 END
-          + CASE WHEN {goes_back} THEN {Motion.BACKWARD:d} ELSE 0 END AS UTINYINT) AS motion_flags
+SELECT {final}
 FROM accelerations ORDER BY day, time_s, vehicle
+"""
+
+
+def agreement_sql(source: str, places: Collection[Place], gap_s: float) -> str:
+    """A query for one row: metres covered over what the given speeds say (median), and the steps that were looked at.
+
+    Both in metres and metres per second, the first is near 1; positions in feet give 3.28.
+    """
+    return f"""
+SELECT median(moved / said), count(*) FROM (
+    SELECT abs({distance_sql(places, ahead=False)}) AS moved, time_s - lag(time_s) OVER w AS dt,
+           (speed_mps + lag(speed_mps) OVER w) / 2 * dt AS said,
+           speed_is_derived OR lag(speed_is_derived) OVER w AS is_derived,
+           least(speed_mps, lag(speed_mps) OVER w) AS slowest
+    FROM {source} WINDOW w AS (PARTITION BY day, vehicle ORDER BY time_s)
+) WHERE dt <= {gap_s} AND NOT is_derived AND slowest > {LEAST_COMPARED_MPS} AND moved IS NOT NULL
 """
 
 

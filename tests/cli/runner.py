@@ -9,6 +9,7 @@ VERBS = (
     "check",
     "inspect",
     "convert",
+    "match",
     "record",
     "detect",
     "fit",

@@ -31,7 +31,7 @@ def test_inspect_says_what_a_table_is_and_what_is_left_out(table):
     assert "tracks.csv: a table, read by a column mapping (csv)" in said
     assert "64 read, 60 kept" in said
     assert "vehicles     2" in said
-    for why in ("1 dropped: repeats another row exactly", "1 dropped: without a time", "1 dropped: without a place"):
+    for why in ("1 dropped: repeat another row exactly", "1 dropped: without a time", "1 dropped: without a place"):
         assert why in said
     assert "speed_mps: 60 rows from positions" in said
     assert not list(table.parent.glob("*.parquet"))
@@ -61,9 +61,7 @@ def test_our_own_table_is_inspected_as_well(table, tmp_path):
 
 
 def test_every_mistake_in_a_mapping_is_told_at_once(table):
-    result = scenariogen(
-        "inspect", table, "--map", "time=tt:s", "--map", "speed=v:ft", "--map", "fast=v", "--map", "x"
-    )
+    result = scenariogen("inspect", table, "--map", "time=tt:s", "--map", "speed=v:ft", "--map", "fast=v", "--map", "x")
     assert result.exit_code == 1
     for part in ("got the unit 'ft'", "the field 'fast' is unknown", "'x' is not FIELD=COLUMN"):
         assert part in result.stderr

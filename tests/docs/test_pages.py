@@ -135,10 +135,12 @@ def test_the_policy_of_the_policy_page_controls_a_run(tmp_path: Path):
 
 
 def test_the_page_on_data_lists_every_format_and_field():
+    from scenariogen.incidents.event_formats import event_readers
+    from scenariogen.incidents.readers.mapped import EVENT_DIMENSIONS
     from scenariogen.trajectories.formats import readers
     from scenariogen.trajectories.readers.mapped import FIELDS
 
     text = (DOCS / "data-in.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(\w[\w-]*)` \|", text, flags=re.MULTILINE)
-    assert listed == list(readers())
-    assert [name for name in FIELDS if f"`{name}`" not in text] == []
+    assert listed == [*readers(), *event_readers()]
+    assert [name for name in (*FIELDS, *EVENT_DIMENSIONS) if f"`{name}`" not in text] == []

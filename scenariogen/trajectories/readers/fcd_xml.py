@@ -8,6 +8,7 @@ declarations and external references. Both ways give the same rows.
 """
 
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
@@ -195,7 +196,7 @@ def readable(head: FileHead) -> Iterator[None]:
         yield
     except EOFError:
         raise DataError(f"{head.path} is a gzip file that was cut off: copy it again") from None
-    except OSError as error:
+    except (OSError, zlib.error) as error:
         raise DataError(f"{head.path} cannot be read: {error}") from error
 
 
@@ -230,7 +231,7 @@ def _as_xml(head: FileHead, names: tuple[str, ...], *, skip: int) -> Iterator["p
                     if len(rows) >= CHUNK_ROWS:
                         yield _rows_table(rows, names)
                         rows = []
-    except (ParseError, DefusedXmlException, UnicodeDecodeError, ValueError) as error:
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise DataError(f"{head.path} cannot be read as SUMO's FCD XML: {error or type(error).__name__}") from error
     if rows:
         yield _rows_table(rows, names)

@@ -105,11 +105,13 @@ def _track(line: str, number: int, book: AccountBook) -> "tuple[str, str, np.nda
         book.drop("samples cut off at the end of a line", example=where)
     body = cells[len(ONCE) : len(ONCE) + samples * len(AGAIN)]
     try:
-        values = pa.array(body, pa.string()).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        trimmed = tables.compute().utf8_trim_whitespace(pa.array(body, pa.string()))
+        values = trimmed.cast(pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
         values = np.array([_number(cell) for cell in body])
         wrong = int(np.isnan(values).reshape(samples, len(AGAIN)).any(axis=1).sum())
-        book.note("hold a word where a number belongs: taken as empty", rows=wrong, example=where)
+        if wrong:
+            book.note("hold a word where a number belongs: taken as empty", rows=wrong, example=where)
     return vehicle, cells[1].strip(), values.reshape(samples, len(AGAIN))
 
 

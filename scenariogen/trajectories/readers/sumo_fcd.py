@@ -50,12 +50,23 @@ class SumoFcdReader(TrajectoryReader):
     def tables(self, head: FileHead, book: AccountBook, options: ReadOptions) -> Iterator["pa.Table"]:
         book.units |= {
             columns.TIME: "simulation seconds (SUMO)",
+            columns.VEHICLE: "id (SUMO)",
+            columns.EDGE: "lane without its index (SUMO)",
+            columns.LANE: "index at the end of lane, counted from the right (SUMO)",
             columns.POSITION: "pos in m from the start of the lane (SUMO)",
             columns.SPEED: "speed in m/s (SUMO)",
+            columns.X: "x in m, network coordinates (SUMO)",
+            columns.Y: "y in m, network coordinates (SUMO)",
+            columns.ACCELERATION: "acceleration in m/s2 (SUMO)",
+            columns.CLASS: "type (SUMO)",
         }
+        found: set[str] = set()
         for table in _chunks(head, 0, tuple(OPTIONAL)):
             book.rows += table.num_rows
+            found |= set(table.column_names)
             yield table
+        for name in set(OPTIONAL) - found:
+            book.units.pop(name, None)
 
 
 def _chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.Table"]:

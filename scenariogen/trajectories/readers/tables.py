@@ -1,5 +1,6 @@
 """Text tables in blocks: rows that do not fit are counted, not fatal; words where numbers should be are counted too."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,11 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 1 << 24
 CUT_OFF = "is a gzip file that was cut off or damaged: copy it again"
+NO_ROW = "holds a header and no row"
 NOTHING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "-")
 """How tables write that a cell holds nothing."""
 RAGGED = "rows with another number of cells than the header"
+_RAGGED_ROW = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 _NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 _THOUSANDS = r"^\s*[-+]?\d{1,3}(,\d{3})+(\.\d*)?\s*$"
 
@@ -40,6 +43,8 @@ def text_blocks(head: FileHead, book: AccountBook, names: Sequence[str]) -> Iter
     twice = sorted({name for name in names if header.count(name) > 1})
     if twice:
         raise DataError(f"{head.path}: the columns {', '.join(twice)} stand in the header more than once")
+
+    before = book.rows
 
     def ragged(row: csv.InvalidRow) -> str:
         where = f"line {row.number}: {row.actual_columns} instead of {row.expected_columns}" if row.number else ""
@@ -75,6 +80,8 @@ def text_blocks(head: FileHead, book: AccountBook, names: Sequence[str]) -> Iter
                     yield pa.Table.from_batches([batch])
     except (pa.ArrowException, OSError, EOFError, UnicodeError) as error:
         raise DataError(f"{head.path} {_why(error)}") from error
+    if book.rows == before:
+        raise DataError(f"{head.path} {NO_ROW}")
 
 
 def _has_broken_lines(head: FileHead) -> bool:
@@ -87,7 +94,11 @@ def _why(error: Exception) -> str:
     if any(word in text.lower() for word in ("zlib", "truncated", "inflate", "end-of-stream", "gzip")):
         return CUT_OFF
     if "Empty CSV" in text:
-        return "holds a header and no row"
+        return NO_ROW
+    ragged = _RAGGED_ROW.search(text)  # what pyarrow says goes on with the row itself
+    if ragged is not None:
+        line, expected, got = ragged.groups()
+        return f"cannot be read as a table: line {line} has {got} cells instead of {expected}, and is not text in UTF-8"
     return f"cannot be read as a table: {text.splitlines()[0] if text else type(error).__name__}"
 
 

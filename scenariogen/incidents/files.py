@@ -1,0 +1,112 @@
+"""Whatever file a user brings: is it trajectories or incident records, and what becomes of it?"""
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from scenariogen.accounts import FileAccount
+from scenariogen.errors import DataError
+from scenariogen.heads import FileHead, Made, read_head
+from scenariogen.incidents.event_files import convert_events, event_account
+from scenariogen.incidents.event_formats import event_readers
+from scenariogen.incidents.readers.contract import EventOptions, EventReader
+from scenariogen.incidents.readers.mapped import EVENT_DIMENSIONS
+from scenariogen.mapping import parse_mapping
+from scenariogen.trajectories.convert import convert
+from scenariogen.trajectories.formats import readers
+from scenariogen.trajectories.opening import account_of, is_ours
+from scenariogen.trajectories.readers.contract import ReadOptions, TrajectoryReader
+from scenariogen.trajectories.readers.mapped import DIMENSIONS
+from scenariogen.trajectories.records import open_trajectories
+
+EVENT_MARKS = ("record_id", "kind", "start")
+TABLE = "csv"
+"""The format that only a mapping explains; both kinds of files have it."""
+
+
+def inspect_file(file: Path, *, format: str = "", mapping: Iterable[str] = (), time_zone: str = "") -> FileAccount:
+    """The account of a file, which is read as a whole into a temporary place and forgotten.
+
+    Raises ``DataError`` that lists every problem where the file cannot be used.
+    """
+    texts = tuple(mapping)
+    head = read_head(file)
+    if not format and not texts:
+        if is_ours(head):
+            return account_of(open_trajectories(file))
+        if holds_events(head):
+            return event_account(file)
+    with tempfile.TemporaryDirectory(prefix="scenariogen-") as folder:
+        return _convert(head, Path(folder) / "rows.parquet", format, texts, time_zone)
+
+
+def convert_file(
+    file: Path, *, out: Path, format: str = "", mapping: Iterable[str] = (), time_zone: str = ""
+) -> FileAccount:
+    """Write a file in our own columns, trajectories as Parquet and incident records as GeoParquet, and its account
+    beside it. Raises ``DataError`` that lists every problem; then nothing is written."""
+    texts = tuple(mapping)
+    head = read_head(file)
+    if not format and not texts and (is_ours(head) or holds_events(head)):
+        raise DataError(f"{file} is in our own columns already: there is nothing to convert")
+    out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    account = _convert(head, out.absolute(), format, texts, time_zone)
+    account.save_beside(out)
+    return account
+
+
+def _convert(head: FileHead, out: Path, format: str, texts: tuple[str, ...], time_zone: str) -> FileAccount:
+    reader = find_any_reader(head, format=format, mapping=texts)
+    if isinstance(reader, EventReader):
+        options = EventOptions(mapping=parse_mapping(texts, EVENT_DIMENSIONS), time_zone=time_zone)
+        return convert_events(head, reader, out, options=options)
+    if time_zone:
+        raise DataError("--time-zone is for incident records; trajectories have one clock, and dates in UTC")
+    return convert(head, reader, out, options=ReadOptions(mapping=parse_mapping(texts, DIMENSIONS)))
+
+
+def find_any_reader(head: FileHead, *, format: str = "", mapping: Iterable[str] = ()) -> TrajectoryReader | EventReader:
+    """The reader for a file: the one named, the one whose fields a mapping names, else by the content.
+
+    Raises ``DataError`` where none fits, or where the named one is unknown.
+    """
+    movement, events = readers(), event_readers()
+    fields = {text.partition("=")[0].strip() for text in mapping}
+    if format not in ("", TABLE):
+        if format not in movement and format not in events:
+            known = ", ".join(dict.fromkeys([*movement, *events]))
+            raise DataError(f"--format {format}: unknown, expected one of {known}")
+        return movement[format] if format in movement else events[format]
+    if format == TABLE or fields:
+        return events[TABLE] if _names_incidents(fields) else movement[TABLE]
+    for reader in (*movement.values(), *events.values()):
+        if reader.recognises(head):
+            return reader
+    raise DataError(_stranger(head, movement, events))
+
+
+def _names_incidents(fields: set[str]) -> bool:
+    """True where a mapping fits incident records better than trajectories: incidents start, vehicles have times."""
+    return len(fields & set(EVENT_DIMENSIONS)) > len(fields & set(DIMENSIONS)) or "start" in fields
+
+
+def holds_events(head: FileHead) -> bool:
+    """True for a table of incident records in our own columns."""
+    from scenariogen.trajectories.readers.sumo_fcd import parquet_names
+
+    return head.made is Made.PARQUET and set(EVENT_MARKS) <= set(parquet_names(head.path))
+
+
+def _stranger(head: FileHead, movement: Mapping[str, TrajectoryReader], events: Mapping[str, EventReader]) -> str:
+    if head.made is Made.TEXT and len(head.header) > 1:
+        what = f"its columns are {', '.join(head.header[:20])}"
+    elif head.made is Made.TEXT:
+        what = "it is text without columns"
+    else:
+        what = f"it is {head.made.value}"
+    return (
+        f"{head.path} is none of the formats known here; {what}. Trajectories: {', '.join(movement)}; incident "
+        f"records: {', '.join(events)}. For a table say which column holds what: trajectories for example --map "
+        "time=t:s --map vehicle=id --map x=x:m --map y=y:m, incident records --map start=begin --map kind=type --map "
+        "lon=x --map lat=y"
+    )

@@ -1,0 +1,174 @@
+"""Event logs of American 511 services, as CSV or JSON, in the columns of the 511 developer interfaces.
+
+After the events resource of those interfaces (*AZ511 Developer Resources*, Arizona Department of Transportation):
+``ID``, ``EventType``, ``EventSubType``, ``StartDate``, ``PlannedEndDate``, ``LastUpdated``, ``LanesAffected``,
+``Latitude``, ``Longitude``, ``EncodedPolyline``, ... in any order and case. Times are epoch seconds or text; text
+without an offset is taken as UTC.
+
+Such a log has no clearance time. A planned end is an end as planned. Without one, the last update is the last time at
+which the event was known to be open: a lower bound, so the duration is censored.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+
+from scenariogen.accounts import AccountBook
+from scenariogen.errors import DataError
+from scenariogen.heads import FileHead, Made
+from scenariogen.incidents.events import EndIs, Event, EventKind, Points
+from scenariogen.incidents.lane_words import (
+    NOTHING_SAID,
+    SOME_LANES_SAID,
+    Lanes,
+    all_lanes,
+    lanes_from_code,
+    lanes_from_words,
+)
+from scenariogen.incidents.readers.contract import EventOptions, EventReader
+from scenariogen.incidents.readers.geometry import from_polyline
+from scenariogen.incidents.readers.rows import json_items, small_letters, table_rows
+from scenariogen.incidents.readers.values import (
+    count_of,
+    direction_of,
+    number_of,
+    text_of,
+    time_of,
+    truth_of,
+    zone_of,
+)
+from scenariogen.incidents.vocabulary import kind_of_words
+from scenariogen.units import SECONDS_PER_DAY
+
+MARKS = ("startdate", "lastupdated", "eventsubtype", "eventtype", "lanesaffected", "isfullclosure", "directionoftravel")
+MARKS_NEEDED = 4
+_PLANNED_TYPES = ("roadwork", "closures", "specialevents", "construction")
+MOST_DAYS = 3650.0
+
+
+class Log511Reader(EventReader):
+    """A 511-style event log."""
+
+    name = "log511"
+    title = "an event log of a 511 service"
+
+    def recognises(self, head: FileHead) -> bool:
+        if head.made is Made.TEXT:
+            names = {name.casefold() for name in head.header}
+        elif head.made is Made.JSON:
+            text = head.text.casefold()
+            names = {name for name in (*MARKS, "id") if f'"{name}"' in text}
+        else:
+            return False
+        return {"id", "startdate"} <= names and sum(mark in names for mark in MARKS) >= MARKS_NEEDED
+
+    def events(self, head: FileHead, book: AccountBook, options: EventOptions) -> Iterator[Event]:
+        zone = zone_of(options.time_zone)
+        zone_words = options.time_zone or "UTC (assumed where no offset is given)"
+        book.units |= {
+            "start": f"StartDate, epoch seconds or text in {zone_words}",
+            "lon_deg, lat_deg": "Longitude, Latitude or EncodedPolyline in degrees (WGS 84)",
+        }
+        book.derived["end"] = "PlannedEndDate (planned) or else LastUpdated (still open then: a lower bound)"
+        book.derived["lanes_closed"] = f"words of LanesAffected, else EventSubType; {SOME_LANES_SAID}"
+        rows = _json_rows(head, book) if head.made is Made.JSON else table_rows(head, book)
+        for row in rows:
+            yield _event(row, zone, book)
+
+
+def _json_rows(head: FileHead, book: AccountBook) -> Iterator[dict[str, Any]]:
+    """Objects of the list that the file is, or of the first list in the object that it is."""
+    prefix = "item" if head.text.lstrip("\ufeff \t\r\n").startswith("[") else _list_inside(head)
+    for item in json_items(head, prefix):
+        book.rows += 1
+        if isinstance(item, dict):
+            yield small_letters(item)
+        else:
+            book.drop("no JSON object")
+
+
+def _list_inside(head: FileHead) -> str:
+    import json
+    import re
+
+    found = re.search(r'("(?:[^"\\]|\\.)*")\s*:\s*\[\s*\{', head.text)
+    if found is None:
+        raise DataError(
+            f"{head.path} holds no list of events, expected a list of objects or an object with such a list"
+        )
+    try:
+        return f"{json.loads(found[1])}.item"
+    except ValueError:
+        raise DataError(f"{head.path} is broken JSON") from None
+
+
+def _event(row: Mapping[str, Any], zone: tzinfo, book: AccountBook) -> Event:
+    kind_text = text_of(row.get("eventsubtype")) or text_of(row.get("eventtype"))
+    broad = text_of(row.get("eventtype")).lower()
+    # In a closure or roadwork the subtype says which lanes, the type says what it is.
+    by_type = {"roadwork": EventKind.PLANNED_WORK, "closures": EventKind.CLOSURE}.get(broad)
+    kind = by_type or kind_of_words(text_of(row.get("eventsubtype")), broad)
+    start = time_of(row.get("startdate"), zone)
+    updated = time_of(row.get("lastupdated"), zone)
+    end, end_is = _end(row, start, updated, zone, book)
+    total = _lane_count(row, book)
+    lanes = _lanes(row, kind_text, total)
+    return Event(
+        record_id=text_of(row.get("id")),
+        kind=kind,
+        kind_text=kind_text,
+        is_planned=kind is EventKind.PLANNED_WORK or broad in _PLANNED_TYPES,
+        start=start,
+        end=end,
+        end_is=end_is,
+        updated=updated,
+        lanes_total=total,
+        lanes_closed=lanes.closed,
+        lanes_side=lanes.side,
+        shoulder_only=lanes.shoulder_only,
+        full_closure=lanes.full_closure,
+        points=_points(row, book),
+        road=text_of(row.get("roadwayname")),
+        direction=direction_of(row.get("directionoftravel")),
+    )
+
+
+def _end(
+    row: Mapping[str, Any], start: datetime | None, updated: datetime | None, zone: tzinfo, book: AccountBook
+) -> tuple[datetime | None, EndIs]:
+    planned = time_of(row.get("plannedenddate"), zone)
+    if planned is not None and planned.year > 2100:
+        book.note(f"have a planned end in the year {planned.year}, which stands for no end: taken as empty", rows=1)
+        planned = None
+    if planned is not None:
+        return planned, EndIs.PLANNED
+    hours = number_of(row.get("duration_hours"))
+    if hours is not None and start is not None and abs(hours) * 3600.0 < MOST_DAYS * SECONDS_PER_DAY:
+        return start + timedelta(hours=hours), EndIs.PLANNED
+    return (updated, EndIs.LAST_UPDATE) if updated is not None else (None, EndIs.UNKNOWN)
+
+
+def _lane_count(row: Mapping[str, Any], book: AccountBook) -> int | None:
+    count = count_of(row.get("lanecount"))
+    if count == 1:
+        book.note("have a LaneCount of 1, which these logs write where they know nothing: taken as empty", rows=1)
+        return None
+    return count
+
+
+def _lanes(row: Mapping[str, Any], kind_text: str, total: int | None) -> Lanes:
+    if truth_of(row.get("isfullclosure")):
+        return all_lanes(total)
+    lanes = lanes_from_words(text_of(row.get("lanesaffected")), total=total)
+    return lanes if lanes != NOTHING_SAID else lanes_from_code(kind_text, total=total)
+
+
+def _points(row: Mapping[str, Any], book: AccountBook) -> Points:
+    code = text_of(row.get("encodedpolyline"))
+    if code:
+        try:
+            return from_polyline(code)
+        except ValueError:
+            book.note("have an EncodedPolyline that cannot be decoded: its first point is taken", rows=1)
+    lon, lat = number_of(row.get("longitude")), number_of(row.get("latitude"))
+    return ((lon, lat),) if lon is not None and lat is not None else ()
