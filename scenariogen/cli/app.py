@@ -68,7 +68,7 @@ def scenariogen(
 
 
 for verb in (
-    look.networks, look.check, bring.inspect, bring.convert, bring.match, learn.record, learn.detect, learn.fit,
-    draw.sample, draw.incident, runs.run, runs.evaluate, show.report, show.demo,
+    look.networks, look.check, bring.inspect, bring.convert, bring.match, bring.export, learn.record, learn.detect,
+    learn.fit, draw.sample, draw.incident, runs.run, runs.evaluate, show.report, show.demo,
 ):  # fmt: skip
     app.command()(verb)

@@ -163,3 +163,45 @@ def _lane_pairs(text: str) -> dict[int, int]:
         return {int(ours): int(theirs) for ours, theirs in pairs}
     except ValueError:
         raise typer.BadParameter(f"--lanes is {text!r}, expected pairs such as 1=2,2=1,3=0") from None
+
+
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Incident records, of any format that is read.")],
+    to: Annotated[
+        str, typer.Option(help="datex2 (3.5, incidents) or wzdx (4.2, planned work and closures).")
+    ] = "datex2",
+    publisher: Annotated[str, typer.Option(help="Who publishes.")] = "scenariogen",
+    country: Annotated[str, typer.Option(help="Publisher's country, two letters (DATEX II); eu for none.")] = "eu",
+    format: Format = "",
+    map: Map = None,
+    time_zone: TimeZone = "",
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("incidents.xml"),
+    json: common.Json = False,
+) -> None:
+    """Write incident records in an agency's exchange format.
+
+    DATEX II takes every incident with a place. WZDx takes planned work and closures only, since its schema knows no
+    crash: others are left out and counted. GeoParquet is what `convert` writes.
+
+    \b
+    Example:
+      scenariogen export incidents.parquet --to wzdx --publisher 'City of Springfield' --out feed.geojson
+    """
+    if to not in ("datex2", "wzdx"):
+        raise typer.BadParameter(f"--to is {to!r}, expected datex2 or wzdx")
+    from scenariogen.incidents.files import export_file
+
+    written = export_file(
+        file,
+        out=out,
+        to=to,
+        publisher=publisher,
+        country=country,
+        format=format,
+        mapping=map or (),
+        time_zone=time_zone,
+    )
+    if json:
+        common.print_json({"out": out, "written": written.rows, "left_out": dict(written.refused)})
+    else:
+        print("\n".join([*written.lines(), f"written to {out}"]))

@@ -2,15 +2,20 @@
 
 import tempfile
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from scenariogen.accounts import FileAccount
 from scenariogen.errors import DataError
 from scenariogen.heads import FileHead, Made, read_head
-from scenariogen.incidents.event_files import convert_events, event_account
+from scenariogen.incidents.event_files import convert_events, event_account, read_events
 from scenariogen.incidents.event_formats import event_readers
 from scenariogen.incidents.readers.contract import EventOptions, EventReader
 from scenariogen.incidents.readers.mapped import EVENT_DIMENSIONS
+from scenariogen.incidents.writers.datex2 import write_datex2
+from scenariogen.incidents.writers.rows import Written
+from scenariogen.incidents.writers.wzdx import write_wzdx
 from scenariogen.mapping import parse_mapping
 from scenariogen.trajectories.convert import convert
 from scenariogen.trajectories.formats import readers
@@ -53,6 +58,38 @@ def convert_file(
     account = _convert(head, out.absolute(), format, texts, time_zone)
     account.save_beside(out)
     return account
+
+
+def export_file(
+    file: Path,
+    *,
+    out: Path,
+    to: Literal["datex2", "wzdx"],
+    publisher: str,
+    country: str = "eu",
+    format: str = "",
+    mapping: Iterable[str] = (),
+    time_zone: str = "",
+) -> Written:
+    """Write incident records of any format as DATEX II 3.5 or WZDx 4.2, published now; what was left out and why.
+
+    Raises ``DataError`` where the file holds no incident records, or none that the format can hold.
+    """
+    texts = tuple(mapping)
+    head = read_head(file)
+    out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="scenariogen-") as folder:
+        source = file
+        if not holds_events(head):
+            reader = None if is_ours(head) else find_any_reader(head, format=format, mapping=texts)
+            if not isinstance(reader, EventReader):
+                raise DataError(f"{file} holds trajectories, expected incident records")
+            source = Path(folder) / "events.parquet"
+            _convert(head, source, format, texts, time_zone)
+        table, now = read_events(source), datetime.now(UTC)
+    if to == "wzdx":
+        return write_wzdx(table, out, publisher=publisher, updated=now)
+    return write_datex2(table, out, publisher=publisher, country=country, published=now)
 
 
 def _convert(head: FileHead, out: Path, format: str, texts: tuple[str, ...], time_zone: str) -> FileAccount:

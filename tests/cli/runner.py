@@ -10,6 +10,7 @@ VERBS = (
     "inspect",
     "convert",
     "match",
+    "export",
     "record",
     "detect",
     "fit",

@@ -98,3 +98,89 @@ def test_real_recordings_are_recognised(name, rows, vehicles):
         pytest.skip("../shared/data is not here: real-data test skipped")
     account = json.loads(scenariogen("inspect", DATA / name, "--json").stdout)
     assert (account["rows"], account["kept"], account["subjects"]) == (rows, rows, vehicles)
+
+
+@pytest.fixture
+def records(tmp_path):
+    """Three incidents: a crash and a closure with places, and one that ends before it starts."""
+    path = tmp_path / "log.csv"
+    path.write_text(
+        "begin,finish,what,x,y,name\n"
+        "2025-03-01T07:00:00+01:00,2025-03-01T07:40:00+01:00,crash,7.1,50.7,A 1\n"
+        "2025-03-01T09:00:00+01:00,2025-03-02T09:00:00+01:00,road closed,7.2,50.8,B 9\n"
+        "2025-03-01T09:00:00+01:00,2025-03-01T08:00:00+01:00,crash,7.2,50.8,B 9\n"
+    )
+    return path
+
+
+EVENTS = (
+    "--map",
+    "start=begin",
+    "--map",
+    "end=finish",
+    "--map",
+    "kind=what",
+    "--map",
+    "lon=x",
+    "--map",
+    "lat=y",
+    "--map",
+    "road=name",
+)
+
+
+def test_incident_records_are_told_from_trajectories_by_what_is_mapped(records, tmp_path):
+    said = scenariogen("inspect", records, *EVENTS).stdout
+    assert "3 read, 2 kept" in said and "incidents    2" in said and "negative duration" in said
+    out = tmp_path / "events.parquet"
+    assert scenariogen("convert", records, *EVENTS, "--out", out).exit_code == 0
+    rows = pd.read_parquet(out)
+    assert rows["kind"].tolist() == ["crash", "closure"]
+    assert rows["duration_s"].tolist() == [2400.0, 86_400.0]
+    assert "incidents    2" in scenariogen("inspect", out).stdout
+
+
+def test_export_writes_what_a_format_can_hold_and_counts_the_rest(records, tmp_path):
+    feed = tmp_path / "feed.geojson"
+    result = scenariogen("export", records, *EVENTS, "--to", "wzdx", "--out", feed)
+    assert result.exit_code == 0
+    assert "1 written" in result.stdout and "1 left out" in result.stdout
+    assert len(json.loads(feed.read_text())["features"]) == 1
+    xml = tmp_path / "situations.xml"
+    assert "2 written" in scenariogen("export", records, *EVENTS, "--out", xml).stdout
+    back = json.loads(scenariogen("inspect", xml, "--json").stdout)
+    assert back["format"] == "datex2" and back["subjects"] == 2
+
+
+def test_trajectories_cannot_be_exported(table, tmp_path):
+    result = scenariogen("export", table, *MAPPING, "--out", tmp_path / "x.xml")
+    assert result.exit_code == 1
+    assert "holds trajectories, expected incident records" in result.stderr
+    assert not (tmp_path / "x.xml").exists()
+
+
+@pytest.mark.sumo
+def test_a_recording_in_degrees_is_put_on_a_network(tmp_path):
+    """cologne8, five minutes, positions in degrees every 2 s: nearly all rows get the edge that SUMO drove on."""
+    import subprocess
+
+    from scenariogen.simulation.catalog import find_network
+
+    sumocfg = find_network("cologne8")
+    common = ["sumo", "-c", str(sumocfg), "--end", "25500", "--no-step-log", "--device.fcd.period", "2"]
+    for name, extra in (("fcd.csv", ["--fcd-output.geo"]), ("truth.parquet", [])):
+        subprocess.run([*common, "--fcd-output", str(tmp_path / name), *extra], check=True, capture_output=True)
+    columns = ("time=timestep_time:s", "vehicle=vehicle_id", "lon=vehicle_x", "lat=vehicle_y")
+    mapping = [word for column in columns for word in ("--map", column)]
+    out = tmp_path / "matched.parquet"
+    result = scenariogen("match", tmp_path / "fcd.csv", *mapping, "--network", "cologne8", "--out", out, "--json")
+    assert result.exit_code == 0
+    found = pd.read_parquet(out)[["time_s", "vehicle", "edge"]]
+    truth = pd.read_parquet(tmp_path / "truth.parquet").rename(
+        columns={"timestep_time": "time_s", "vehicle_id": "vehicle", "vehicle_lane": "lane"}
+    )
+    both = found.merge(truth[["time_s", "vehicle", "lane"]], on=["time_s", "vehicle"])
+    inside = both["lane"].str.startswith(":")
+    same = both["edge"] == both["lane"].str.rpartition("_")[0]
+    assert len(both) > 0.98 * len(truth)
+    assert same[~inside].mean() > 0.97
