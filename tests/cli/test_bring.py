@@ -105,10 +105,10 @@ def records(tmp_path):
     """Three incidents: a crash and a closure with places, and one that ends before it starts."""
     path = tmp_path / "log.csv"
     path.write_text(
-        "begin,finish,what,x,y,name\n"
-        "2025-03-01T07:00:00+01:00,2025-03-01T07:40:00+01:00,crash,7.1,50.7,A 1\n"
-        "2025-03-01T09:00:00+01:00,2025-03-02T09:00:00+01:00,road closed,7.2,50.8,B 9\n"
-        "2025-03-01T09:00:00+01:00,2025-03-01T08:00:00+01:00,crash,7.2,50.8,B 9\n"
+        "begin,finish,what,x,y,name,shut\n"
+        "2025-03-01T07:00:00+01:00,2025-03-01T07:40:00+01:00,crash,7.1,50.7,A 1,no\n"
+        "2025-03-01T09:00:00+01:00,2025-03-02T09:00:00+01:00,road closed,7.2,50.8,B 9,yes\n"
+        "2025-03-01T09:00:00+01:00,2025-03-01T08:00:00+01:00,crash,7.2,50.8,B 9,no\n"
     )
     return path
 
