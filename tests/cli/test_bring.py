@@ -113,20 +113,8 @@ def records(tmp_path):
     return path
 
 
-EVENTS = (
-    "--map",
-    "start=begin",
-    "--map",
-    "end=finish",
-    "--map",
-    "kind=what",
-    "--map",
-    "lon=x",
-    "--map",
-    "lat=y",
-    "--map",
-    "road=name",
-)
+FIELDS = ("start=begin", "end=finish", "kind=what", "lon=x", "lat=y", "road=name", "full_closure=shut")
+EVENTS = tuple(word for field in FIELDS for word in ("--map", field))
 
 
 def test_incident_records_are_told_from_trajectories_by_what_is_mapped(records, tmp_path):
