@@ -99,6 +99,9 @@ def _place_events(source: Path, network: RoadNetwork, out: Path, options: PlaceO
             raise DataError(f"{options.mileposts} cannot be read as a table of mileposts: {error}") from error
     frame = table.to_pandas()
     placed, account = locate(frame, network, mileposts=posts, file=source.name)
+    if placed.empty:
+        reasons = ", ".join(f"{count:,} {why}" for why, count in account.dropped.items())
+        raise DataError(f"{source.name}: no incident lies on {network.path.name}: {reasons}")
     kept = pa.Table.from_pandas(placed[list(table.column_names)], schema=table.schema, preserve_index=False)
     write_geoparquet(kept.to_reader(), out)
     return account

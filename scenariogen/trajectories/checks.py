@@ -60,7 +60,7 @@ def check_file(
             problems.add("there is no row: no vehicle was recorded")
             problems.raise_as(DataError)
         period_s = _period_s(connection, days, problems)
-        _check_values(connection, columns.places(source.names), problems)
+        _check_values(connection, source.names, problems)
         _check_order(source, problems)
         if Place.EDGE in columns.places(source.names):
             _check_units(connection, int(days["rows"].to_numpy().sum()), period_s, problems)
@@ -136,7 +136,8 @@ def _period_s(connection: "duckdb.DuckDBPyConnection", days: "pd.DataFrame", pro
     return float(times[0])
 
 
-def _check_values(connection: "duckdb.DuckDBPyConnection", places: Sequence[Place], problems: Problems) -> None:
+def _check_values(connection: "duckdb.DuckDBPyConnection", names: Sequence[str], problems: Problems) -> None:
+    places = columns.places(names)
     tests = {
         f"have no {columns.TIME}": "time_s IS NULL OR NOT isfinite(time_s)",
         f"have no {columns.VEHICLE}": "vehicle IS NULL",
@@ -145,12 +146,15 @@ def _check_values(connection: "duckdb.DuckDBPyConnection", places: Sequence[Plac
         tests |= {
             f"have no {columns.EDGE}": "edge IS NULL",
             f"have no usable {columns.POSITION}": "position_m IS NULL OR NOT isfinite(position_m) OR position_m < -1",
+            f"have no {columns.LANE} of at least 0 (in SUMO's output: a lane id that is not <edge>_<index>)": (
+                "lane IS NULL OR lane < 0"
+            ),
+        }
+    if columns.MOTION not in names:  # conversion has marked such rows, and its account has counted them
+        tests |= {
             f"have no usable {columns.SPEED}": "speed_mps IS NULL OR NOT isfinite(speed_mps) OR speed_mps < -0.5",
             f"have a {columns.SPEED} above {MAX_SPEED_MPS:g}; expected metres per second": (
                 f"speed_mps > {MAX_SPEED_MPS}"
-            ),
-            f"have no {columns.LANE} of at least 0 (in SUMO's output: a lane id that is not <edge>_<index>)": (
-                "lane IS NULL OR lane < 0"
             ),
         }
     counts = connection.execute(

@@ -156,6 +156,14 @@ def test_unusable_values_are_counted_each_kind_on_its_line(tmp_path):
     assert [line.split(" rows ")[0] for line in problems[:4]] == ["3", "1", "1", "1"]
 
 
+def test_what_conversion_has_marked_does_not_stand_in_the_way(tmp_path):
+    """A vehicle seen once has no speed: three of 64,000 rows kept a matched recording from being opened."""
+    table = quiet().table().assign(motion_flags=0)
+    table.loc[3, "speed_mps"] = np.nan
+    table.loc[7, ["speed_mps", "motion_flags"]] = 400.0, 1
+    assert open_trajectories(save(tmp_path, table), road()).rows == len(table)
+
+
 def test_doubled_rows_are_found(tmp_path):
     table = quiet().table()
     doubled = pd.concat([table, table.iloc[100:140]]).sort_values(["day", "time_s"], kind="stable")
