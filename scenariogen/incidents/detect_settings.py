@@ -35,6 +35,16 @@ class DetectSettings:
     ``queued_share``       claimed share of the road upstream from which a queue is taken to stand there
     ``least_queue_s``      queues shorter than this in all say too little about capacity
     ``least_confidence``   what is less likely to be an incident is not reported
+    ``unusual_share``      in fields: vehicles above usual, over those that fill the cell bumper to bumper, from which
+                           the cell counts as congested. A lane at capacity and full speed holds a seventh of that
+                           (Newell's values above), so no free flow reaches it
+    ``unusual_errors``     the same in standard errors of the number of vehicles present
+    ``slow_share``         and slower than this share of the limit: queues move at less than half the limit, and an
+                           edge that is queued in part only shows a mean in between
+    ``least_drop``         relative drop of the flow below usual at the head of an unusual queue: below it, more demand
+                           or a spell of chance explains the queue as well
+    ``least_drop_errors``  the same in standard errors of a Poisson count
+    ``least_field_s``      a drop in fields that lasts less is not told from the chance of two or three signal cycles
     """
 
     standing_mps: float = 0.3
@@ -57,6 +67,12 @@ class DetectSettings:
     queued_share: float = 0.7
     least_queue_s: float = 120.0
     least_confidence: float = 0.5
+    unusual_share: float = 0.15
+    unusual_errors: float = 2.0
+    slow_share: float = 0.6
+    least_drop: float = 0.15
+    least_drop_errors: float = 2.0
+    least_field_s: float = 300.0
 
     def __post_init__(self) -> None:
         wrong = [
