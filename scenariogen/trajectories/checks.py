@@ -137,12 +137,11 @@ def _period_s(connection: "duckdb.DuckDBPyConnection", days: "pd.DataFrame", pro
 
 
 def _check_values(connection: "duckdb.DuckDBPyConnection", names: Sequence[str], problems: Problems) -> None:
-    places = columns.places(names)
     tests = {
         f"have no {columns.TIME}": "time_s IS NULL OR NOT isfinite(time_s)",
         f"have no {columns.VEHICLE}": "vehicle IS NULL",
     }
-    if places == (Place.EDGE,) or (Place.EDGE in places and Place.ROAD not in places):
+    if Place.EDGE in columns.places(names):
         tests |= {
             f"have no {columns.EDGE}": "edge IS NULL",
             f"have no usable {columns.POSITION}": "position_m IS NULL OR NOT isfinite(position_m) OR position_m < -1",
