@@ -22,6 +22,8 @@ LEAVES = (
     "accounts",
     "heads",
     "mapping",
+    "recognise",
+    "database",
 )
 STAGES = (
     "trajectories",

@@ -6,11 +6,11 @@ written in batches. Memory does not grow with the file.
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scenariogen.accounts import AccountBook, FileAccount, account_path
+from scenariogen.database import connected, quoted
 from scenariogen.errors import DataError, Problems
 from scenariogen.heads import FileHead
 from scenariogen.incidents.events import EVENT_COLUMNS, Event, event_table, schema
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CHUNK_EVENTS = 50_000
-MEMORY_LIMIT = "1GB"
-"""What DuckDB may hold before it spills to disk."""
 WORDS_SHOWN = 40
 
 
@@ -42,7 +40,7 @@ def convert_events(head: FileHead, reader: EventReader, target: Path, *, options
         book.raise_problems(f"{head.path}")
         if not read:
             raise DataError(f"{head.path} holds no incident that can be used; {_dropped_words(book)}")
-        with _connection(Path(folder)) as connection:
+        with connected(Path(folder)) as connection:
             _keep_one_each(connection, raw, book)
             batches = connection.sql(_SORTED).to_arrow_reader(CHUNK_EVENTS)
             write_geoparquet(batches, target)
@@ -116,25 +114,6 @@ def _chunks(reader: EventReader, head: FileHead, book: AccountBook, options: Eve
         yield chunk
 
 
-@contextmanager
-def _connection(folder: Path) -> Iterator["duckdb.DuckDBPyConnection"]:
-    import duckdb
-
-    connection = duckdb.connect()
-    try:
-        connection.execute("SET enable_progress_bar = false")
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
-        connection.execute(f"SET temp_directory = {_quoted(folder / 'spill')}")
-        yield connection
-    finally:
-        connection.close()
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
-
-
 _SORTED = 'SELECT {} FROM kept ORDER BY "start", record_id'.format(", ".join(f'"{name}"' for name in EVENT_COLUMNS))
 
 
@@ -142,7 +121,7 @@ def _keep_one_each(connection: "duckdb.DuckDBPyConnection", raw: Path, book: Acc
     """Table ``kept``: of several records with one id the one touched last, and of those the last in the file."""
     connection.execute(
         "CREATE VIEW raw AS SELECT *, file_row_number AS place FROM "
-        f"read_parquet({_quoted(raw)}, file_row_number = true)"
+        f"read_parquet({quoted(raw)}, file_row_number = true)"
     )
     columns = ", ".join(f'"{name}"' for name in EVENT_COLUMNS)
     connection.execute(

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from scenariogen.errors import DataError
 from scenariogen.heads import FileHead
 from scenariogen.incidents.readers.contract import EventReader
+from scenariogen.recognise import TABLE, choose
 
 
 def event_readers() -> Mapping[str, EventReader]:
@@ -22,28 +22,13 @@ def event_readers() -> Mapping[str, EventReader]:
     return {each.name: each() for each in classes}
 
 
+EVENT_EXAMPLE = "--map record_id=id --map kind=type --map start=begin --map lon=x --map lat=y"
+
+
 def find_event_reader(head: FileHead, *, format: str = "", is_mapped: bool = False) -> EventReader:
     """The reader for a file: the one named, the mapped table where a mapping is given, else by the content.
 
     Raises ``DataError`` where no format fits, or where the named one is unknown.
     """
-    known = event_readers()
-    if format:
-        if format not in known:
-            raise DataError(f"--format {format}: unknown, expected one of {', '.join(known)}")
-        return known[format]
-    if is_mapped:
-        return known["csv"]
-    for reader in known.values():
-        if reader.recognises(head):
-            return reader
-    raise DataError(_stranger(head, known))
-
-
-def _stranger(head: FileHead, known: Mapping[str, EventReader]) -> str:
-    what = f"its columns are {', '.join(head.header[:20])}" if len(head.header) > 1 else f"it is {head.made.value}"
-    return (
-        f"{head.path} is none of the formats of incident records known here ({', '.join(known)}); {what}. For a table "
-        "say which column holds what, for example --map record_id=id --map kind=type --map start=begin --map lon=x "
-        "--map lat=y"
-    )
+    asked = format or (TABLE if is_mapped else "")
+    return choose(head, event_readers(), what="incident records", example=EVENT_EXAMPLE, format=asked)

@@ -1,7 +1,7 @@
 """Whatever file a user brings: is it trajectories or incident records, and what becomes of it?"""
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -10,23 +10,22 @@ from scenariogen.accounts import FileAccount
 from scenariogen.errors import DataError
 from scenariogen.heads import FileHead, Made, read_head
 from scenariogen.incidents.event_files import convert_events, event_account, read_events
-from scenariogen.incidents.event_formats import event_readers
+from scenariogen.incidents.event_formats import EVENT_EXAMPLE, event_readers
 from scenariogen.incidents.readers.contract import EventOptions, EventReader
 from scenariogen.incidents.readers.mapped import EVENT_DIMENSIONS
 from scenariogen.incidents.writers.datex2 import write_datex2
 from scenariogen.incidents.writers.rows import Written
 from scenariogen.incidents.writers.wzdx import write_wzdx
 from scenariogen.mapping import parse_mapping
+from scenariogen.recognise import TABLE, choose
 from scenariogen.trajectories.convert import convert
-from scenariogen.trajectories.formats import readers
+from scenariogen.trajectories.formats import EXAMPLE, readers
 from scenariogen.trajectories.opening import account_of, is_ours
 from scenariogen.trajectories.readers.contract import ReadOptions, TrajectoryReader
 from scenariogen.trajectories.readers.mapped import DIMENSIONS
 from scenariogen.trajectories.records import open_trajectories
 
 EVENT_MARKS = ("record_id", "kind", "start")
-TABLE = "csv"
-"""The format that only a mapping explains; both kinds of files have it."""
 
 
 def inspect_file(file: Path, *, format: str = "", mapping: Iterable[str] = (), time_zone: str = "") -> FileAccount:
@@ -109,17 +108,15 @@ def find_any_reader(head: FileHead, *, format: str = "", mapping: Iterable[str] 
     """
     movement, events = readers(), event_readers()
     fields = {text.partition("=")[0].strip() for text in mapping}
-    if format not in ("", TABLE):
-        if format not in movement and format not in events:
-            known = ", ".join(dict.fromkeys([*movement, *events]))
-            raise DataError(f"--format {format}: unknown, expected one of {known}")
-        return movement[format] if format in movement else events[format]
-    if format == TABLE or fields:
+    if format == TABLE or (fields and not format):
         return events[TABLE] if _names_incidents(fields) else movement[TABLE]
-    for reader in (*movement.values(), *events.values()):
-        if reader.recognises(head):
-            return reader
-    raise DataError(_stranger(head, movement, events))
+    return choose(
+        head,
+        {**events, **movement},
+        what="trajectories and incident records",
+        example=f"{EXAMPLE} (trajectories) or {EVENT_EXAMPLE} (incident records)",
+        format=format,
+    )
 
 
 def _names_incidents(fields: set[str]) -> bool:
@@ -132,18 +129,3 @@ def holds_events(head: FileHead) -> bool:
     from scenariogen.trajectories.readers.sumo_fcd import parquet_names
 
     return head.made is Made.PARQUET and set(EVENT_MARKS) <= set(parquet_names(head.path))
-
-
-def _stranger(head: FileHead, movement: Mapping[str, TrajectoryReader], events: Mapping[str, EventReader]) -> str:
-    if head.made is Made.TEXT and len(head.header) > 1:
-        what = f"its columns are {', '.join(head.header[:20])}"
-    elif head.made is Made.TEXT:
-        what = "it is text without columns"
-    else:
-        what = f"it is {head.made.value}"
-    return (
-        f"{head.path} is none of the formats known here; {what}. Trajectories: {', '.join(movement)}; incident "
-        f"records: {', '.join(events)}. For a table say which column holds what: trajectories for example --map "
-        "time=t:s --map vehicle=id --map x=x:m --map y=y:m, incident records --map start=begin --map kind=type --map "
-        "lon=x --map lat=y"
-    )

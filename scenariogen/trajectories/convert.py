@@ -7,11 +7,11 @@ disk, so that memory does not grow with the file.
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scenariogen.accounts import AccountBook, FileAccount
+from scenariogen.database import connected, quoted
 from scenariogen.errors import DataError
 from scenariogen.heads import FileHead
 from scenariogen.trajectories import columns
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-MEMORY_LIMIT = "1GB"
-"""What DuckDB may hold before it spills to disk."""
 EXAMPLES = 3
 MOST_CONTRADICTIONS = 0.01
 """Share of rows; above it the vehicles are not told apart, rather than a few rows being wrong."""
@@ -50,7 +48,8 @@ def convert(head: FileHead, reader: TrajectoryReader, target: Path, *, options: 
         book.raise_problems(f"{head.path}")
         if not read:
             raise DataError(f"{head.path} holds no row that can be used; " + _dropped_words(book))
-        with _connection(Path(folder)) as connection:
+        with connected(Path(folder)) as connection:
+            connection.execute("SET preserve_insertion_order = false")  # rows are sorted at the end
             return _finish(connection, raw, target, book, head)
 
 
@@ -79,29 +78,10 @@ def write_tables(tables: Iterable["pa.Table"], target: Path) -> int:
     return rows
 
 
-@contextmanager
-def _connection(folder: Path) -> Iterator["duckdb.DuckDBPyConnection"]:
-    import duckdb
-
-    connection = duckdb.connect()
-    try:
-        connection.execute("SET enable_progress_bar = false")
-        connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
-        connection.execute("SET preserve_insertion_order = false")
-        connection.execute(f"SET temp_directory = {_quoted(folder / 'spill')}")
-        yield connection
-    finally:
-        connection.close()
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
-
-
 def _finish(
     connection: "duckdb.DuckDBPyConnection", raw: Path, target: Path, book: AccountBook, head: FileHead
 ) -> FileAccount:
-    connection.execute(f"CREATE VIEW raw AS SELECT * FROM read_parquet({_quoted(raw)})")
+    connection.execute(f"CREATE VIEW raw AS SELECT * FROM read_parquet({quoted(raw)})")
     names = [row[0] for row in connection.execute("DESCRIBE raw").fetchall()]
     places = list(columns.places(names))
     _number_days(connection, names, book)
@@ -113,7 +93,7 @@ def _finish(
     query = motion_sql("whole", {*names, columns.DAY}, places, LONGEST_GAP_PERIODS * period_s)
     partial = target.with_name(f".{target.name}.partial")
     try:
-        connection.execute(f"COPY ({query}) TO {_quoted(partial)} (FORMAT parquet, COMPRESSION zstd)")
+        connection.execute(f"COPY ({query}) TO {quoted(partial)} (FORMAT parquet, COMPRESSION zstd)")
         account = _close(connection, partial, book, places, period_s)
         partial.replace(target)
     finally:
@@ -242,7 +222,7 @@ def _close(
     connection: "duckdb.DuckDBPyConnection", result: Path, book: AccountBook, places: list[Place], period_s: float
 ) -> FileAccount:
     """The account of the result."""
-    connection.execute(f"CREATE VIEW result AS SELECT * FROM read_parquet({_quoted(result)})")
+    connection.execute(f"CREATE VIEW result AS SELECT * FROM read_parquet({quoted(result)})")
     kept, vehicles, begin_s, end_s, speeds, accelerations = connection.execute(
         "SELECT count(*), count(DISTINCT (day, vehicle)), min(time_s), max(time_s), "
         "count(*) FILTER (WHERE speed_is_derived), count(*) FILTER (WHERE accel_is_derived) FROM result"

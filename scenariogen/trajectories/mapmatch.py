@@ -10,7 +10,6 @@ and ``position_m`` are 0. Lanes are the nearest ones that cars may use: a bus on
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scenariogen.accounts import AccountBook, FileAccount
+from scenariogen.database import connected, quoted
 from scenariogen.errors import DataError
 from scenariogen.mapgeometry import LaneIndex
 from scenariogen.network import RoadNetwork
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 GROUP_ROWS = 200_000
 """About so many rows are matched together."""
-MEMORY_LIMIT = "1GB"
-"""What DuckDB may hold before it spills to disk."""
 LEAST_SHARE_MATCHED = 0.1
 """Where fewer rows lie near an edge, recording and network do not belong together."""
 DISTANCE_BIN_M = 0.05
@@ -141,7 +139,7 @@ def match(
     if replaced:
         book.note(f"the table's own {', '.join(replaced)} were replaced")
     kept_names = [name for name in columns.ALL if name in names and name not in _ADDED]
-    with tempfile.TemporaryDirectory(prefix="scenariogen-", dir=target.parent) as folder, _connection(folder) as db:
+    with tempfile.TemporaryDirectory(prefix="scenariogen-", dir=target.parent) as folder, connected(Path(folder)) as db:
         by_vehicle, raw = Path(folder) / "by_vehicle.parquet", Path(folder) / "matched.parquet"
         wanted = ", ".join(kept_names)
         _copy(db, f"SELECT {wanted} FROM {_table(source)} ORDER BY day, vehicle, time_s", by_vehicle)
@@ -158,27 +156,12 @@ def match(
     return quality, account
 
 
-@contextmanager
-def _connection(folder: str) -> Iterator["duckdb.DuckDBPyConnection"]:
-    import duckdb
-
-    with duckdb.connect() as connection:
-        connection.execute("SET enable_progress_bar = false")
-        connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
-        connection.execute(f"SET temp_directory = {_quoted(Path(folder) / 'spill')}")
-        yield connection
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
-
-
 def _table(path: Path) -> str:
-    return f"read_parquet({_quoted(path)})"
+    return f"read_parquet({quoted(path)})"
 
 
 def _copy(db: "duckdb.DuckDBPyConnection", query: str, path: Path) -> None:
-    db.execute(f"COPY ({query}) TO {_quoted(path)} (FORMAT parquet, COMPRESSION zstd)")
+    db.execute(f"COPY ({query}) TO {quoted(path)} (FORMAT parquet, COMPRESSION zstd)")
 
 
 def _batches(path: Path, names: tuple[str, ...] | None = None) -> Iterator[Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from scenariogen.accounts import AccountBook, FileAccount
+from scenariogen.database import connected, quoted
 from scenariogen.errors import DataError, Problems
 from scenariogen.network import RoadNetwork
 from scenariogen.trajectories import columns
@@ -97,11 +98,8 @@ def attach(
         file=source.name, format="chain", title=f"attached to {len(chain)} edges of {network.path.name}",
         subject="vehicles",
     )  # fmt: skip
-    import duckdb
-
-    with duckdb.connect() as db:
-        db.execute("SET enable_progress_bar = false")
-        db.execute(f"CREATE VIEW source AS SELECT * FROM read_parquet({_quoted(str(source))})")
+    with connected() as db:
+        db.execute(f"CREATE VIEW source AS SELECT * FROM read_parquet({quoted(source)})")
         rows = _leave_out(db, book, road=road, lanes=lanes)
         _check_span(db, book, pieces, offset_m)
         _lane_table(db, book, network, chain, lanes, counted_from)
@@ -112,17 +110,13 @@ def attach(
         try:
             db.execute(
                 f"COPY (SELECT {', '.join(kept)} FROM ({_placed(names, pieces, offset_m)}) "
-                f"ORDER BY day, time_s, vehicle) TO {_quoted(str(partial))} (FORMAT parquet, COMPRESSION zstd)"
+                f"ORDER BY day, time_s, vehicle) TO {quoted(partial)} (FORMAT parquet, COMPRESSION zstd)"
             )
             account = _close(db, partial, book, rows, pieces, offset_m)
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
     return account
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _leave_out(
@@ -137,7 +131,7 @@ def _leave_out(
         book.problem(f"the table has the roads {', '.join(found)}; say which one (--road) lies on the chain")
     tests = {"without a metre along the road": "road_m IS NULL OR NOT isfinite(road_m)"}
     if road:
-        tests["on another road"] = f"road IS DISTINCT FROM {_quoted(road)}"
+        tests["on another road"] = f"road IS DISTINCT FROM {quoted(road)}"
     tests["without a lane"] = "road_lane IS NULL"
     if lanes:
         tests["on a lane that --lanes leaves out"] = f"road_lane NOT IN ({', '.join(map(str, lanes))})"
@@ -236,7 +230,7 @@ def _close(
 ) -> FileAccount:
     kept, vehicles, begin_s, end_s, inside = db.execute(
         "SELECT count(*), count(DISTINCT (day, vehicle)), min(time_s), max(time_s), "
-        f"count(*) FILTER (WHERE edge LIKE ':%') FROM read_parquet({_quoted(str(result))})"
+        f"count(*) FILTER (WHERE edge LIKE ':%') FROM read_parquet({quoted(result)})"
     ).fetchone() or (0, 0, 0.0, 0.0, 0)
     book.facts["chain"] = f"{sum(not piece.is_junction for piece in pieces)} edges, {pieces[-1].high_m:.1f} m"
     book.facts["offset"] = f"metre 0 of the road is metre {offset_m:g} of the chain"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scenariogen.accounts import AccountBook, FileAccount, account_path
+from scenariogen.database import quoted
 from scenariogen.errors import DataError
 from scenariogen.heads import FileHead, Made, read_head
 from scenariogen.mapping import parse_mapping
@@ -17,7 +18,7 @@ from scenariogen.trajectories.formats import find_reader
 from scenariogen.trajectories.readers import sumo_fcd
 from scenariogen.trajectories.readers.contract import ReadOptions
 from scenariogen.trajectories.readers.mapped import DIMENSIONS
-from scenariogen.trajectories.records import Trajectories, plain_view, quoted
+from scenariogen.trajectories.records import Trajectories, plain_view
 
 
 @dataclass(frozen=True, kw_only=True)

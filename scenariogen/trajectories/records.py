@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scenariogen import database
 from scenariogen.accounts import FileAccount
 from scenariogen.errors import DataError
 from scenariogen.trajectories import columns
@@ -129,20 +130,12 @@ class Trajectories:
 
 def plain_view(file: Path) -> str:
     """The query of a Parquet file that holds our own columns."""
-    return f"SELECT * FROM read_parquet({quoted(file)})"
-
-
-def quoted(path: Path) -> str:
-    """A path as SQL writes it: views take no parameters, and a quote is doubled."""
-    return "'" + str(path).replace("'", "''") + "'"
+    return f"SELECT * FROM read_parquet({database.quoted(file)})"
 
 
 def connect(view: str) -> "duckdb.DuckDBPyConnection":
     """A connection with the view ``trajectories`` defined by a query. The caller closes it."""
-    import duckdb
-
-    connection = duckdb.connect()
-    connection.execute("SET enable_progress_bar = false")  # it would be drawn on standard output, among our answers
+    connection = database.connect()
     connection.execute(f"CREATE VIEW trajectories AS {view}")
     return connection
 

@@ -235,8 +235,8 @@ def test_broken_header(tmp_path):
 def test_file_of_another_kind(tmp_path):
     path = tmp_path / "speeds.csv"
     path.write_text("a,b\n1,2\n")
-    assert "none of the trajectory formats known here" in only_problem(path)
+    assert "none of the formats of trajectories known here" in only_problem(path)
     path.write_bytes(gzip.compress(b"a,b\n1,2\n"))
-    assert "none of the trajectory formats known here" in only_problem(path)
+    assert "none of the formats of trajectories known here" in only_problem(path)
     path.write_bytes(b"\x1f\x8b\x08not gzip at all")
     assert "is a gzip file that was cut off" in only_problem(path)

@@ -136,7 +136,7 @@ def test_missing_column_is_named(tmp_path, ours, column):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("<routes><vehicle/></routes>", "none of the trajectory formats known here .* begins '<routes>"),
+        ("<routes><vehicle/></routes>", "none of the formats of trajectories known here .* it is xml"),
         ('<fcd-export><timestep time="1">', "was cut off: it does not end with </fcd-export>"),
         ('<fcd-export><timestep time="1"><vehicle id="a"/></timestep></fcd-export>', "lacks 'lane'"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><fcd-export><timestep time="1"/></fcd-export>', "cannot be read"),
