@@ -153,9 +153,10 @@ def test_a_recording_in_degrees_is_put_on_a_network(tmp_path):
     import subprocess
 
     from scenariogen.simulation.catalog import find_network
+    from scenariogen.simulation.launch import sumo_home
 
     sumocfg = find_network("cologne8")
-    common = ["sumo", "-c", str(sumocfg), "--end", "25500", "--no-step-log", "--device.fcd.period", "2"]
+    common = [str(sumo_home() / "bin" / "sumo"), "-c", str(sumocfg), "--end", "25500", "--no-step-log", "--device.fcd.period", "2"]
     for name, extra in (("fcd.csv", ["--fcd-output.geo"]), ("truth.parquet", [])):
         subprocess.run([*common, "--fcd-output", str(tmp_path / name), *extra], check=True, capture_output=True)
     columns = ("time=timestep_time:s", "vehicle=vehicle_id", "lon=vehicle_x", "lat=vehicle_y")
