@@ -57,6 +57,7 @@ def fit_model(
     seed: int = 0,
     network_name: str = "",
     clock_s: float = 0.0,
+    condition: ConditionTable | None = None,
     settings: FitSettings | None = None,
     progress: Progress | None = None,
 ) -> ScenarioModel:
@@ -66,6 +67,7 @@ def fit_model(
     ``exposure``   vehicle-kilometres per edge and time cell of a mean day
     ``intensity``  the declared frequency multiplier of the recording; divided out, so that the model's frequency 1
                    is that of the road itself
+    ``condition``  the declared table of conditions; None: the default one at ``clock_s``
 
     Raises ``DataError`` or ``ModelError`` with every problem found. Same data and seed, same model.
     """
@@ -114,7 +116,7 @@ def fit_model(
         shape=shape,
         marks=marks,
         posterior=posterior,
-        condition=ConditionTable(clock_s=clock_s),
+        condition=condition or ConditionTable(clock_s=clock_s),
         info={},
     )
     model.info.update(_info(model, table, dropped, days, intensity, seed, steps, network_name, settings))
