@@ -1,5 +1,6 @@
 """The days that scripts/benchmark_detection looks at: simulated with known incidents, and what was true of them."""
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
