@@ -9,11 +9,12 @@ from scenariogen.trajectories.readers.contract import TrajectoryReader
 
 def readers() -> Mapping[str, TrajectoryReader]:
     """Every reader by its name, in the order in which they are asked."""
-    from scenariogen.trajectories.readers import commonroad, highd, i24, mapped, ngsim, pneuma, sumo_fcd
+    from scenariogen.trajectories.readers import commonroad, highd, i24, mapped, ngsim, ngsim_text, pneuma, sumo_fcd
 
     classes = (
         sumo_fcd.SumoFcdReader,
         ngsim.NgsimReader,
+        ngsim_text.NgsimTextReader,
         highd.HighdReader,
         pneuma.PneumaReader,
         i24.I24Reader,

@@ -50,6 +50,7 @@ def sumo_sample(folder: Path) -> Path:
 SAMPLES: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "fcd": ("sumo-fcd", sumo_sample),
     "ngsim": ("ngsim", test_readers_ngsim.sample),
+    "ngsim-text": ("ngsim-text", test_readers_ngsim.text_sample),
     "highd": ("highd", test_readers_highd.sample),
     "ind": ("highd", test_readers_highd.ind_sample),
     "pneuma": ("pneuma", test_readers_pneuma.sample),

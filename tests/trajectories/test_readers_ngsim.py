@@ -9,6 +9,7 @@ from scenariogen.errors import DataError
 from scenariogen.heads import read_head
 from scenariogen.trajectories.readers.contract import ReadOptions
 from scenariogen.trajectories.readers.ngsim import NgsimReader
+from scenariogen.trajectories.readers.ngsim_text import NgsimTextReader
 from tests.support import shared_data
 
 OF_18 = (
@@ -46,10 +47,19 @@ def sample(folder: Path) -> Path:
     return write(folder, OF_18, *rows, name="ngsim.csv")
 
 
+def text_sample(folder: Path) -> Path:
+    """The same without a header, parted by blanks."""
+    rows = [row_of_18(car, frame, local_y=100 * car + 5.0 * frame) for car in (1, 2) for frame in range(1, 7)]
+    return write(
+        folder, *("  " + row.replace(",", "   ").replace("   2   ", " \t2 ") for row in rows), name="ngsim.txt"
+    )
+
+
 def read(path: Path, book: AccountBook | None = None) -> dict[str, list]:
     book = book or AccountBook(file="x", format="ngsim", title="", subject="vehicles")
     found: dict[str, list] = {}
-    for table in NgsimReader().tables(read_head(path), book, ReadOptions()):
+    reader = NgsimTextReader() if path.suffix == ".txt" else NgsimReader()
+    for table in reader.tables(read_head(path), book, ReadOptions()):
         for name, values in table.to_pydict().items():
             found.setdefault(name, []).extend(values)
     return found
@@ -187,3 +197,28 @@ def test_the_re_extraction_has_no_clock_and_no_plane(name: str, expected: tuple[
     assert (len(rows["vehicle"]), len(set(rows["vehicle"]))) == expected
     assert "recording" not in rows
     assert "x_m" not in rows
+
+
+def test_a_text_without_a_header_reads_like_the_table_with_one(tmp_path: Path):
+    account = book()
+    assert read(text_sample(tmp_path), account) == read(sample(tmp_path))
+    assert "NGSIM's order is taken" in " ".join(finding.text for finding in account.findings)
+
+
+def test_a_row_of_a_text_that_lacks_a_cell_is_counted_with_its_line(tmp_path: Path):
+    path = text_sample(tmp_path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines[3] = lines[3].rsplit(maxsplit=1)[0]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    account = book()
+    assert len(read(path, account)["time_s"]) == 11
+    assert sum(account.dropped.values()) == 1
+    assert "line 4: 17 instead of 18" in str(account.__dict__)
+
+
+@pytest.mark.parametrize("cells", ["1 2 3", "a " * 18, "1 1 99 12 " + "0 " * 14])
+def test_other_texts_are_not_taken_for_it(tmp_path: Path, cells: str):
+    path = write(tmp_path, cells, cells, name="x.txt")
+    assert not NgsimTextReader().recognises(read_head(path))
+    with pytest.raises(DataError):
+        read(write(tmp_path, "one", "two", name="y.txt"))

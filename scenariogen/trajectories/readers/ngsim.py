@@ -84,7 +84,7 @@ class NgsimReader(TrajectoryReader):
             book.note(f"columns {', '.join(there[name] for name in empty)} hold 0 only and are taken as not there")
         _write_units(used, book)
         recordings: set[str] = set()
-        for block in tables.text_blocks(head, book, list(there.values())):
+        for block in self._blocks(head, book, list(there.values())):
             for name in empty:
                 _check_empty(block, there[name], book)
             table = _table(block, used, book)
@@ -93,6 +93,9 @@ class NgsimReader(TrajectoryReader):
             if len(recordings) > MOST_RECORDINGS:
                 raise DataError(_too_many_clocks(head, used))
             yield table
+
+    def _blocks(self, head: FileHead, book: AccountBook, names: list[str]) -> Iterator["pa.Table"]:
+        return tables.text_blocks(head, book, names)
 
 
 def _empty_columns(head: FileHead, there: Mapping[str, str]) -> list[str]:

@@ -1,9 +1,10 @@
 """Text tables in blocks: rows that do not fit are counted, not fatal; words where numbers should be are counted too."""
 
 import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from scenariogen.accounts import AccountBook
 from scenariogen.errors import DataError
@@ -30,8 +31,12 @@ def compute() -> Any:
     return pyarrow.compute
 
 
-def text_blocks(head: FileHead, book: AccountBook, names: Sequence[str]) -> Iterator["pa.Table"]:
+def text_blocks(
+    head: FileHead, book: AccountBook, names: Sequence[str], *, rows: IO[bytes] | None = None
+) -> Iterator["pa.Table"]:
     """Columns ``names`` of a text table as strings, null where a cell is empty, in blocks of about 16 MiB.
+
+    ``rows``  read instead of the file: its rows alone, without a header, as the head says they are written
 
     Rows with another number of cells than the header are dropped and counted, the first ones with their line. Raises
     ``DataError`` where the file is cut off, holds no row, or where one of the names stands twice in the header.
@@ -53,14 +58,14 @@ def text_blocks(head: FileHead, book: AccountBook, names: Sequence[str]) -> Iter
         return "skip"
 
     try:
-        with closing(pa.input_stream(str(head.path), compression="gzip" if head.is_gzip else None)) as stream:
+        with closing(rows or pa.input_stream(str(head.path), compression="gzip" if head.is_gzip else None)) as stream:
             reader = csv.open_csv(
                 stream,
                 read_options=csv.ReadOptions(
                     use_threads=False,
                     block_size=BLOCK_BYTES,
                     column_names=list(header),
-                    skip_rows=1,
+                    skip_rows=1 if rows is None else 0,
                     encoding=head.encoding if head.encoding != "utf-8" else "utf8",
                 ),
                 parse_options=csv.ParseOptions(
@@ -78,7 +83,7 @@ def text_blocks(head: FileHead, book: AccountBook, names: Sequence[str]) -> Iter
                 if batch.num_rows:
                     book.rows += batch.num_rows
                     yield pa.Table.from_batches([batch])
-    except (pa.ArrowException, OSError, EOFError, UnicodeError) as error:
+    except (pa.ArrowException, OSError, EOFError, UnicodeError, zlib.error) as error:
         raise DataError(f"{head.path} {_why(error)}") from error
     if book.rows == before:
         raise DataError(f"{head.path} {NO_ROW}")
@@ -91,7 +96,9 @@ def _has_broken_lines(head: FileHead) -> bool:
 
 def _why(error: Exception) -> str:
     text = str(error)
-    if any(word in text.lower() for word in ("zlib", "truncated", "inflate", "end-of-stream", "gzip")):
+    if isinstance(error, zlib.error) or any(
+        word in text.lower() for word in ("zlib", "truncated", "inflate", "end-of-stream", "gzip")
+    ):
         return CUT_OFF
     if "Empty CSV" in text:
         return NO_ROW
