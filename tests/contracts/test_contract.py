@@ -15,6 +15,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+import scenariogen.model
 import scenariogen.sampling
 from scenariogen.errors import DensityError
 from scenariogen.randomness import uniform
@@ -308,13 +309,14 @@ def test_the_same_code_draws_on_cuda(member: Member):
     assert torch.equal(there.x[100:], drawn(member, density, slice(100, 256)).x)
 
 
-def test_every_density_of_the_core_is_a_member():
+def test_every_density_is_a_member():
     defined = set()
-    for module in pkgutil.walk_packages(scenariogen.sampling.__path__, "scenariogen.sampling."):
-        for _, each in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
-            ours = each.__module__.startswith("scenariogen.sampling.")
-            if ours and issubclass(each, ConditionalDensity) and not inspect.isabstract(each):
-                defined.add(each)
+    for package in (scenariogen.sampling, scenariogen.model):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            for _, each in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+                ours = each.__module__.startswith(f"{package.__name__}.")
+                if ours and issubclass(each, ConditionalDensity) and not inspect.isabstract(each):
+                    defined.add(each)
     covered = {type(m.make(torch.float64, CPU)) for m in MEMBERS}
     assert sorted(each.__qualname__ for each in defined - covered) == []
 
