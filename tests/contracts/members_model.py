@@ -33,8 +33,6 @@ MEMBERS = [
         contexts=no_context,
         shape=(5,),
         quadrature=rows_and_weights,
-        outside=torch.tensor(
-            [[0, 0, 0, 0, -JITTER_S - 1], [2, 0, 0, 0, 5.0], [0.5, 0, 0, 0, 5.0]], dtype=torch.float64
-        ),
+        outside=torch.tensor([[0, 0, 0, 0, -JITTER_S - 1], [2, 0, 0, 0, 5], [0.5, 0, 0, 0, 5]], dtype=torch.float64),
     )
 ]
