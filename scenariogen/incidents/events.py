@@ -29,6 +29,7 @@ One row per incident, sorted by start. What a source does not say is null (or an
 ``edge``                string                  edge of a SUMO network, filled by location
 ``position_m``          float64                 metres from the start of that edge, filled by location
 ``location_confidence`` float64                 between 0 and 1, filled by location
+``location_method``     string                  what told the place: coordinates, name or milepost; filled by location
 ======================  ======================  =======================================================================
 """
 
@@ -79,6 +80,7 @@ EVENT_COLUMNS: dict[str, str] = {
     "shoulder_only": "bool", "full_closure": "bool", "lon_deg": "double", "lat_deg": "double", "geometry": "binary",
     "road": "string", "direction": "string", "milepost": "double", "milepost_end": "double",
     "speed_limit_mps": "double", "edge": "string", "position_m": "double", "location_confidence": "double",
+    "location_method": "string",
 }  # fmt: skip
 """Every column with its type, in the order in which tables hold them."""
 UPDATED = "updated"

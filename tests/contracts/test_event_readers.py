@@ -12,6 +12,9 @@ from scenariogen.heads import read_head
 from scenariogen.incidents.event_files import event_account
 from scenariogen.incidents.event_formats import event_readers
 from scenariogen.incidents.events import DIRECTIONS, SIDES, EndIs, EventKind
+from scenariogen.incidents.files import find_any_reader
+from scenariogen.trajectories.formats import readers
+from tests.contracts.test_readers import SAMPLES as MOVEMENT
 from tests.incidents.event_samples import SAMPLES, TABLE_MAPPING, convert_text, feed, work_zone
 
 NAMES = tuple(event_readers())
@@ -34,6 +37,25 @@ def test_a_sample_is_recognised_by_its_own_reader_alone(name: str, tmp_path: Pat
     head = read_head(path)
     claimed = [each for each, reader in event_readers().items() if reader.recognises(head)]
     assert claimed == ([] if name == "csv" else [name])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_reader_of_trajectories_recognises_a_sample(name: str, tmp_path: Path):
+    path = tmp_path / "records"
+    path.write_text(SAMPLES[name], encoding="utf-8")
+    head = read_head(path)
+    assert [reader.name for reader in readers().values() if reader.recognises(head)] == []
+    if name != "csv":
+        assert find_any_reader(head).name == name
+
+
+@pytest.mark.parametrize("name", list(MOVEMENT))
+def test_no_reader_of_incident_records_recognises_trajectories(name: str, tmp_path: Path):
+    reader, write = MOVEMENT[name]
+    head = read_head(write(tmp_path))
+    assert [each.name for each in event_readers().values() if each.recognises(head)] == []
+    if reader != "csv":
+        assert find_any_reader(head).name == reader
 
 
 @pytest.mark.parametrize("name", NAMES)

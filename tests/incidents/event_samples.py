@@ -97,7 +97,7 @@ SAMPLES: dict[str, str] = {
     "wzdx": feed(work_zone("a"), work_zone("b", vehicle_impact="all-lanes-closed")),
     "datex2": datex2(accident("s1"), accident("s2", end="2024-03-01T09:45:00+01:00")),
     "log511": log511(LOG_ROW),
-    "us_accidents": US_ACCIDENTS,
+    "us-accidents": US_ACCIDENTS,
     "stats19": STATS19,
     "csv": TABLE,
 }

@@ -22,7 +22,7 @@ MARKS = frozenset({"id", "severity", "start_time", "end_time", "start_lat", "sta
 class UsAccidentsReader(EventReader):
     """The US-Accidents CSV."""
 
-    name = "us_accidents"
+    name = "us-accidents"
     title = "the US-Accidents table"
     bounds = Bounds(west=-180.0, south=15.0, east=-60.0, north=72.0)
 
