@@ -29,7 +29,7 @@ One row per incident, sorted by start. What a source does not say is null (or an
 ``edge``                string                  edge of a SUMO network, filled by location
 ``position_m``          float64                 metres from the start of that edge, filled by location
 ``location_confidence`` float64                 between 0 and 1, filled by location
-``location_method``     string                  what told the place: coordinates, name or milepost; filled by location
+``location_method``     string                  what told the place, a ``LocationMethod``; filled by location
 ======================  ======================  =======================================================================
 """
 
