@@ -157,11 +157,11 @@ def check_observed(table: pd.DataFrame, network: RoadNetwork | None = None) -> p
         problems.add(f"columns {', '.join(missing)} are missing; it has {', '.join(map(str, table.columns))}")
         problems.raise_as(DataError)
     for name in ("start_s", "position_m", "duration_s", "capacity_left"):
-        values = _numbers(table, name)
+        values = numbers(table, name)
         wrong = ~np.isfinite(values) | ((values < 0) & (name != "start_s"))
         if wrong.any():
             problems.add(f"{int(wrong.sum())} rows have no usable {name}, the first is row {int(np.argmax(wrong))}")
-    if (_numbers(table, "capacity_left") > 1).any():
+    if (numbers(table, "capacity_left") > 1).any():
         problems.add("capacity_left is above 1 in some rows, expected a share between 0 and 1")
     unknown = sorted(set(map(str, table["kind"])) - {kind.value for kind in KINDS})
     if unknown:
@@ -174,6 +174,6 @@ def check_observed(table: pd.DataFrame, network: RoadNetwork | None = None) -> p
     return table.loc[:, list(OBSERVED_COLUMNS)].reset_index(drop=True)
 
 
-def _numbers(table: pd.DataFrame, name: str) -> np.ndarray:
+def numbers(table: pd.DataFrame, name: str) -> np.ndarray:
     """A column as float64; what is no number becomes nan."""
     return np.asarray(pd.to_numeric(table[name], errors="coerce"), dtype=float)
