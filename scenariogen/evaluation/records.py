@@ -139,7 +139,11 @@ def run_key(
 def scenario_content(scenario: Scenario) -> dict[str, Any]:
     """What happens in a scenario: not its index, nor how likely it is."""
     return {
-        "condition": asdict(scenario.condition),
+        "condition": {
+            name: value
+            for name, value in asdict(scenario.condition).items()
+            if name not in ("demand_factors", "entry_scales") or value  # as before there were such parts
+        },
         "incidents": [asdict(incident) for incident in scenario.incidents],
         "drivers": asdict(scenario.drivers),
     }

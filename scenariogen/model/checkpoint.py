@@ -2,14 +2,13 @@
 
 import gzip
 import json
-import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 
 from scenariogen.errors import ModelError
-from scenariogen.model.condition import ConditionTable
+from scenariogen.model.condition import table_from_plain
 from scenariogen.model.marks import Marks
 from scenariogen.model.rates import RateShape
 from scenariogen.model.scenario_model import ScenarioModel
@@ -29,12 +28,11 @@ def save_model(model: ScenarioModel, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"shape.{name}": value for name, value in model.shape.state_dict().items()}
     tensors |= {f"marks.{name}": value for name, value in model.marks.state_dict().items()}
+    tensors |= {f"demand.{name}": value for name, value in model.condition.tensors().items()}
     tensors |= {"cell_edges_s": model.cell_edges_s, "exposure": model.exposure, "posterior": model.posterior}
     partial = folder / f".{TENSORS}.partial"
     save_file({name: value.contiguous() for name, value in tensors.items()}, partial)
     partial.replace(folder / TENSORS)
-    condition = asdict(model.condition)
-    condition["day_shape"] = None if math.isinf(model.condition.day_shape) else model.condition.day_shape
     description = {
         "schema": SCHEMA,
         "scenariogen": __version__,
@@ -45,7 +43,7 @@ def save_model(model: ScenarioModel, folder: Path) -> Path:
         "tensors_sha256": file_sha256(folder / TENSORS),
         "rate_network": {"hidden": model.shape.hidden, "members": len(model.shape.members)},
         "window": asdict(model.window),
-        "condition": condition,
+        "condition": model.condition.plain(),
         "info": model.info,
     }
     _keep_network(model.network, folder)
@@ -91,8 +89,7 @@ def load_model(folder: Path | str, network: RoadNetwork | None = None) -> Scenar
     marks.load_state_dict({k.removeprefix("marks."): v for k, v in tensors.items() if k.startswith("marks.")})
     window = dict(description["window"])
     window["remarks"] = tuple(window["remarks"])
-    condition = dict(description["condition"])
-    condition["day_shape"] = math.inf if condition["day_shape"] is None else condition["day_shape"]
+    demand = {k.removeprefix("demand."): v for k, v in tensors.items() if k.startswith("demand.")}
     return ScenarioModel(
         network=network,
         window=StudyWindow(**window),
@@ -101,7 +98,7 @@ def load_model(folder: Path | str, network: RoadNetwork | None = None) -> Scenar
         shape=shape,
         marks=marks,
         posterior=tensors["posterior"],
-        condition=ConditionTable(**condition),
+        condition=table_from_plain(description["condition"], demand),
         info={**description["info"], "model_hash": description["tensors_sha256"]},
     )
 

@@ -4,7 +4,8 @@
 
 with respect to counting measure on edges, kinds and lane sets and Lebesgue measure on start, position, capacity left
 (atoms at 0 and 1) and the three phase durations, on unordered sets: Σ over n of 1/n! times the n-fold product. Given c,
-incidents are independent; Λ(c) = demand scale × day multiplier × Λ.
+incidents are independent; Λ(c) = demand scale × day multiplier × Λ, the demand scale being that of the network also
+where entries have scales of their own: exposure then follows the whole, not the way each vehicle takes.
 """
 
 from collections.abc import Sequence
@@ -171,8 +172,22 @@ class ScenarioModel:
             inside=torch.zeros_like(cell, dtype=torch.bool),
         )
 
-    def log_prob(self, incidents: Sequence[Incident], *, scale: float, day: float) -> float:
-        """log p(c) + log p(incidents | c), exact, in the measure stated at the top of this module."""
+    def log_prob(
+        self,
+        incidents: Sequence[Incident],
+        *,
+        scale: float,
+        day: float,
+        kind: int = 0,
+        factors: Sequence[float] = (),
+    ) -> float:
+        """log p(c) + log p(incidents | c), exact, in the measure stated at the top of this module.
+
+        ``kind``     number of the kind of day in the table of conditions
+        ``factors``  demand factors where that table has a pattern of demand; ``scale`` then follows from them
+        """
         scales, days = (torch.tensor([each], dtype=torch.float64) for each in (scale, day))
-        context = self.condition.log_prob(scales, days)
+        context = self.condition.log_prob(
+            scales, days, kind=torch.tensor([kind]), factors=torch.tensor([list(factors)], dtype=torch.float64)
+        )
         return float(self.process.at(factor=scales * days).log_prob(self.points(incidents), log_context=context))

@@ -24,6 +24,8 @@ from scenariogen.window import StudyWindow
 
 SCHEMA_VERSION = "scenariogen-scenarios/1"
 SCHEMA_FILE = "scenarios.schema.json"
+OPTIONAL = ("demand_factors", "entry_scales")
+"""Parts of a condition that a file leaves out where they are empty."""
 _LONGEST_MESSAGE = 160
 
 
@@ -99,6 +101,11 @@ def _header(batch: ScenarioBatch) -> dict[str, Any]:
 
 def _plain(scenario: Scenario) -> dict[str, Any]:
     plain = asdict(scenario)
+    condition = plain["condition"]
+    condition["entry_scales"] = dict(condition["entry_scales"])
+    for name in OPTIONAL:
+        if not condition[name]:
+            del condition[name]
     for incident in plain["incidents"]:
         incident["kind"] = str(incident["kind"])
         incident["lanes"] = list(incident["lanes"])
@@ -140,6 +147,8 @@ def parquet_schema():
             "weather": pa.string(),
             "demand_scale": real,
             "day_multiplier": real,
+            "demand_factors": pa.list_(real),
+            "entry_scales": pa.map_(pa.string(), real),
         }
     )
     density = pa.struct(
@@ -186,7 +195,14 @@ def _read_parquet(path: Path) -> dict[str, Any]:
     header = (table.schema.metadata or {}).get(b"scenariogen")
     if header is None:
         raise ScenarioError(f"{path} has no scenariogen header, so it was not written by scenariogen sample")
-    return {**json.loads(header), "scenarios": table.to_pylist()}
+    rows = table.to_pylist()
+    for row in rows:
+        condition = row["condition"] or {}
+        condition["entry_scales"] = dict(condition.get("entry_scales") or ())  # Arrow gives a map as pairs
+        for name in OPTIONAL:
+            if not condition.get(name):
+                condition.pop(name, None)
+    return {**json.loads(header), "scenarios": rows}
 
 
 def _schema_problems(document: dict[str, Any]) -> list[str]:
@@ -219,7 +235,7 @@ def _build(document: dict[str, Any], path: Path) -> ScenarioBatch:
             Scenario(
                 index=row["index"],
                 seed=row["seed"],
-                condition=Condition(**row["condition"]),
+                condition=_condition(row["condition"]),
                 incidents=tuple(Incident(**incident) for incident in row["incidents"]),
                 drivers=Drivers(**row["drivers"]),
                 density=Density(**_tuples(density)) if density else None,
@@ -246,6 +262,11 @@ def _build(document: dict[str, Any], path: Path) -> ScenarioBatch:
         scenarios=tuple(scenarios),
         design=_design(document.get("design")),
     )
+
+
+def _condition(plain: dict[str, Any]) -> Condition:
+    values = _tuples(plain)
+    return Condition(**{**values, "entry_scales": tuple(plain.get("entry_scales", {}).items())})
 
 
 def _tuples(plain: dict[str, Any]) -> dict[str, Any]:

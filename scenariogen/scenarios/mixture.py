@@ -27,11 +27,11 @@ def with_best_shares(model: ScenarioModel, design: Design, expected_given: Tenso
     if components == 1:
         return design
     mixture = mixture_of(design)
-    noise = uniform(child_seed(design.seed, "pilot"), torch.arange(PILOT), 5)
+    noise = uniform(child_seed(design.seed, "pilot"), torch.arange(PILOT), noise_columns(model))
     component = torch.arange(PILOT) % components
     kappa = torch.tensor(design.multipliers, dtype=torch.float64)[component]
-    scale, day = model.condition.draw(noise[:, 1:3])
-    factor = (scale * day)[:, None]
+    drawn_condition = model.condition.draw(condition_noise(noise))
+    factor = (drawn_condition.scale * drawn_condition.day)[:, None]
     inside, outside = mixture.quantifier.draw_counts(
         noise[:, 3:5], *means_in_and_outside(factor * kappa, model.expected, expected_given)
     )
@@ -51,6 +51,17 @@ def with_best_shares(model: ScenarioModel, design: Design, expected_given: Tenso
     asked = sorted({*design.frequencies, *(row[0] for row in design.multipliers)})  # and what lies between them
     targets = densities(np.array([(value,) * len(KINDS) for value in asked]))
     return replace(design, alphas=best_shares(densities(np.array(design.multipliers)), targets))
+
+
+def noise_columns(model: ScenarioModel) -> int:
+    """Uniform numbers that one scenario takes before its incidents: component, condition, two counts, and what a
+    condition of more than a scale and a day multiplier needs beyond."""
+    return 3 + model.condition.noise_columns
+
+
+def condition_noise(noise: Tensor) -> Tensor:
+    """The condition's columns: those that any table needs are the second and third, the others stand at the end."""
+    return torch.cat([noise[:, 1:3], noise[:, 5:]], dim=1)
 
 
 def means_in_and_outside(factors: Tensor, expected: Tensor, expected_given: Tensor) -> tuple[Tensor, Tensor]:

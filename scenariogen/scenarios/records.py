@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from scenariogen.errors import Problems, ScenarioError
 from scenariogen.incidents.records import Incident
 from scenariogen.network import RoadNetwork
+from scenariogen.trajectories.entries import OTHERS
 from scenariogen.units import clock_text
 from scenariogen.window import StudyWindow
 
@@ -15,9 +16,12 @@ class Condition:
 
     ``clock_s``         seconds after midnight at SUMO's second ``begin``
     ``day_type``        ``weekday`` or ``weekend``
-    ``weather``         ``dry`` or a kind of the published weather table
+    ``weather``         ``dry``, ``rain``, ``snow``, ``fog`` or ``ice``; stored and weighed, without effect on vehicles
     ``demand_scale``    factor on the project's demand
     ``day_multiplier``  factor on every incident rate of that day (mean 1): it carries over-dispersion
+    ``demand_factors``  the factors that the scales of the entries follow from; empty without a pattern of demand
+    ``entry_scales``    (entry edge, factor on its demand) pairs, ``*`` for the entries that are not named (without it
+                        those follow ``demand_scale``); empty: the whole demand has one scale
     """
 
     clock_s: float = 0.0
@@ -25,6 +29,8 @@ class Condition:
     weather: str = "dry"
     demand_scale: float = 1.0
     day_multiplier: float = 1.0
+    demand_factors: tuple[float, ...] = ()
+    entry_scales: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +182,21 @@ def scenario_problems(scenario: Scenario, network: RoadNetwork, window: StudyWin
         found += [f"scenario {scenario.index}, incident {number}: {fault}" for fault in faults]
     if not 0 < scenario.condition.demand_scale < 100:
         found.append(f"scenario {scenario.index}: demand_scale is {scenario.condition.demand_scale:g}, expected > 0")
+    found += _entry_problems(scenario, network)
     if not 0 <= scenario.drivers.reroute_share <= 1:
         found.append(f"scenario {scenario.index}: reroute_share is {scenario.drivers.reroute_share:g}, expected 0 to 1")
+    return found
+
+
+def _entry_problems(scenario: Scenario, network: RoadNetwork) -> list[str]:
+    """What is wrong with the scales of the entries."""
+    found = []
+    scales = scenario.condition.entry_scales
+    for entry, scale in scales:
+        if not 0 < scale < 100:
+            found.append(f"scenario {scenario.index}: the scale of entry {entry} is {scale:g}, expected more than 0")
+        if entry != OTHERS and entry not in network.edges:
+            found.append(f"scenario {scenario.index}: entry {network.unknown_edge(entry)}")
+    if len({entry for entry, _ in scales}) < len(scales):
+        found.append(f"scenario {scenario.index}: some entries have two scales")
     return found

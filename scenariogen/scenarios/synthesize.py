@@ -8,6 +8,7 @@ from torch import Tensor
 
 from scenariogen.errors import ConditionError
 from scenariogen.incidents.records import KINDS
+from scenariogen.model.condition import Conditions
 from scenariogen.model.given import Given, parse_given
 from scenariogen.model.incident_marks import IncidentRegion, incident_noise
 from scenariogen.model.scenario_model import ScenarioModel
@@ -16,7 +17,7 @@ from scenariogen.sampling.conditioned import draw_beside
 from scenariogen.sampling.discrete import draw_category
 from scenariogen.sampling.frequency import frequency_grid
 from scenariogen.sampling.quantifier import Mode, Quantifier
-from scenariogen.scenarios.mixture import means_in_and_outside, with_best_shares
+from scenariogen.scenarios.mixture import condition_noise, means_in_and_outside, noise_columns, with_best_shares
 from scenariogen.scenarios.records import (
     Condition,
     ConditionNode,
@@ -130,14 +131,14 @@ def _draw(
     drivers: Drivers,
 ) -> tuple[Scenario, ...]:
     mixture, seed = mixture_of(design), design.seed
-    noise = uniform(child_seed(seed, "scenario"), numbers, 5)
+    noise = uniform(child_seed(seed, "scenario"), numbers, noise_columns(model))
     free = (
         (numbers % design.free_every == design.free_every - 1) if design.free_every else torch.zeros(len(numbers)) > 0
     )
     component = draw_category(noise[:, 0], torch.tensor(design.alphas, dtype=torch.float64))
     kappa = torch.tensor(design.multipliers, dtype=torch.float64)[component]
-    scale, day = model.condition.draw(noise[:, 1:3])
-    factor = (scale * day)[:, None]
+    conditions = model.condition.draw(condition_noise(noise))
+    factor = (conditions.scale * conditions.day)[:, None]
     means = means_in_and_outside(factor * kappa, model.expected, expected_given)
     inside, outside = (
         torch.where(free, torch.zeros_like(c), c) for c in mixture.quantifier.draw_counts(noise[:, 3:5], *means)
@@ -152,7 +153,7 @@ def _draw(
         seed=child_seed(seed, "incident"),
         noise=incident_noise,
     )
-    log_free = model.condition.log_prob(scale, day)
+    log_free = model.condition.log_prob_of(conditions)
     log_model = model.process.at(factor=factor[:, 0]).log_prob(points, log_context=log_free).numpy()
     # Beside a given incident others may lie in A by chance; for weights only the given one is counted.
     counts, counts_given = points.counts(len(KINDS)), points.counts(len(KINDS), points.inside)
@@ -160,33 +161,26 @@ def _draw(
     expected_inside = (factor * expected_given).numpy()
     log_proposal = mixture.log_density(counts.numpy(), expected=expected, inside=expected_inside, start=log_model)
     return _records(
-        model, numbers, free, component, scale, day, points, drivers, seed,
+        model, numbers, free, component, _condition_records(model, conditions), points, drivers, seed,
         np.where(free.numpy(), log_free.numpy() - expected.sum(-1), log_model),
         np.where(free.numpy(), log_free.numpy(), log_proposal), counts, counts_given, expected, expected_inside,
     )  # fmt: skip
 
 
 def _records(
-    model, numbers, free, component, scale, day, points, drivers, seed, log_model, log_proposal, counts,
+    model, numbers, free, component, conditions, points, drivers, seed, log_model, log_proposal, counts,
     counts_given, expected, expected_inside,
 ) -> tuple[Scenario, ...]:  # fmt: skip
     incidents: list[list] = [[] for _ in range(len(numbers))]
     for index, owner in enumerate(points.owner.tolist()):
         incidents[owner].append(model.incident(points, index))
-    table = model.condition
     out = []
     for row, number in enumerate(numbers.tolist()):
         out.append(
             Scenario(
                 index=number,
                 seed=sumo_seed(seed, number),
-                condition=Condition(
-                    clock_s=table.clock_s,
-                    day_type=table.day_type,
-                    weather=table.weather,
-                    demand_scale=float(scale[row]),
-                    day_multiplier=float(day[row]),
-                ),
+                condition=conditions[row],
                 incidents=tuple(sorted(incidents[row], key=lambda incident: incident.start_s)),
                 drivers=drivers,
                 density=Density(
@@ -201,3 +195,30 @@ def _records(
             )
         )
     return tuple(out)
+
+
+def _condition_records(model: ScenarioModel, conditions: Conditions) -> list[Condition]:
+    table = model.condition
+    scales: list[tuple[tuple[str, float], ...]] = [()] * len(conditions.scale)
+    if table.demand is not None:
+        by_entry = table.demand.entry_scales(conditions.factors.numpy())
+        scales = [tuple(zip(table.demand.entries, row, strict=True)) for row in by_entry.tolist()]
+    return [
+        Condition(
+            clock_s=table.clock_s,
+            day_type=table.kinds[kind].day_type,
+            weather=table.kinds[kind].weather,
+            demand_scale=scale,
+            day_multiplier=day,
+            demand_factors=tuple(factors),
+            entry_scales=entries,
+        )
+        for kind, scale, day, factors, entries in zip(
+            conditions.kind.tolist(),
+            conditions.scale.tolist(),
+            conditions.day.tolist(),
+            conditions.factors.tolist(),
+            scales,
+            strict=True,
+        )
+    ]
