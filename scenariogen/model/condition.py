@@ -4,8 +4,8 @@
 
 with respect to counting measure on kinds of day and Lebesgue measure on the demand and the day multiplier. The demand
 is one scale, lognormal with median 1, or the factors of a :class:`~scenariogen.model.demand_pattern.DemandPattern`:
-then the demand scale is the flow-weighted mean of what the pattern gives each entry, and the density is that of the
-factors.
+then the demand scale is the flow-weighted mean of what the factors give each entry, and the density is that of the
+factors and of the logarithms of the entries' own deviations.
 """
 
 import math
@@ -42,12 +42,14 @@ class Conditions:
     ``scale``    (batch,) demand scale of the network
     ``day``      (batch,) day multiplier
     ``factors``  (batch, factor) demand factors; no column where the demand is one scale
+    ``rest``     (batch, entry) log of each entry's own deviation; no column where there is none
     """
 
     kind: Tensor
     scale: Tensor
     day: Tensor
     factors: Tensor
+    rest: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +108,7 @@ class ConditionTable:
     @property
     def noise_columns(self) -> int:
         """Uniform numbers that one draw takes: two where one kind of day and one scale are declared."""
-        more = 0 if self.demand is None else self.demand.factors - 1
+        more = 0 if self.demand is None else self.demand.factors - 1 + self.demand.rests
         return 2 + (more + 1 if more or len(self.kinds) > 1 else 0)
 
     def draw(self, noise: Tensor) -> Conditions:
@@ -116,13 +118,14 @@ class ConditionTable:
             borders = torch.as_tensor(np.cumsum(self._kind_shares)[:-1], dtype=noise.dtype, device=noise.device)
             kind = torch.searchsorted(borders, noise[:, 2].contiguous(), right=True)
         if self.demand is None:
-            factors = noise[:, :0]
+            factors = rest = noise[:, :0]
             scale = torch.exp(self.demand_scale_sigma * torch.special.ndtri(noise[:, 0]))
         else:
             wanted = [0, *range(3, 2 + self.demand.factors)]
             factors = self.demand.density.sample(noise[:, wanted], kind)
             scale = self.demand.scale_of(factors)
-        return Conditions(kind, scale, self._day(noise[:, 1]), factors)
+            rest = self.demand.draw_rest(noise[:, 2 + self.demand.factors :][:, : self.demand.rests])
+        return Conditions(kind, scale, self._day(noise[:, 1]), factors, rest)
 
     def _day(self, noise: Tensor) -> Tensor:
         if math.isinf(self.day_shape):
@@ -133,12 +136,18 @@ class ConditionTable:
         return torch.as_tensor(quantile, dtype=noise.dtype, device=noise.device)
 
     def log_prob(
-        self, scale: Tensor, day: Tensor, *, kind: Tensor | None = None, factors: Tensor | None = None
+        self,
+        scale: Tensor,
+        day: Tensor,
+        *,
+        kind: Tensor | None = None,
+        factors: Tensor | None = None,
+        rest: Tensor | None = None,
     ) -> Tensor:
         """Log-density of conditions; components that are fixed contribute 0.
 
         ``kind`` (batch,) is 0 where it is not given; ``factors`` (batch, factor) must be given where the table has a
-        pattern of demand, and ``scale`` is then what follows from them.
+        pattern of demand, and ``scale`` is then what follows from them; ``rest`` (batch, entry) where entries deviate.
         """
         number = torch.zeros(len(scale), dtype=torch.int64, device=scale.device) if kind is None else kind
         out = torch.as_tensor(np.log(self._kind_shares), dtype=scale.dtype, device=scale.device)[number]
@@ -146,6 +155,10 @@ class ConditionTable:
             if factors is None or factors.shape[-1] != self.demand.factors:
                 raise ModelError(f"this table has {self.demand.factors} demand factors: give them with the scale")
             out = out + self.demand.density.log_prob(factors, number)
+            if self.demand.rests:
+                if rest is None or rest.shape[-1] != self.demand.rests:
+                    raise ModelError(f"entries of this table deviate on their own: give {self.demand.rests} deviations")
+                out = out + self.demand.rest_log_prob(rest)
         elif self.demand_scale_sigma > 0:
             z = torch.log(scale) / self.demand_scale_sigma
             out = out - 0.5 * z**2 - torch.log(scale * self.demand_scale_sigma) - 0.5 * math.log(2 * math.pi)
@@ -156,7 +169,13 @@ class ConditionTable:
 
     def log_prob_of(self, conditions: Conditions) -> Tensor:
         """:meth:`log_prob` of a batch."""
-        return self.log_prob(conditions.scale, conditions.day, kind=conditions.kind, factors=conditions.factors)
+        return self.log_prob(
+            conditions.scale,
+            conditions.day,
+            kind=conditions.kind,
+            factors=conditions.factors,
+            rest=conditions.rest,
+        )
 
     def kind_number(self, day_type: str, weather: str) -> int:
         """The number of a kind of day; ``ModelError`` where the table has none such."""

@@ -214,11 +214,10 @@ def density_from_plain(plain: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
     raise ModelError(f"the density of the demand factors is {plain.get('family')!r}, expected student-t or flow")
 
 
-def _student(degrees):
+def _student(degrees) -> Any:
     from scipy import stats
 
-    # scipy's t with infinite degrees of freedom is the normal distribution
-    return stats.t(df=degrees)
+    return stats.t(df=degrees)  # the normal distribution where there are infinitely many
 
 
 def _product(places: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

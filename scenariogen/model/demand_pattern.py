@@ -5,9 +5,11 @@ On a day with the factors f the demand at entry j is scaled by
     s_j = exp(Σ_k loading_jk · f_k),
 
 the network's by the mean of the s_j weighted with each entry's share of the flow. At scale 1 an entry has the flow of
-a mean day. Entries that are not named follow :data:`OTHERS` where that is one of them, the network otherwise.
+a mean day. Beyond the factors each entry may have a deviation of its own, lognormal with mean 1 and independent of all
+others: it moves the vehicles of that entry, not the scale of the network, which follows the factors alone.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,6 +33,7 @@ class DemandPattern:
     ``shares``    share of the flow of a mean day, (entry,), summing to 1
     ``loadings``  (entry, factor)
     ``density``   of the factors given the kind of day
+    ``rest_spread``  standard deviation of the log of an entry's own deviation; 0: none
     ``account``   how it was found, in words and numbers
     """
 
@@ -38,6 +41,7 @@ class DemandPattern:
     shares: np.ndarray = field(repr=False)
     loadings: np.ndarray = field(repr=False)
     density: FactorDensity = field(repr=False)
+    rest_spread: float = 0.0
     account: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -56,6 +60,8 @@ class DemandPattern:
             )
         elif not np.isfinite(self.loadings).all():
             problems.add("some loadings are not finite")
+        if not 0 <= self.rest_spread < 2:
+            problems.add(f"rest_spread is {self.rest_spread}, expected 0 to 2")
         if not 1 <= self.density.factors <= MOST_FACTORS:
             problems.add(f"there are {self.density.factors} factors, expected 1 to {MOST_FACTORS}")
         problems.raise_as(ModelError)
@@ -64,9 +70,24 @@ class DemandPattern:
     def factors(self) -> int:
         return self.density.factors
 
-    def entry_scales(self, factors: np.ndarray) -> np.ndarray:
-        """Scale of each entry, (batch, entry), from factors (batch, factor)."""
-        return np.exp(np.asarray(factors, dtype=float) @ self.loadings.T)
+    @property
+    def rests(self) -> int:
+        """How many deviations of its own a day has: one by entry, or none."""
+        return len(self.entries) if self.rest_spread else 0
+
+    def draw_rest(self, noise: Tensor) -> Tensor:
+        """Logarithms of the entries' own deviations from uniform noise, both (batch, rests)."""
+        return self.rest_spread * torch.special.ndtri(noise) - self.rest_spread**2 / 2
+
+    def rest_log_prob(self, rest: Tensor) -> Tensor:
+        """Their log-density with respect to Lebesgue measure on the logarithms, (batch,)."""
+        z = (rest + self.rest_spread**2 / 2) / self.rest_spread
+        return -0.5 * (z**2).sum(-1) - rest.shape[-1] * (math.log(self.rest_spread) + 0.5 * math.log(2 * math.pi))
+
+    def entry_scales(self, factors: np.ndarray, rest: np.ndarray | None = None) -> np.ndarray:
+        """Scale of each entry, (batch, entry), from factors (batch, factor) and own deviations (batch, entry)."""
+        logs = np.asarray(factors, dtype=float) @ self.loadings.T
+        return np.exp(logs if rest is None or not rest.shape[-1] else logs + rest)
 
     def network_scale(self, factors: np.ndarray) -> np.ndarray:
         """Flow-weighted mean of the entries' scales, (batch,)."""
@@ -104,6 +125,7 @@ class DemandPattern:
             "shares": self.shares.tolist(),
             "loadings": self.loadings.tolist(),
             "density": self.density.plain(),
+            "rest_spread": self.rest_spread,
             "account": dict(self.account),
         }
 
@@ -119,6 +141,7 @@ def pattern_from_plain(plain: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
         shares=np.array(plain["shares"], dtype=float),
         loadings=np.array(plain["loadings"], dtype=float).reshape(len(plain["entries"]), density.factors),
         density=density,
+        rest_spread=float(plain.get("rest_spread", 0.0)),
         account=plain.get("account", {}),
     )
 

@@ -180,14 +180,15 @@ class ScenarioModel:
         day: float,
         kind: int = 0,
         factors: Sequence[float] = (),
+        rest: Sequence[float] = (),
     ) -> float:
         """log p(c) + log p(incidents | c), exact, in the measure stated at the top of this module.
 
         ``kind``     number of the kind of day in the table of conditions
         ``factors``  demand factors where that table has a pattern of demand; ``scale`` then follows from them
+        ``rest``     log of each entry's own deviation, where the pattern has such
         """
         scales, days = (torch.tensor([each], dtype=torch.float64) for each in (scale, day))
-        context = self.condition.log_prob(
-            scales, days, kind=torch.tensor([kind]), factors=torch.tensor([list(factors)], dtype=torch.float64)
-        )
+        own, rests = (torch.tensor([list(each)], dtype=torch.float64) for each in (factors, rest))
+        context = self.condition.log_prob(scales, days, kind=torch.tensor([kind]), factors=own, rest=rests)
         return float(self.process.at(factor=scales * days).log_prob(self.points(incidents), log_context=context))

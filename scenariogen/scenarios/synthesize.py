@@ -201,7 +201,7 @@ def _condition_records(model: ScenarioModel, conditions: Conditions) -> list[Con
     table = model.condition
     scales: list[tuple[tuple[str, float], ...]] = [()] * len(conditions.scale)
     if table.demand is not None:
-        by_entry = table.demand.entry_scales(conditions.factors.numpy())
+        by_entry = table.demand.entry_scales(conditions.factors.numpy(), conditions.rest.numpy())
         scales = [tuple(zip(table.demand.entries, row, strict=True)) for row in by_entry.tolist()]
     return [
         Condition(

@@ -34,7 +34,7 @@ WITH seen AS (
     SELECT day, vehicle, arg_min(edge, time_s) AS entry, min(time_s) AS entered_s FROM seen GROUP BY day, vehicle
 ), used AS (
     SELECT f.* FROM firsts f JOIN limits USING (day)
-    WHERE entered_s > begin_s AND entered_s >= {begin_s} AND entered_s < {end_s}
+    WHERE entered_s > begin_s AND entered_s >= {begin_s} AND entered_s < {end_s} AND day IN ({days})
 )
 """
 _BY_ENTRY = """
@@ -147,11 +147,12 @@ def entry_flows(
             f"the days of {trajectories.path} share the span from {begin_s:g} to {end_s:g} s, in cells of {cell_s:g} "
             "s: expected an end after its beginning and cells longer than 0"
         )
-    part = {"begin_s": begin_s, "end_s": end_s, "cell_s": cell_s}
+    part: dict[str, Any] = {"begin_s": begin_s, "end_s": end_s, "cell_s": cell_s}
+    days = tuple(span.day for span in spans)
+    part["days"] = ", ".join(map(str, days))
     counted = trajectories.query((_FIRSTS + _BY_ENTRY).format(**part))
     ways = trajectories.query((_FIRSTS + _WAYS).format(**part))
-    days = tuple(span.day for span in spans)
-    return _flows(counted[counted["day"].isin(days)], ways[ways["day"].isin(days)], days, _borders(**part))
+    return _flows(counted, ways, days, _borders(begin_s=begin_s, end_s=end_s, cell_s=cell_s))
 
 
 def _borders(*, begin_s: float, end_s: float, cell_s: float) -> np.ndarray:
