@@ -1,6 +1,6 @@
 """Exposure: vehicle-kilometres per edge and time cell, the base of every incident rate."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +23,10 @@ class Exposure:
     ``standard_error``  of that mean over days; not a number where only one day was recorded
     ``days``            the recorded days
     ``day_totals_km``   vehicle-kilometres of each day, all edges and cells
+    ``source``          ``trajectories`` or ``counts``
+    ``estimated``       edges that nobody counted, whose vehicle-kilometres were estimated
+    ``total_error_km``  standard error of the total of a mean day; None where it is not known
+    ``remarks``         what was assumed, in words
     """
 
     edge_ids: tuple[str, ...]
@@ -31,6 +35,10 @@ class Exposure:
     standard_error: np.ndarray
     days: tuple[int, ...]
     day_totals_km: np.ndarray
+    source: str = "trajectories"
+    estimated: tuple[str, ...] = ()
+    total_error_km: float | None = None
+    remarks: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         shape = (len(self.edge_ids), len(self.cell_edges_s) - 1)
@@ -43,6 +51,13 @@ class Exposure:
     def total_km(self) -> float:
         """Vehicle-kilometres of a mean day on the whole network."""
         return float(self.vehicle_km.sum())
+
+    @property
+    def estimated_share(self) -> float:
+        """Share of the vehicle-kilometres that were estimated."""
+        index = {edge: row for row, edge in enumerate(self.edge_ids)}
+        rows = [index[edge] for edge in self.estimated]
+        return float(self.vehicle_km[rows].sum() / self.vehicle_km.sum()) if rows else 0.0
 
     @property
     def cell_s(self) -> np.ndarray:
@@ -67,9 +82,8 @@ def exposure(
     """
     if not cell_s > 0:
         raise ValueError(f"cell_s is {cell_s}, expected a positive number of seconds")
-    count = max(1, int(np.ceil(window.start_span_s / cell_s - 1e-9)))
-    borders = window.count_from_s + cell_s * np.arange(count + 1)
-    borders[-1] = window.incidents_until_s
+    borders = time_cells(window, cell_s)
+    count = len(borders) - 1
     days = trajectories.days
     day_index = {day: index for index, day in enumerate(days)}
     # The fields' cells begin at multiples of their length, so a shorter one that fits into ours is asked for.
@@ -84,14 +98,24 @@ def exposure(
     kilometres = fields["distance_m"].to_numpy() / 1000
     np.add.at(per_day, (day[inside], edge[inside], cell[inside]), kilometres[inside])
     error = per_day.std(axis=0, ddof=1) / np.sqrt(len(days)) if len(days) > 1 else np.full(per_day.shape[1:], np.nan)
+    totals = per_day.sum(axis=(1, 2))
     return Exposure(
         edge_ids=network.edge_ids,
         cell_edges_s=borders,
         vehicle_km=per_day.mean(axis=0),
         standard_error=error,
         days=days,
-        day_totals_km=per_day.sum(axis=(1, 2)),
+        day_totals_km=totals,
+        total_error_km=float(totals.std(ddof=1) / np.sqrt(len(days))) if len(days) > 1 else None,
     )
+
+
+def time_cells(window: "StudyWindow", cell_s: float) -> np.ndarray:
+    """Borders of the time cells, ``cell_s`` apart; the last cell may be shorter."""
+    count = max(1, int(np.ceil(window.start_span_s / cell_s - 1e-9)))
+    borders = window.count_from_s + cell_s * np.arange(count + 1)
+    borders[-1] = window.incidents_until_s
+    return borders
 
 
 def _divisor_s(begin_s: float, end_s: float, cell_s: float) -> float:

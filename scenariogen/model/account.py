@@ -1,87 +1,242 @@
 """What a fit says about itself: which number came from where, and how far the data depart from the model."""
 
+from dataclasses import asdict, dataclass
+
 import numpy as np
 import pandas as pd
+import torch
 
+from scenariogen.incidents.exposure import Exposure
 from scenariogen.incidents.priors import RATE_PER_KM
+from scenariogen.incidents.recorded import RecordedIncidents
 from scenariogen.incidents.records import KINDS
+from scenariogen.model.dispersion import daily_dispersion, knox
+from scenariogen.model.duration_account import durations_account
 from scenariogen.model.features import CLASSES
+from scenariogen.model.levels import RECORDS, TRAJECTORIES, Levels
+from scenariogen.model.mark_rows import MarkRows
+from scenariogen.model.moves import Move, mark_moves, rate_moves
+from scenariogen.units import clock_text
+
+DEMAND_SIGMA = 0.1
+"""Declared spread of the demand scale before anything was learned of it."""
+PLACES = ("day", "edge", "position_m", "start_s")
 
 
-def account(model, table: pd.DataFrame, *, days: int, intensity: float) -> dict:
-    """Rates by kind and class with their prior, the dispersion of daily counts, and close pairs."""
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """What a model learned from.
+
+    ``table``     detected incidents that were used; ``left_out`` the others, by the reason
+    ``records``   usable records of a log; None without one
+    ``days``      recorded days of the trajectories (0: none), at ``intensity``
+    ``rows``      local incidents as the marks see them, by source; ``prior`` the draws from the priors
+    """
+
+    table: pd.DataFrame
+    left_out: dict[str, int]
+    records: RecordedIncidents | None
+    exposure: Exposure
+    days: int
+    intensity: float
+    rows: dict[str, MarkRows]
+    prior: MarkRows
+    levels: Levels
+    seed: int
+
+
+def account(model, learned: Learned) -> dict:
+    """Everything that ``fit`` knows of what it did, for the model's file."""
+    records = learned.records
+    used = len(learned.table) + (0 if records is None else len(records.table))
+    moves = [
+        *rate_moves(learned.levels, model.exposure, model.graph.road_class),
+        *mark_moves(model, learned.prior, learned.rows),
+        _exposure_move(learned.exposure),
+        _demand_move(model),
+    ]
+    return {
+        "days": learned.days,
+        "intensity": learned.intensity,
+        "incidents_used": used,
+        "incidents_left_out": learned.left_out,
+        "groups": _groups(model, learned.levels),
+        "expected_per_run": float(model.expected.sum()),
+        "expected_lane_blocking_per_run": model.lane_blocking,
+        "exposure": _exposure(learned.exposure),
+        "records": None if records is None else _records(records),
+        "moves": [move.plain() for move in moves],
+        "durations": durations_account(model, learned.rows),
+        "dispersion": _dispersion(learned),
+        "clusters": _clusters(model, learned),
+    }
+
+
+def _groups(model, levels: Levels) -> list[dict]:
     groups = []
     for row, kind in enumerate(KINDS):
         for column, road_class in enumerate(CLASSES):
             kilometres = float(model.exposure[model.graph.road_class == column].sum())
             if kilometres == 0:
                 continue
-            shape, rate = model.posterior[0, row, column], model.posterior[1, row, column]
-            prior = RATE_PER_KM[road_class]
+            shape, rate = (float(value) for value in levels.posterior[:, row, column])
             groups.append(
                 {
                     "kind": kind.value,
                     "road_class": road_class.value,
                     "vehicle_km_a_day": kilometres,
-                    "published_per_1e8_vehicle_km": prior * 1e8,
-                    "multiplier_mean": float(shape / rate),
-                    "multiplier_relative_sd": float(shape**-0.5),
-                    "incidents": round(float(shape) - _prior_shape(row, column)),
+                    "published_per_1e8_vehicle_km": RATE_PER_KM[road_class] * 1e8,
+                    "multiplier_mean": shape / rate,
+                    "multiplier_relative_sd": shape**-0.5,
+                    "incidents": {name: round(float(count[row, column])) for name, count in levels.counts.items()},
+                    "expected_at_published_rates": {
+                        name: float(value[row, column]) for name, value in levels.expected.items()
+                    },
                 }
             )
-    counts = np.bincount(table["day"].to_numpy(dtype=int), minlength=days) if len(table) else np.zeros(days)
+    return groups
+
+
+def _exposure(exposure: Exposure) -> dict:
     return {
-        "groups": groups,
-        "expected_per_run": float(model.expected.sum()),
-        "expected_lane_blocking_per_run": model.lane_blocking,
-        "dispersion_index": float(counts.var(ddof=1) / counts.mean()) if days > 1 and counts.mean() > 0 else None,
-        "close_pairs_seen": _close_pairs(table),
-        "close_pairs_expected": _close_pairs_expected(table, days),
+        "source": exposure.source,
+        "vehicle_km_a_day": exposure.total_km,
+        "standard_error": exposure.total_error_km,
+        "days": len(exposure.days),
+        "estimated_edges": len(exposure.estimated),
+        "estimated_share": exposure.estimated_share,
+        "remarks": list(exposure.remarks),
     }
 
 
-def _prior_shape(kind: int, road_class: int) -> float:
-    from scenariogen.model.rates import prior_shapes
-
-    return float(prior_shapes()[kind, road_class])
-
-
-def _close_pairs(table: pd.DataFrame) -> int:
-    """Pairs on one edge and day that start within 30 minutes of each other."""
-    return sum(
-        int((np.abs(np.subtract.outer(start, start))[np.triu_indices(len(start), 1)] < 1800).sum())
-        for _, start in ((key, group["start_s"].to_numpy(float)) for key, group in table.groupby(["day", "edge"]))
+def _exposure_move(exposure: Exposure) -> Move:
+    return Move(
+        name="exposure",
+        unit="vehicle-km a day",
+        prior=None,
+        prior_sd=None,
+        value=exposure.total_km,
+        value_sd=exposure.total_error_km,
+        shares={exposure.source: 1.0},
     )
 
 
-def _close_pairs_expected(table: pd.DataFrame, days: int) -> float:
-    """The same count for incidents of different days laid over each other: what independence gives."""
-    total = 0
-    for _, group in table.groupby("edge"):
-        start, day = group["start_s"].to_numpy(float), group["day"].to_numpy(int)
-        upper = np.triu_indices(len(start), 1)
-        near = np.abs(np.subtract.outer(start, start))[upper] < 1800
-        total += int((near & (np.not_equal.outer(day, day)[upper])).sum())
-    return total / max(days - 1, 1)
+def _demand_move(model) -> Move:
+    """The spread of the log of the demand scale: declared, unless a pattern of demand was learned."""
+    condition = model.condition
+    sigma, source = condition.demand_scale_sigma, "priors"
+    if getattr(condition, "demand", None) is not None:
+        noise = torch.rand((4096, condition.noise_columns), generator=torch.Generator().manual_seed(0)).double()
+        sigma, source = float(condition.draw(noise.clamp(1e-6, 1 - 1e-6)).scale.log().std()), TRAJECTORIES
+    return Move(
+        name="demand scale, sd of its log",
+        unit="",
+        prior=DEMAND_SIGMA,
+        prior_sd=None,
+        value=sigma,
+        value_sd=None,
+        shares={source: 1.0},
+    )
+
+
+def _records(records: RecordedIncidents) -> dict:
+    clock, settings = records.clock, records.settings
+    known = ~np.isnan(records.table["duration_s"].to_numpy(dtype=float))
+    bound = records.table["duration_is_censored"].to_numpy(dtype=bool)
+    kinds = [dict(zip(("word", "record_kind", "kind", "records"), row, strict=True)) for row in records.kinds]
+    return {
+        "used": len(records.table),
+        "days": len(records.days),
+        "day_type": clock.day_type,
+        "time_zone": clock.zone,
+        "clock_s": clock.clock_s,
+        "since": str(clock.since),
+        "until": str(clock.until),
+        "settings": asdict(settings),
+        "left_out": dict(records.left_out),
+        "kinds": kinds,
+        "with_duration": int(known.sum()),
+        "with_lower_bound": int((known & bound).sum()),
+        "remarks": list(records.remarks),
+    }
+
+
+def _dispersion(learned: Learned) -> dict:
+    found = {}
+    if learned.days:
+        counts = np.bincount(learned.table["day"].to_numpy(dtype=int), minlength=learned.days)
+        found[TRAJECTORIES] = asdict(daily_dispersion(counts, np.ones(len(counts)), seed=learned.seed))
+    if learned.records is not None:
+        records, cells = learned.records, learned.exposure.cell_edges_s
+        counts = np.bincount(records.table["day"].to_numpy(dtype=int), minlength=len(records.days))
+        weight = learned.exposure.vehicle_km.sum(0)
+        seen = records.clock.coverage(records.days, cells) @ (weight / weight.sum())
+        found[RECORDS] = asdict(daily_dispersion(counts, seen, seed=learned.seed))
+    return found
+
+
+def _clusters(model, learned: Learned) -> dict | None:
+    tables = {TRAJECTORIES: learned.table}
+    if learned.records is not None:
+        tables[RECORDS] = learned.records.table
+    parts = [table.loc[:, list(PLACES)].assign(source=name) for name, table in tables.items() if len(table)]
+    found = knox(pd.concat(parts, ignore_index=True), model.network, seed=learned.seed) if parts else None
+    return None if found is None else asdict(found)
 
 
 def summary_lines(model) -> list[str]:
-    """The fit in words and numbers, for people."""
+    """The fit in words and numbers, for people; the tables stand beside it."""
     info = model.info
-    lines = [
-        f"{info['incidents_used']} incidents of {info['days']} recorded days at intensity {info['intensity']:.4g} "
-        f"(left out: {', '.join(f'{count} {why}' for why, count in info['incidents_left_out'].items())})",
-        f"expected per run at frequency 1: {info['expected_per_run']:.4g} incidents, "
-        f"{info['expected_lane_blocking_per_run']:.4g} of them blocking a lane",
-    ]
-    for group in info["groups"]:
+    left_out = ", ".join(f"{count} {why}" for why, count in info["incidents_left_out"].items() if count)
+    lines = []
+    if info["days"]:
+        detected = info["incidents_used"] - (info["records"] or {"used": 0})["used"]
         lines.append(
-            f"{group['kind']} on {group['road_class']}: published rate x {group['multiplier_mean']:.2f} "
-            f"(+/- {100 * group['multiplier_relative_sd']:.0f} %), from {group['incidents']} incidents"
+            f"trajectories: {detected} incidents of {info['days']} days at intensity {info['intensity']:.4g}"
+            + (f"; left out: {left_out}" if left_out else "")
         )
-    if info["dispersion_index"] is not None:
+    if info["records"]:
+        lines += _record_lines(info["records"])
+    lines += _exposure_lines(info["exposure"])
+    lines.append(
+        f"expected per run at frequency 1: {info['expected_per_run']:.4g} incidents, "
+        f"{info['expected_lane_blocking_per_run']:.4g} of them blocking a lane"
+    )
+    return lines + _departure_lines(info)
+
+
+def _record_lines(records: dict) -> list[str]:
+    left_out = ", ".join(f"{count:,} {why}" for why, count in records["left_out"].items())
+    return [
+        f"records: {records['used']:,} of {records['days']} {records['day_type']} days, "
+        f"{records['since'][:16]} to {records['until'][:16]} {records['time_zone']}, SUMO's second 0 at "
+        f"{clock_text(records['clock_s'])}",
+        *([f"records left out: {left_out}"] if left_out else []),
+        *records["remarks"],
+    ]
+
+
+def _exposure_lines(exposure: dict) -> list[str]:
+    error = exposure["standard_error"]
+    spread = f" +/- {error:,.0f}" if error is not None else ""
+    return [
+        f"exposure: {exposure['vehicle_km_a_day']:,.0f}{spread} vehicle-km a day, from {exposure['source']}",
+        *exposure["remarks"],
+    ]
+
+
+def _departure_lines(info: dict) -> list[str]:
+    lines = []
+    for source, found in info["dispersion"].items():
+        if found["index"] is not None:
+            lines.append(
+                f"daily counts of {source}: variance / mean {found['index']:.2f} over {found['days']} days (1 for a "
+                f"Poisson process; p {found['p_draws']:.3f}, chi-square {found['p_chi2']:.3f})"
+            )
+    pairs = info["clusters"]
+    if pairs is not None:
         lines.append(
-            f"daily counts: variance / mean {info['dispersion_index']:.2f} (1 for a Poisson process); close pairs "
-            f"{info['close_pairs_seen']}, expected {info['close_pairs_expected']:.1f}"
+            f"pairs within {pairs['near_m']:g} m and {pairs['near_s'] / 60:g} min: {pairs['seen']}, expected "
+            f"{pairs['expected']:.1f} without clustering (p {pairs['p']:.3f})"
         )
     return lines

@@ -11,13 +11,18 @@ from torch import Tensor
 
 from scenariogen.errors import ModelError, Problems
 from scenariogen.incidents.exposure import Exposure
+from scenariogen.incidents.recorded import RecordedIncidents
 from scenariogen.incidents.records import KINDS, check_observed
+from scenariogen.model.account import Learned, account
 from scenariogen.model.condition import ConditionTable
-from scenariogen.model.features import CLASSES, road_graph
+from scenariogen.model.features import road_graph
+from scenariogen.model.levels import RECORDS, TRAJECTORIES, Seen, days_seen, learn_levels
 from scenariogen.model.mark_fit import fit_marks
-from scenariogen.model.options import lane_options
+from scenariogen.model.mark_rows import detected_rows, joined, prior_rows, record_rows
+from scenariogen.model.marks import Marks
+from scenariogen.model.options import LaneOptions, lane_options
 from scenariogen.model.rate_fit import fit_shape
-from scenariogen.model.rates import base_rates, group_normalised, prior_shapes, time_features
+from scenariogen.model.rates import group_normalised, time_features
 from scenariogen.model.scenario_model import ScenarioModel
 from scenariogen.network import RoadNetwork
 from scenariogen.window import StudyWindow
@@ -54,6 +59,7 @@ def fit_model(
     *,
     days: int,
     intensity: float = 1.0,
+    records: RecordedIncidents | None = None,
     seed: int = 0,
     network_name: str = "",
     clock_s: float = 0.0,
@@ -64,50 +70,52 @@ def fit_model(
     """Fit the model of one network.
 
     ``observed``   table of ``OBSERVED_COLUMNS``, incidents of ``days`` recorded days; may be empty: priors alone
-    ``exposure``   vehicle-kilometres per edge and time cell of a mean day
+    ``exposure``   vehicle-kilometres per edge and time cell of a mean day, which is that of the records too
     ``intensity``  the declared frequency multiplier of the recording; divided out, so that the model's frequency 1
-                   is that of the road itself
+                   is that of the road itself. Records are of the road: their intensity is 1
+    ``records``    usable incidents of a log, of days of their own
     ``condition``  the declared table of conditions; None: the default one at ``clock_s``
 
     Raises ``DataError`` or ``ModelError`` with every problem found. Same data and seed, same model.
     """
     settings = settings or FitSettings()
-    problems = Problems("the model cannot be fitted")
-    if days < 1:
-        problems.add(f"days is {days}, expected at least 1 recorded day")
-    if not intensity > 0:
-        problems.add(f"intensity is {intensity}, expected a positive frequency multiplier")
-    if exposure.edge_ids != network.edge_ids:
-        problems.add("the exposure was computed on another network")
-    elif not exposure.total_km > 0:
-        problems.add("no vehicle moved in the span in which incidents may start, so there is no exposure")
-    problems.raise_as(ModelError)
-    observed = check_observed(observed, network)
-    table, dropped = _usable(observed, network, window)
+    condition = condition or ConditionTable(clock_s=clock_s)
+    _check(observed, exposure, network, days=days, intensity=intensity, records=records)
+    table, dropped = _usable(check_observed(observed, network), network, window)
     graph, options = road_graph(network), lane_options(network)
     kilometres = torch.tensor(exposure.vehicle_km, dtype=torch.float64)
     kilometres[graph.lanes == 0] = 0.0
     cell_edges = torch.tensor(exposure.cell_edges_s, dtype=torch.float64)
+    local = [detected_rows(table, network, options)]
+    if records is not None:
+        local.append(record_rows(records, network, options))
+    prior = prior_rows(network, graph, options, kilometres, draws=settings.prior_draws, seed=seed)
+    marks = fit_marks(joined([prior, *local]), graph, options, settings=settings, seed=seed, progress=progress)
+    seen, day = _seen(table, records, network, cell_edges, marks, options, days=days * intensity)
     times = time_features(
-        (cell_edges[1:] + cell_edges[:-1]) / 2, start_s=window.count_from_s, span_s=window.start_span_s, clock_s=clock_s
+        (cell_edges[1:] + cell_edges[:-1]) / 2,
+        start_s=window.count_from_s,
+        span_s=window.start_span_s,
+        clock_s=condition.clock_s,
     )
-    where = _where(table, network, cell_edges)
     shape, steps = fit_shape(
         graph,
         times,
         kilometres,
-        where,
-        table["day"].to_numpy(),
+        torch.cat([source.where for source in seen]),
+        day,
         hidden=settings.hidden,
         members=settings.members,
         steps=settings.rate_steps,
         check_every=settings.rate_check_every,
         folds=settings.folds,
         seed=seed,
+        weight=None if records is None else torch.stack([source.weight for source in seen]).sum(0),
         progress=None if progress is None else lambda done, total: progress("rates", done, total),
     )
-    posterior = _posterior(graph, times, kilometres, shape, where, days=days * intensity)
-    marks = fit_marks(table, network, graph, options, kilometres, settings=settings, seed=seed, progress=progress)
+    with torch.no_grad():
+        log_shape = group_normalised(shape(graph, times), kilometres, graph.road_class)
+    levels = learn_levels(graph, kilometres, log_shape, seen)
     model = ScenarioModel(
         network=network,
         window=window,
@@ -115,12 +123,55 @@ def fit_model(
         exposure=kilometres,
         shape=shape,
         marks=marks,
-        posterior=posterior,
-        condition=condition or ConditionTable(clock_s=clock_s),
+        posterior=levels.posterior,
+        condition=condition,
         info={},
     )
-    model.info.update(_info(model, table, dropped, days, intensity, seed, steps, network_name, settings))
+    learned = Learned(
+        table=table,
+        left_out=dropped,
+        records=records,
+        exposure=exposure,
+        days=days,
+        intensity=intensity,
+        rows=dict(zip((TRAJECTORIES, RECORDS), local, strict=False)),
+        prior=prior,
+        levels=levels,
+        seed=seed,
+    )
+    model.info.update(
+        {
+            "network_name": network_name,
+            "seed": seed,
+            "settings": asdict(settings),
+            "data_sha256": _data_hash(learned, model),
+            "rate_steps": steps,
+            **account(model, learned),
+        }
+    )
     return model
+
+
+def _check(observed, exposure, network, *, days: int, intensity: float, records: RecordedIncidents | None) -> None:
+    """Raise ``ModelError`` with everything that stands in the way."""
+    problems = Problems("the model cannot be fitted")
+    if days < 0 or (days == 0 and records is None):
+        problems.add(f"days is {days}, expected at least 1 recorded day, or records of a log")
+    if days == 0 and len(observed):
+        problems.add(f"{len(observed)} incidents come from 0 recorded days")
+    if records is not None and not len(records.days):
+        clock = records.clock
+        problems.add(
+            f"the log, from {clock.since} to {clock.until}, covers the study window on no day of the type "
+            f"{clock.day_type}: --day-type, --clock and --time-zone say which days and hours count"
+        )
+    if not intensity > 0:
+        problems.add(f"intensity is {intensity}, expected a positive frequency multiplier")
+    if exposure.edge_ids != network.edge_ids:
+        problems.add("the exposure was computed on another network")
+    elif not exposure.total_km > 0:
+        problems.add("no vehicle moved in the span in which incidents may start, so there is no exposure")
+    problems.raise_as(ModelError)
 
 
 def _usable(observed: pd.DataFrame, network: RoadNetwork, window: StudyWindow) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -136,6 +187,30 @@ def _usable(observed: pd.DataFrame, network: RoadNetwork, window: StudyWindow) -
     return observed.loc[on_road & in_span].reset_index(drop=True), dropped
 
 
+def _seen(
+    table: pd.DataFrame,
+    records: RecordedIncidents | None,
+    network: RoadNetwork,
+    cell_edges: Tensor,
+    marks: Marks,
+    options: LaneOptions,
+    *,
+    days: float,
+) -> tuple[list[Seen], np.ndarray]:
+    """What each source saw, and a number for the day of every incident, the sources one after the other."""
+    shape = (len(network.edge_ids), len(cell_edges) - 1, len(KINDS))
+    every = torch.full(shape, days, dtype=torch.float64)
+    seen = [Seen(name=TRAJECTORIES, where=_where(table, network, cell_edges), weight=every)]
+    day = table["day"].to_numpy(dtype=np.int64)
+    if records is not None:
+        tables = marks.tables(road_graph(network), options)
+        weight = days_seen(records, marks, tables, options, cell_edges.numpy())
+        seen.append(Seen(name=RECORDS, where=_where(records.table, network, cell_edges), weight=weight))
+        later = day.max(initial=-1) + 1
+        day = np.concatenate([day, records.table["day"].to_numpy(dtype=np.int64) + later])
+    return seen, day
+
+
 def _where(table: pd.DataFrame, network: RoadNetwork, cell_edges: Tensor) -> Tensor:
     """(incident, 3): edge, cell and kind indices."""
     edge = [network.edge_index[name] for name in table["edge"]]
@@ -146,40 +221,10 @@ def _where(table: pd.DataFrame, network: RoadNetwork, cell_edges: Tensor) -> Ten
     )
 
 
-def _posterior(graph, times, exposure, shape, where, *, days: float) -> Tensor:
-    """Gamma shape and rate of u by (kind, class): the prior's, plus counts, plus expected counts at u = 1."""
-    with torch.no_grad():
-        log_shape = group_normalised(shape(graph, times), exposure, graph.road_class)
-    at_one = (exposure[..., None] * torch.exp(log_shape) * base_rates(graph)[:, None, :]).sum(1) * days
-    counts = torch.zeros((len(KINDS), len(CLASSES)), dtype=torch.float64)
-    expected = torch.zeros_like(counts)
-    for kind, index in ((k, c) for k in range(len(KINDS)) for c in range(len(CLASSES))):
-        members = graph.road_class == index
-        expected[kind, index] = at_one[members, kind].sum()
-        counts[kind, index] = (members[where[:, 0]] & (where[:, 2] == kind)).sum()
-    prior = prior_shapes()
-    return torch.stack([prior + counts, prior + expected])
-
-
-def _data_hash(table: pd.DataFrame, model: ScenarioModel) -> str:
+def _data_hash(learned: Learned, model: ScenarioModel) -> str:
     """Hash of what the model learned from: the incidents used and the exposure."""
-    digest = hashlib.sha256(table.to_csv(index=False).encode())
+    digest = hashlib.sha256(learned.table.to_csv(index=False).encode())
+    if learned.records is not None:
+        digest.update(learned.records.table.to_csv(index=False).encode())
     digest.update(model.exposure.numpy().tobytes())
     return digest.hexdigest()
-
-
-def _info(model: ScenarioModel, table, dropped, days, intensity, seed, steps, network_name, settings) -> dict:
-    from scenariogen.model.account import account
-
-    return {
-        "network_name": network_name,
-        "days": days,
-        "intensity": intensity,
-        "seed": seed,
-        "settings": asdict(settings),
-        "data_sha256": _data_hash(table, model),
-        "rate_steps": steps,
-        "incidents_used": len(table),
-        "incidents_left_out": dropped,
-        **account(model, table, days=days, intensity=intensity),
-    }

@@ -26,19 +26,22 @@ MOVED_SD = 0.1
 """Prior standard deviation of how far the messages' weights move from where they started."""
 LEARNING_RATE = 0.002
 CONVEX_STEPS = 60
+LEAST_SEEN = 1e-12
+"""Share of the days seen that stands for none, so that its logarithm is a number."""
 
 
 class _Data:
     """What the likelihood is made of: ``where`` (incident, 3) holds edge, cell and kind indices."""
 
-    def __init__(self, graph: RoadGraph, times: Tensor, exposure: Tensor, where: Tensor) -> None:
-        self.graph, self.times, self.exposure, self.where = graph, times, exposure, where
+    def __init__(self, graph: RoadGraph, times: Tensor, exposure: Tensor, where: Tensor, log_seen: Tensor) -> None:
+        self.graph, self.times, self.exposure, self.where, self.log_seen = graph, times, exposure, where, log_seen
 
     def subset(self, rows: Tensor) -> "_Data":
-        return _Data(self.graph, self.times, self.exposure, self.where[rows])
+        return _Data(self.graph, self.times, self.exposure, self.where[rows], self.log_seen)
 
     def log_likelihood(self, member: nn.Module, where: Tensor) -> Tensor:
-        log_shape = group_normalised(member(self.graph, self.times), self.exposure, self.graph.road_class)
+        seen = member(self.graph, self.times) + self.log_seen
+        log_shape = group_normalised(seen, self.exposure, self.graph.road_class)
         return log_shape[where[:, 0], where[:, 1], where[:, 2]].sum()
 
 
@@ -55,6 +58,7 @@ def fit_shape(
     check_every: int,
     folds: int,
     seed: int,
+    weight: Tensor | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[RateShape, int]:
     """The shape of the rates, and how many steps of the second stage were taken.
@@ -63,10 +67,14 @@ def fit_shape(
     ``where``     (incident, 3) edge, cell and kind indices; ``day`` (incident,) the day of each
     ``steps``     the most steps of the second stage; looked at every ``check_every`` of them on ``folds`` parts of the
                   days that were held out
+    ``weight``    days effectively seen, (edge, cell, kind); None: the same everywhere
     """
     seen = exposure[where[:, 0], where[:, 1]] > 0
     day = day[seen.numpy()]
-    data = _Data(graph, times, exposure, where[seen])
+    log_seen = torch.zeros(1, dtype=torch.float64)
+    if weight is not None:
+        log_seen = torch.log((weight / weight.max()).clamp_min(LEAST_SEEN))
+    data = _Data(graph, times, exposure, where[seen], log_seen)
     shape = _new_shape(hidden, members, seed)
     checks = range(0, steps + 1, check_every)
     folds = min(folds, len(np.unique(day)))
