@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CHUNK_EVENTS = 50_000
 WORDS_SHOWN = 40
+TIME_ZONE = "time zone"
+"""The fact of an account that names the zone in which times without an offset were read, where one was named."""
 
 
 def convert_events(head: FileHead, reader: EventReader, target: Path, *, options: EventOptions) -> FileAccount:
@@ -38,6 +40,8 @@ def convert_events(head: FileHead, reader: EventReader, target: Path, *, options
         raw = Path(folder) / "raw.parquet"
         read = _write_raw(reader, head, book, options, raw)
         book.raise_problems(f"{head.path}")
+        if options.time_zone or reader.time_zone:
+            book.facts[TIME_ZONE] = options.time_zone or reader.time_zone
         if not read:
             raise DataError(f"{head.path} holds no incident that can be used; {_dropped_words(book)}")
         with connected(Path(folder)) as connection:

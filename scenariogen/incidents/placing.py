@@ -2,16 +2,16 @@
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
-from scenariogen.accounts import FileAccount
+from scenariogen.accounts import FileAccount, account_path
 from scenariogen.errors import DataError
 from scenariogen.heads import read_head
-from scenariogen.incidents.event_files import read_events
+from scenariogen.incidents.event_files import TIME_ZONE, event_account, read_events
 from scenariogen.incidents.files import convert_file, holds_events
 from scenariogen.incidents.locate import locate
 from scenariogen.incidents.writers.geoparquet import write_geoparquet
@@ -104,4 +104,8 @@ def _place_events(source: Path, network: RoadNetwork, out: Path, options: PlaceO
         raise DataError(f"{source.name}: no incident lies on {network.path.name}: {reasons}")
     kept = pa.Table.from_pandas(placed[list(table.column_names)], schema=table.schema, preserve_index=False)
     write_geoparquet(kept.to_reader(), out)
+    if account_path(source).is_file():
+        known = event_account(source).facts
+        zone = {name: known[name] for name in (TIME_ZONE,) if name in known}
+        account = replace(account, facts={**account.facts, **zone})
     return account

@@ -42,14 +42,16 @@ class EventOptions:
 class EventReader(ABC):
     """Reads one format.
 
-    ``name``    what ``--format`` takes
-    ``title``   what that is, for people
-    ``bounds``  where its places can lie
+    ``name``       what ``--format`` takes
+    ``title``      what that is, for people
+    ``bounds``     where its places can lie
+    ``time_zone``  the one zone of its times and places; empty where there are several
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     bounds: ClassVar[Bounds] = WORLD
+    time_zone: ClassVar[str] = ""
 
     @abstractmethod
     def recognises(self, head: FileHead) -> bool:

@@ -33,6 +33,7 @@ class Stats19Reader(EventReader):
     name = "stats19"
     title = "the STATS19 collision table"
     bounds = Bounds(west=-9.5, south=49.0, east=2.5, north=61.5)
+    time_zone = ZONE
 
     def recognises(self, head: FileHead) -> bool:
         names = {name.casefold() for name in head.header}
