@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scenariogen.evaluation import Estimate, RunResult
+    from scenariogen.incidents.evidence import EvidenceFiles
     from scenariogen.model.scenario_model import ScenarioModel
     from scenariogen.scenarios.records import Scenario, ScenarioBatch
     from scenariogen.simulation.project import SumoProject
@@ -85,66 +86,37 @@ def detect_to_file(trajectories: Path, project: "SumoProject", *, out: Path, pro
     return table
 
 
-def read_incidents(path: Path) -> "pd.DataFrame":
-    """An incident table from Parquet or CSV, not yet checked. Raises ``DataError`` where it cannot be read."""
-    import pandas as pd
-
-    if not path.is_file():
-        raise DataError(f"the incident table {path} does not exist: make one with scenariogen detect")
-    try:
-        if path.suffix == ".csv":
-            table = pd.read_csv(path)
-            if "lanes" in table:
-                table["lanes"] = [_lanes(text) for text in table["lanes"]]
-            return table
-        return pd.read_parquet(path)
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read as an incident table ({error}): expected Parquet or CSV") from error
-
-
-def _lanes(text: object) -> list[int]:
-    """Lane indices written as ``0 1``, ``[0, 1]`` or nothing in a CSV cell."""
-    if text != text or text is None:  # an empty cell is not a number
-        return []
-    return [int(float(part)) for part in str(text).strip("[]").replace(",", " ").split()]
-
-
 def fit_to_folder(
-    incidents: Path,
-    trajectories: Path,
+    files: "EvidenceFiles",
     project: "SumoProject",
     *,
     out: Path,
     name: str,
-    intensity: float | None = None,
     seed: int = 0,
     progress: Update | None = None,
 ) -> "ScenarioModel":
-    """Fit a model and write its folder. ``intensity`` None: what the recording says of itself, otherwise 1."""
-    from scenariogen.incidents.exposure import exposure
-    from scenariogen.incidents.records import check_observed
+    """Fit a model to what files hold and write its folder. ``DataError`` or ``ModelError`` say what does not suffice."""
+    from scenariogen.incidents.evidence import read_evidence
     from scenariogen.model.checkpoint import save_model
+    from scenariogen.model.condition import ConditionTable
     from scenariogen.model.fit import fit_model
     from scenariogen.simulation.study import study_window
-    from scenariogen.trajectories.records import open_trajectories
 
     network, window = project.network(), study_window(project)
-    observed = check_observed(read_incidents(incidents), network)
-    opened = open_trajectories(trajectories, network)
-    if intensity is None:
-        intensity = float(opened.header.get("intensity", 1.0))
-    if not intensity > 0:
-        raise DataError(f"the intensity is {intensity:g}, expected a positive factor (1 for data from the road)")
+    evidence = read_evidence(files, network, window)
+    clock_s = 0.0 if evidence.records is None else evidence.records.clock.clock_s
     with _single_threaded():
         model = fit_model(
-            observed,
-            exposure(opened, network, window),
+            evidence.observed,
+            evidence.exposure,
             network,
             window,
-            days=len(opened.days),
-            intensity=intensity,
+            days=evidence.days,
+            intensity=evidence.intensity,
+            records=evidence.records,
             seed=seed,
             network_name=name,
+            condition=ConditionTable(clock_s=clock_s),
             progress=None if progress is None else lambda _, done, total: progress(done, total),
         )
     save_model(model, out)
@@ -275,6 +247,7 @@ def run_demo(
 ) -> Demo:
     """The whole chain on a network of the catalogue, every product kept in ``out``."""
     from scenariogen.evaluation import evaluate
+    from scenariogen.incidents.evidence import EvidenceFiles
     from scenariogen.recording import record
     from scenariogen.simulation.catalog import find_network
     from scenariogen.simulation.project import open_project
@@ -287,7 +260,8 @@ def run_demo(
     with stage("detect incidents") as update:
         detect_to_file(history, project, out=table, progress=update)
     with stage("fit the model") as update:
-        fit_to_folder(table, history, project, out=model, name=network, seed=seed, progress=update)
+        files = EvidenceFiles(incidents=table, trajectories=history)
+        fit_to_folder(files, project, out=model, name=network, seed=seed, progress=update)
     with stage("draw scenarios") as update:
         batch = draw_to_file(
             model, project, n=count, frequencies=DEMO_FREQUENCIES, out=out / "scenarios.parquet", seed=seed,

@@ -80,41 +80,109 @@ def detect(
 
 
 def fit(
-    incidents: Annotated[Path, typer.Option(help="Incident table, from `detect` or of your own.")],
-    trajectories: Annotated[Path, typer.Option(help="The trajectories that they were seen in.")],
+    incidents: Annotated[Path | None, typer.Option(help="Incident table, from `detect` or of your own.")] = None,
+    trajectories: Annotated[
+        Path | None, typer.Option(help="The trajectories that they were seen in; how much traffic there is.")
+    ] = None,
+    records: Annotated[
+        Path | None, typer.Option(help="Incident records of a log that `match` put on the network (GeoParquet).")
+    ] = None,
+    counts: Annotated[
+        Path | None,
+        typer.Option(help="How much traffic there is: edge, begin, end, count as CSV or Parquet, or SUMO's edge data."),
+    ] = None,
     network: common.Network = "",
     sumocfg: common.Sumocfg = None,
     intensity: Annotated[
         float | None,
         typer.Option(help="Factor that the recording's rates carry; by default what the recording itself says."),
     ] = None,
+    time_zone: Annotated[
+        str, typer.Option(help="Zone of the network, e.g. Europe/Berlin; by default what the records' file says.")
+    ] = "",
+    clock: Annotated[str, typer.Option(metavar="HH:MM", help="Clock time at SUMO's second 0.")] = "00:00",
+    records_from: Annotated[
+        str, typer.Option(metavar="DATE", help="Local date or time from which the log is complete.")
+    ] = "",
+    records_until: Annotated[
+        str, typer.Option(metavar="DATE", help="Until when it is; by default its first and last start.")
+    ] = "",
+    day_type: Annotated[str, typer.Option(help="Days that count: weekday, weekend or all.")] = "weekday",
+    least_confidence: Annotated[
+        float, typer.Option(help="Records whose place is less sure are left out and counted.")
+    ] = 0.5,
+    least_duration: Annotated[
+        str, typer.Option(help="Incidents shorter than this are not in the log, e.g. 10min.")
+    ] = "0s",
+    closed_only: Annotated[
+        bool, typer.Option("--closed-only", help="The log lists an incident only once it is over.")
+    ] = False,
+    repeats: Annotated[
+        str, typer.Option(help="Records of a kind on an edge that start within this count once; 0s keeps all.")
+    ] = "5min",
+    recorded_from: Annotated[
+        str, typer.Option(metavar="DATE", help="Date of the trajectories' first day: days in both count in them.")
+    ] = "",
+    map: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="FIELD=COLUMN:UNIT", help="Columns of the counts, e.g. count=vehicles."),
+    ] = None,
+    counted_only: Annotated[
+        bool, typer.Option("--counted-only", help="Refuse edges without counts instead of estimating them.")
+    ] = False,
     seed: common.Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("model"),
     json: common.Json = False,
 ) -> None:
-    """Learn how likely which incident is, where and when.
+    """Learn how likely which incident is, where and when, from trajectories, from incident records, or from both.
 
-    Rates per vehicle-kilometre start from published figures and move by what was seen; the intensity at which the
-    data was recorded is divided out.
+    Rates per vehicle-kilometre start from published figures and move by what was seen; the intensity at which
+    trajectories were recorded is divided out. What a record does not say is left open, what a log cannot hold is
+    reckoned with. Prints which number came from where and how far it moved.
 
     \b
     Example:
       scenariogen fit --incidents incidents.parquet --trajectories history --network cologne8 --out model
+      scenariogen fit --records matched.parquet --counts counts.csv --network cologne8 --out model
     """
     project, name = common.open_target(network, sumocfg)
+    from scenariogen.incidents.evidence import EvidenceFiles
+    from scenariogen.incidents.record_settings import RecordSettings
     from scenariogen.pipeline import fit_to_folder
 
+    settings = RecordSettings(
+        time_zone=time_zone,
+        clock=clock,
+        since=records_from,
+        until=records_until,
+        day_type=day_type,
+        least_confidence=least_confidence,
+        least_duration_s=common.duration_s(least_duration, "--least-duration"),
+        closed_only=closed_only,
+        repeat_s=common.duration_s(repeats, "--repeats"),
+        recorded_from=recorded_from,
+    )
+    files = EvidenceFiles(
+        incidents=incidents,
+        trajectories=trajectories,
+        records=records,
+        settings=settings,
+        counts=counts,
+        counts_mapping=tuple(map or ()),
+        counted_only=counted_only,
+        intensity=intensity,
+    )
     with common.progress("fit") as update:
-        model = fit_to_folder(
-            incidents, trajectories, project, out=out, name=name, intensity=intensity, seed=seed, progress=update
-        )
-    from scenariogen.model.account import summary_lines
+        model = fit_to_folder(files, project, out=out, name=name, seed=seed, progress=update)
+    from scenariogen.cli.fitted import fit_account
+    from scenariogen.model.summary import summary_lines
 
-    summary = summary_lines(model)
     if json:
-        common.print_json({"out": out, "summary": summary})
+        common.print_json({"out": out, "summary": summary_lines(model), **fit_account(model.info)})
     else:
-        print("\n".join([*summary, f"written to {out}"]))
+        from scenariogen.cli.fitted import fit_text
+
+        print("\n".join([*summary_lines(model), "", fit_text(model.info), "", f"written to {out}"]))
     if not model.info["incidents_used"]:
         common.note(
             "no incident was used: the rates are the published ones, lowered by these days without any, and what "

@@ -1,0 +1,61 @@
+"""The fit in words and numbers, for people; tables stand beside it."""
+
+from scenariogen.units import clock_text
+
+
+def summary_lines(model) -> list[str]:
+    """What was used and left out, what was assumed, and how far the data depart from the model."""
+    info = model.info
+    left_out = ", ".join(f"{count} {why}" for why, count in info["incidents_left_out"].items() if count)
+    lines = []
+    if info["days"]:
+        detected = info["incidents_used"] - (info["records"] or {"used": 0})["used"]
+        lines.append(
+            f"trajectories: {detected} incidents of {info['days']} days at intensity {info['intensity']:.4g}"
+            + (f"; left out: {left_out}" if left_out else "")
+        )
+    if info["records"]:
+        lines += _record_lines(info["records"])
+    lines += _exposure_lines(info["exposure"])
+    lines.append(
+        f"expected per run at frequency 1: {info['expected_per_run']:.4g} incidents, "
+        f"{info['expected_lane_blocking_per_run']:.4g} of them blocking a lane"
+    )
+    return lines + _departure_lines(info)
+
+
+def _record_lines(records: dict) -> list[str]:
+    left_out = ", ".join(f"{count:,} {why}" for why, count in records["left_out"].items())
+    return [
+        f"records: {records['used']:,} of {records['days']} {records['day_type']} days, "
+        f"{records['since'][:16]} to {records['until'][:16]} {records['time_zone']}, SUMO's second 0 at "
+        f"{clock_text(records['clock_s'])}",
+        *([f"records left out: {left_out}"] if left_out else []),
+        *records["remarks"],
+    ]
+
+
+def _exposure_lines(exposure: dict) -> list[str]:
+    error = exposure["standard_error"]
+    spread = f" +/- {error:,.0f}" if error is not None else ""
+    return [
+        f"exposure: {exposure['vehicle_km_a_day']:,.0f}{spread} vehicle-km a day, from {exposure['source']}",
+        *exposure["remarks"],
+    ]
+
+
+def _departure_lines(info: dict) -> list[str]:
+    lines = []
+    for source, found in info["dispersion"].items():
+        if found["index"] is not None:
+            lines.append(
+                f"daily counts of {source}: variance / mean {found['index']:.2f} over {found['days']} days (1 for a "
+                f"Poisson process; p {found['p_draws']:.3f}, chi-square {found['p_chi2']:.3f})"
+            )
+    pairs = info["clusters"]
+    if pairs is not None:
+        lines.append(
+            f"pairs within {pairs['near_m']:g} m and {pairs['near_s'] / 60:g} min: {pairs['seen']}, expected "
+            f"{pairs['expected']:.1f} without clustering (p {pairs['p']:.3f})"
+        )
+    return lines
