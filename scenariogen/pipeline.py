@@ -65,22 +65,27 @@ def _single_threaded() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def detect_to_file(trajectories: Path, project: "SumoProject", *, out: Path, progress: Update) -> "pd.DataFrame":
-    """Find incidents in trajectories and write the table."""
-    from scenariogen.incidents.detect import detect_incidents
-    from scenariogen.trajectories.records import open_trajectories
+def detect_to_file(
+    trajectories: Path,
+    project: "SumoProject",
+    *,
+    out: Path,
+    progress: Update,
+    share: float | None = None,
+    traffic_only: bool = False,
+    history: Sequence[Path] = (),
+) -> "pd.DataFrame":
+    """Find incidents in trajectories, or in fields of flow and speed, and write the table."""
+    from scenariogen.incidents.detect_files import detect_file
 
-    network = project.network()
-    opened = open_trajectories(trajectories, network)
-    total, seen = len(opened.days), 0
-
-    def done(_: int) -> None:
-        nonlocal seen
-        seen += 1
-        progress(seen, total)
-
-    progress(0, total)
-    table = detect_incidents(opened, network, progress=done)
+    table = detect_file(
+        trajectories,
+        project.network(),
+        share=share,
+        traffic_only=traffic_only,
+        history=history,
+        progress=progress,
+    )
     with written_whole(out) as partial:
         table.to_parquet(partial, index=False)
     return table
@@ -95,7 +100,7 @@ def fit_to_folder(
     seed: int = 0,
     progress: Update | None = None,
 ) -> "ScenarioModel":
-    """Fit a model to what files hold and write its folder. ``DataError`` or ``ModelError`` say what does not suffice."""
+    """Fit a model to what files hold and write its folder. Errors say what does not suffice."""
     from scenariogen.incidents.evidence import read_evidence
     from scenariogen.model.checkpoint import save_model
     from scenariogen.model.condition import ConditionTable

@@ -48,18 +48,35 @@ def record(
 
 def detect(
     trajectories: Annotated[
-        Path, typer.Argument(metavar="TRAJECTORIES", help="A folder that `record` wrote, or a trajectory file.")
+        Path,
+        typer.Argument(
+            metavar="TRAJECTORIES",
+            help="A folder that `record` wrote, a trajectory file, or a table of flow and speed per edge and time.",
+        ),
     ],
     network: common.Network = "",
     sumocfg: common.Sumocfg = None,
+    share: Annotated[
+        float | None,
+        typer.Option(help="Share of all vehicles in the data, e.g. 0.1; by default what a recording says, else 1."),
+    ] = None,
+    traffic_only: Annotated[
+        bool, typer.Option("--traffic-only", help="Vehicles that block the road are not in the data.")
+    ] = False,
+    history: Annotated[
+        list[Path] | None,
+        typer.Option(help="More data of the same sort, by which to tell what is usual. May be repeated."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Table to write.")] = Path("incidents.parquet"),
     json: common.Json = False,
 ) -> None:
-    """Find incidents in trajectories.
+    """Find incidents in trajectories, or in fields of flow and speed.
 
     Looks at movement and the network alone: where, from when and how long something stood in the road, on which
     lanes, and what share of the capacity was left. Reads what `record` writes and SUMO's floating-car output as
-    Parquet, XML or CSV.
+    Parquet, XML or CSV. Of a share of the vehicles, without those that block the road, and in a table with the columns
+    edge, cell_begin_s, flow_veh_h and density_veh_km or speed_mps (and lane, day), incidents are told by what traffic
+    does; give several days then, or others by --history.
 
     \b
     Example:
@@ -70,7 +87,15 @@ def detect(
     from scenariogen.pipeline import detect_to_file
 
     with common.progress("days") as update:
-        table = detect_to_file(trajectories, project, out=out, progress=update)
+        table = detect_to_file(
+            trajectories,
+            project,
+            out=out,
+            progress=update,
+            share=share,
+            traffic_only=traffic_only,
+            history=history or (),
+        )
     if json:
         common.print_json({"out": out, "incidents": len(table), "days_with_incidents": len(set(table["day"]))})
     else:

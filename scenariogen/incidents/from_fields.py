@@ -6,8 +6,8 @@ days of the table, so more days make a better answer, and one day alone cannot t
 
 What fields cannot tell, and how it is answered here:
 
-* *which lanes*: only how many, from the capacity left, with probabilities (``lanes_blocked``). ``lanes`` names the
-  rightmost ones of the likeliest number.
+* *which lanes*: unless the fields are by lane, only how many, from the capacity left, with probabilities
+  (``lanes_blocked``). ``lanes`` then names the rightmost ones of the likeliest number.
 * *where on the edge*: as far as the queue reaches from its start; a blockage within the first metres of an edge shows
   as a queue at the end of the edge before. ``position_se_m`` says how far it may be off.
 * *kind*: not seen. One or no lane is called a breakdown, more a crash.
@@ -21,7 +21,9 @@ import numpy as np
 from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.from_fields_cells import Cells, cells_of_fields
 from scenariogen.incidents.from_fields_heads import find_heads
+from scenariogen.incidents.from_fields_lanes import field_lanes
 from scenariogen.incidents.from_fields_measure import Measured, blocked_lanes, measure
+from scenariogen.incidents.from_fields_tables import checked_fields
 from scenariogen.incidents.from_fields_usual import compare
 from scenariogen.incidents.records import OBSERVED_COLUMNS, IncidentKind, check_observed
 
@@ -38,16 +40,28 @@ EXTRA_COLUMNS = ("position_se_m", "lanes_blocked", "phases", "days_compared")
 
 
 def detect_in_fields(
-    fields: "pd.DataFrame", network: "RoadNetwork", *, share: float = 1.0, settings: DetectSettings | None = None
+    fields: "pd.DataFrame",
+    network: "RoadNetwork",
+    *,
+    share: float = 1.0,
+    days: "Sequence[int] | None" = None,
+    settings: DetectSettings | None = None,
 ) -> "pd.DataFrame":
     """Incidents seen in fields of one or several days: the columns of ``OBSERVED_COLUMNS`` and ``EXTRA_COLUMNS``.
 
-    ``fields``  table of :func:`scenariogen.trajectories.fields.edie_fields`, not by lane
+    ``fields``  table of :func:`scenariogen.trajectories.fields.edie_fields`, or one with the columns that
+                :mod:`scenariogen.incidents.from_fields_tables` asks for; where it is by lane, lanes are told by it
     ``share``   share of all vehicles that the fields were made from; flow and density are divided by it
+    ``days``    days to look at, by default all; the others only tell what is usual
 
     Raises ``DataError`` that lists everything that is wrong with the table.
     """
-    return detect_in_cells(cells_of_fields(fields, network, share=share), network, settings or DetectSettings())
+    table = checked_fields(fields, network, share=share)
+    cells = cells_of_fields(table, network, share=share)
+    found = detect_in_cells(cells, network, settings or DetectSettings(), days=days)
+    if "lane" in table.columns:
+        field_lanes(found, table, network)
+    return found
 
 
 def detect_in_cells(

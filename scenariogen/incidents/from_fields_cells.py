@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scenariogen.errors import DataError, Problems
+from scenariogen.errors import DataError
+from scenariogen.incidents.from_fields_tables import checked_fields, whole_edges
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from scenariogen.network import RoadNetwork
     from scenariogen.trajectories.tracks import Tracks
 
-FIELD_COLUMNS = ("day", "edge", "cell_begin_s", "flow_veh_h", "density_veh_km", "coverage")
 LEAST_COVERAGE = 0.5
 """A time cell of which the recording spans less says too little."""
 
@@ -123,30 +123,11 @@ def _cells(network: "RoadNetwork", cut: dict[str, np.ndarray], **values: Any) ->
 
 
 def cells_of_fields(fields: "pd.DataFrame", network: "RoadNetwork", *, share: float = 1.0) -> Cells:
-    """Whole edges as cells, from a table of :func:`scenariogen.trajectories.fields.edie_fields` (without lanes).
+    """Whole edges as cells, from a table that :func:`checked_fields` takes; its lanes are added up.
 
     Raises ``DataError`` that lists what is wrong with the table.
     """
-    problems = Problems("traffic fields")
-    missing = [name for name in FIELD_COLUMNS if name not in fields.columns]
-    if missing:
-        problems.add(f"columns {', '.join(missing)} are missing; expected {', '.join(FIELD_COLUMNS)}")
-    if "lane" in fields.columns:
-        problems.add("the table is by lane; expected one row per edge and time cell (edie_fields without by_lane)")
-    if not 0 < share <= 1:
-        problems.add(f"share is {share:g}, expected the share of vehicles that was seen, above 0 and at most 1")
-    if not missing:
-        strangers = sorted(set(map(str, fields["edge"].unique())) - set(network.edges))
-        if strangers:
-            problems.add(f"{len(strangers)} edges are unknown, the first: {network.unknown_edge(strangers[0])}")
-        if fields.empty:
-            problems.add("it has no row; expected flow and density per edge and time cell")
-        for name in ("flow_veh_h", "density_veh_km", "cell_begin_s"):
-            values = fields[name].to_numpy(dtype=float)
-            wrong = int((~np.isfinite(values)).sum() + ((values < 0) & (name != "cell_begin_s")).sum())
-            if wrong:
-                problems.add(f"{wrong} rows have no usable {name}, expected a number of at least 0")
-    problems.raise_as(DataError)
+    fields = whole_edges(checked_fields(fields, network, share=share))
     begins = np.unique(fields["cell_begin_s"].to_numpy(dtype=float))
     cell_s = float(np.diff(begins).min()) if len(begins) > 1 else 60.0
     slot = np.rint((fields["cell_begin_s"].to_numpy(dtype=float) - begins[0]) / cell_s).astype(int)

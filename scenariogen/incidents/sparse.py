@@ -21,6 +21,7 @@ from scenariogen.incidents.detect import detect_incidents
 from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.from_fields import EXTRA_COLUMNS, detect_in_cells
 from scenariogen.incidents.from_fields_cells import Cells, cells_of_day, stacked
+from scenariogen.incidents.from_fields_lanes import track_lanes
 from scenariogen.incidents.records import OBSERVED_COLUMNS, check_observed
 from scenariogen.incidents.sparse_share import estimate_share
 from scenariogen.trajectories.records import Trajectories
@@ -69,6 +70,7 @@ def detect_sparse(
     numbers = range(len(earlier), len(earlier) + len(own))
     found = detect_in_cells(cells, network, settings, days=numbers)
     found["day"] = [trajectories.days[int(number) - len(earlier)] for number in found["day"]]
+    found = told_by_lane(found, trajectories, network)
     if share < MOST_SEEN:
         return found
     standing = detect_incidents(trajectories, network, settings=settings)
@@ -81,6 +83,20 @@ def detect_sparse(
     for name in EXTRA_COLUMNS:
         checked[name] = table[name]
     return checked
+
+
+def told_by_lane(found: "pd.DataFrame", trajectories: Trajectories, network: "RoadNetwork") -> "pd.DataFrame":
+    """The same incidents with the lanes that nobody was seen to pass on."""
+    import pandas as pd
+
+    if found.empty:
+        return found
+    parts = []
+    for day, rows in found.groupby("day", sort=True):
+        part = rows.copy()
+        track_lanes(part, load_day(trajectories, network, int(day)), network)  # type: ignore[arg-type]
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
 
 
 def cells_of(trajectories: Trajectories, network: "RoadNetwork", *, share: float) -> list[Cells]:

@@ -160,14 +160,54 @@ def test_from_trajectories_to_fields_to_the_incident(tmp_path):
 
 
 def test_everything_wrong_with_a_table_is_said_at_once():
-    table = field_rows(0, "nowhere", np.full(3, -5.0), np.full(3, 10.0)).assign(lane=0)
+    table = field_rows(0, "here", np.full(3, -5.0), np.full(3, 10.0)).assign(lane=7)
     with pytest.raises(DataError) as caught:
-        detect_in_fields(table, road(), share=1.5)
-    text = str(caught.value)
-    for part in ("nowhere", "by lane", "share is 1.5", "flow_veh_h"):
-        assert part in text
-    with pytest.raises(DataError, match="coverage"):
-        detect_in_fields(table.drop(columns=["coverage", "lane"]), road())
+        detect_in_fields(pd.concat([table, table]), road(), share=1.5)
+    for part in ("lane 7 of edge 'here', which has 1", "share is 1.5", "flow_veh_h", "3 rows repeat another one's day"):
+        assert part in str(caught.value)
+    with pytest.raises(DataError, match="nowhere"):
+        detect_in_fields(field_rows(0, "nowhere", np.full(3, 5.0), np.full(3, 10.0)), road())
+    with pytest.raises(DataError, match="neither density_veh_km nor speed_mps"):
+        detect_in_fields(table.drop(columns=["density_veh_km", "lane"]), road())
+    with pytest.raises(DataError, match="columns flow_veh_h are missing"):
+        detect_in_fields(table.drop(columns=["flow_veh_h"]), road())
+
+
+def lanes_of(made: dict, *, idle: int | None = None, day: int = 2) -> pd.DataFrame:
+    """The same by lane, half on each; on the closed part of ``here`` and behind it, nobody on one of them."""
+    parts = []
+    for lane in (0, 1):
+        for (number, edge), (flow, speed) in made.items():
+            half = flow / 2
+            if idle is not None and (number, edge) == (day, "here"):
+                during = np.zeros(len(flow), dtype=bool)
+                during[int(INCIDENT_S[0] // 60) : int(INCIDENT_S[1] // 60)] = True
+                half = np.where(during, flow * (0.1 if lane == idle else 0.9), half)
+            parts.append(field_rows(number, edge, half, speed).assign(lane=lane))
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.mark.parametrize("idle", [0, 1])
+def test_fields_by_lane_tell_which_lane_is_blocked(idle: int):
+    made = days(3)
+    for edge, queued in (("before", True), ("here", True), ("after", False)):
+        put(made, 2, edge, 1200.0, queued=queued)
+    (row,) = detect_in_fields(lanes_of(made, idle=idle), road(2)).itertuples()
+    assert (row.day, row.edge, row.lanes) == (2, "here", [idle])
+    assert row.lanes_blocked[1] > 0.8
+
+
+def test_speed_stands_in_for_density_and_day_and_coverage_may_be_left_out():
+    made = days(3)
+    for edge, queued in (("before", True), ("here", True), ("after", False)):
+        put(made, 1, edge, 900.0, queued=queued)
+    table = pd.concat([field_rows(day, edge, *values) for (day, edge), values in made.items()])
+    speeds = table.assign(speed_mps=table["flow_veh_h"] / table["density_veh_km"] / 3.6)
+    (row,) = detect_in_fields(speeds.drop(columns=["density_veh_km", "coverage"]), road(2)).itertuples()
+    (same,) = detect_in_fields(table, road(2)).itertuples()
+    assert (row.edge, row.start_s) == (same.edge, same.start_s)
+    one = speeds[speeds["day"] == 0].drop(columns=["day", "density_veh_km", "coverage"])
+    assert detect_in_fields(one, road(2)).empty
 
 
 @pytest.mark.parametrize("at", [4.0, 4.3, 5.75, 9.0])
