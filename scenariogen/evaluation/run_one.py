@@ -103,6 +103,7 @@ def _simulate(task: Task, simulator: Simulator, network: RoadNetwork, window: St
         seed=task.seed,
         folder=task.folder,
         demand_scale=task.scenario.condition.demand_scale,
+        entry_scales=dict(task.scenario.condition.entry_scales),
         detector_lanes=detector_lanes(network, approaches),
     )
     with simulator.open(request) as run, injected(run, task.scenario, network) as injection:

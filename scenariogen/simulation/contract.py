@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from scenariogen.trajectories.entries import OTHERS
 from scenariogen.window import StudyWindow
 
 
@@ -30,6 +31,9 @@ class RunRequest:
     """All that decides a run.
 
     ``folder``        the run's own folder; every output, the project's own included, goes there
+    ``demand_scale``  factor on the project's demand
+    ``entry_scales``  factors on the demand of single entry edges, ``*`` for those not named (without it they follow
+                      ``demand_scale``); empty: all follow ``demand_scale``
     ``outputs``       SUMO options that write, e.g. ``{"fcd-output": "fcd.parquet"}``, relative to ``folder``
     ``detector_lanes``  lanes that get a virtual detector over their last metres
     ``edge_data_period_s``  0, or the period at which traffic by edge is written to ``edgedata.xml``
@@ -40,10 +44,16 @@ class RunRequest:
     seed: int
     folder: Path
     demand_scale: float = 1.0
+    entry_scales: Mapping[str, float] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
     detector_lanes: tuple[str, ...] = ()
     edge_data_period_s: float = 0.0
     options: Mapping[str, str] = field(default_factory=dict)
+
+
+def scale_of_entry(request: RunRequest, entry: str) -> float:
+    """The factor on the demand of one entry edge."""
+    return request.entry_scales.get(entry, request.entry_scales.get(OTHERS, request.demand_scale))
 
 
 class Signal(ABC):

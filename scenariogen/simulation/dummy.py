@@ -21,6 +21,7 @@ from scenariogen.simulation.contract import (
     RunRequest,
     Signal,
     Simulator,
+    scale_of_entry,
 )
 
 GREEN, RED = "G", "r"
@@ -160,7 +161,8 @@ class DummyRun(Run):
         self._open = True
         # the seed shifts the demand by up to half a headway and changes its level by up to 5 %
         share = (child_seed(request.seed, "dummy") % 10_001) / 10_000
-        self._per_step = project.vehicles_per_hour * request.demand_scale * (0.95 + 0.1 * share) / 3600
+        scale = scale_of_entry(request, project.edges[0].id)
+        self._per_step = project.vehicles_per_hour * scale * (0.95 + 0.1 * share) / 3600
         self._owed = share / 2
         self._detectors = DummyDetectors(self)
         self.control_room = DummyControlRoom(self, self._detectors)

@@ -16,6 +16,7 @@ from scenariogen.simulation.overrides import fixed_options
 from scenariogen.simulation.project import SumoProject
 from scenariogen.simulation.references import write_redirected, writes_files
 from scenariogen.simulation.repeat import write_copies
+from scenariogen.simulation.scaling import DemandIndex, deviations, has_departures, write_scaled
 
 CONFIGURATION = "run.sumocfg"
 MESSAGES = "messages.txt"
@@ -43,6 +44,7 @@ class Staging:
         self._names: dict[str, str] = {}
         self._texts: dict[Path, str | None] = {}
         self._includes: dict[Path, list[Path]] = {}
+        self._index: DemandIndex | None = None
 
     def write(self, request: RunRequest, *, gui: bool = False) -> Path:
         """Prepare ``request.folder`` and return its configuration."""
@@ -107,12 +109,28 @@ class Staging:
             inputs["route-files"] = [*inputs.get("route-files", []), copies]
         for name in ("net-file", "route-files", "additional-files"):
             inputs[name] = [self._staged(file, folder) for file in inputs.get(name, [])]
+        self._scale(inputs, request, folder)
         extra = _extra_definitions(self.project, request)
         if extra:
             path = folder / DETECTORS
             path.write_text(extra, encoding="utf-8")
             inputs["additional-files"].append(path)
         return {name: ",".join(self._readable(file, folder) for file in files) for name, files in inputs.items()}
+
+    def _scale(self, inputs: dict[str, list[Path]], request: RunRequest, folder: Path) -> None:
+        """Put copies in the place of files with departures, where some entry is asked another scale than the rest."""
+        asked = deviations(request)
+        if not asked:
+            return
+        if self._index is None:
+            self._index = DemandIndex.of(self.project)
+        (folder / INPUT).mkdir(exist_ok=True)
+        for name in ("route-files", "additional-files"):
+            for place, file in enumerate(inputs[name]):
+                if has_departures(file):
+                    plain = file.name.removesuffix(".gz").replace(",", "_")
+                    copy = folder / INPUT / f"scaled-{name}-{place}-{plain}"
+                    inputs[name][place] = write_scaled(file, copy, asked, self._index, request.seed)
 
     def _readable(self, file: Path, folder: Path) -> str:
         """A path that SUMO can read: it takes a comma for the end of a file name."""
