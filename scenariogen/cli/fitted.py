@@ -8,6 +8,7 @@ from scenariogen.model.moves import PRIORS
 
 WIDTH = 80
 KINDS_SHOWN = 12
+SHORT = {PRIORS: "prior%", TRAJECTORIES: "traj%", RECORDS: "rec%", "counts": "count%"}
 ACCOUNT = ("incidents_used", "incidents_left_out", "moves", "groups", "exposure", "records", "durations", "dispersion",
            "clusters", "expected_per_run", "expected_lane_blocking_per_run")  # fmt: skip
 
@@ -27,28 +28,27 @@ def fit_text(info: dict) -> str:
 
 def _moves(info: dict) -> str:
     """Numbers with their prior, how much they moved, and the share of each source in them."""
-    rows = []
-    for move in info["moves"]:
-        shares = move["shares"]
-        counts = shares.get("counts")
-        rows.append(
-            (
-                move["name"],
-                _number(move["prior"]),
-                _number(move["value"]),
-                "" if move["ratio"] is None else f"{move['ratio']:.2f}",
-                "" if move["moved_sd"] is None else f"{move['moved_sd']:+.1f}",
-                *(_percent(shares.get(source)) for source in (PRIORS, TRAJECTORIES, RECORDS)),
-            )
-            if counts is None
-            else (move["name"], "", _number(move["value"]), "", "", "", "", "counts")
+    sources = [
+        name for name in (PRIORS, TRAJECTORIES, RECORDS, "counts") if any(name in m["shares"] for m in info["moves"])
+    ]
+    rows = [
+        (
+            move["name"].removesuffix(" blocked"),
+            _number(move["prior"]),
+            _number(move["value"]),
+            "" if move["ratio"] is None else f"{move['ratio']:.2f}",
+            "" if move["moved_sd"] is None else f"{move['moved_sd']:+.1f}",
+            *(_percent(move["shares"].get(source)) for source in sources),
         )
-    header = ("number", "prior", "now", "ratio", "moved", "prior", "traj.", "records")
+        for move in info["moves"]
+    ]
+    header = ("number", "prior", "now", "x", "sd", *(SHORT[source] for source in sources))
     said = (
-        "rates: incidents per 1e8 vehicle-km; shares of all incidents; minutes; capacity left as a share. moved: in "
-        "standard deviations of the prior. Last three columns: how much of the number each source tells."
+        "rate: incidents per 1e8 vehicle-km; share: of all incidents, by lanes blocked; median duration: minutes; "
+        "capacity left: share. x: now / prior. sd: how far it moved in standard deviations of the prior. %: how much of "
+        "the number each source tells."
     )
-    return "\n".join(["Which number came from where", "", table(header, rows), *textwrap.wrap(said, WIDTH)])
+    return "\n".join(["Which number came from where", "", table(header, rows), "", *textwrap.wrap(said, WIDTH)])
 
 
 def _durations(durations: dict) -> str:
@@ -89,4 +89,4 @@ def _number(value: float | None) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.0f} %"
+    return "" if share is None else f"{100 * share:.0f}"

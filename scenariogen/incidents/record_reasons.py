@@ -19,6 +19,8 @@ MODEL_KINDS: dict[str, IncidentKind] = {
     EventKind.OBSTRUCTION: IncidentKind.OBSTRUCTION,
 }
 """Kinds of a log that the model knows. Planned work, closures, weather and the rest are left out and counted."""
+UNSURE = "placed with a confidence under {:g}"
+"""Reason that is asked after place and time of day, so that its count is of incidents that belong to the rates."""
 
 
 def reasons(
@@ -46,11 +48,11 @@ def reasons(
         "without a start": np.isnat(local),
         "not located": edge == "",
         "on an edge where no car drives": ~np.isin(edge, network.drivable),
-        f"placed with a confidence under {settings.least_confidence:g}": ~(confidence >= settings.least_confidence),
         "outside the span that the log covers": ~((local >= clock.since) & (local < clock.until)),
         "outside the window's clock span": ~(second < clock.window.incidents_until_s),
         "of another day type": ~clock.is_counted(day),
         "on a day that the trajectories cover": np.isin(day, shared),
+        UNSURE.format(settings.least_confidence): ~(confidence >= settings.least_confidence),
         "still open in a log of closed ones": (end_is == EndIs.LAST_UPDATE) & settings.closed_only,
         "shorter than the least duration": too_short,
     }

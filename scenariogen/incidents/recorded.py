@@ -15,7 +15,7 @@ import pandas as pd
 from scenariogen.errors import DataError, Problems
 from scenariogen.incidents.events import EndIs
 from scenariogen.incidents.record_clock import RecordClock, local_times, seconds_between
-from scenariogen.incidents.record_reasons import MODEL_KINDS, reasons, words
+from scenariogen.incidents.record_reasons import MODEL_KINDS, UNSURE, reasons, words
 from scenariogen.incidents.record_settings import RecordSettings, moment
 from scenariogen.incidents.records import numbers
 from scenariogen.window import StudyWindow
@@ -102,16 +102,24 @@ def use_records(
     days = clock.days()
     days = days[~np.isin(days, shared)]
     table, end_s = _table(events, clock, local, days, np.flatnonzero(why == ""))
+    left_out = dict(Counter(str(reason) for reason in why if reason))
     counted = int(unplanned.sum()) if since is None or until is None else 0
+    remarks = _remarks(settings, clock, span_from=counted, undated=recorded_days > 0 and first is None)
+    unsure = left_out.get(UNSURE.format(settings.least_confidence), 0)
+    if unsure:
+        remarks += (
+            f"{unsure} records that count were left out for their place alone: rates are too low by up to "
+            f"{unsure} in {unsure + len(table)}",
+        )
     return RecordedIncidents(
         table=table,
         clock=clock,
         settings=settings,
         days=days,
         end_s=end_s,
-        left_out=dict(Counter(str(reason) for reason in why if reason)),
+        left_out=left_out,
         kinds=_kind_rows(events),
-        remarks=_remarks(settings, clock, span_from=counted, undated=recorded_days > 0 and first is None),
+        remarks=remarks,
     )
 
 

@@ -128,7 +128,7 @@ def _demand_move(model) -> Move:
         noise = torch.rand((4096, condition.noise_columns), generator=torch.Generator().manual_seed(0)).double()
         sigma, source = float(condition.draw(noise.clamp(1e-6, 1 - 1e-6)).scale.log().std()), TRAJECTORIES
     return Move(
-        name="demand scale, sd of its log",
+        name="demand scale, log sd",
         unit="",
         prior=DEMAND_SIGMA,
         prior_sd=None,

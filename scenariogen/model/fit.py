@@ -86,11 +86,11 @@ def fit_model(
     kilometres = torch.tensor(exposure.vehicle_km, dtype=torch.float64)
     kilometres[graph.lanes == 0] = 0.0
     cell_edges = torch.tensor(exposure.cell_edges_s, dtype=torch.float64)
-    local = [detected_rows(table, network, options)]
+    local = {TRAJECTORIES: detected_rows(table, network, options)} if days else {}
     if records is not None:
-        local.append(record_rows(records, network, options))
+        local[RECORDS] = record_rows(records, network, options)
     prior = prior_rows(network, graph, options, kilometres, draws=settings.prior_draws, seed=seed)
-    marks = fit_marks(joined([prior, *local]), graph, options, settings=settings, seed=seed, progress=progress)
+    marks = fit_marks(joined([prior, *local.values()]), graph, options, settings=settings, seed=seed, progress=progress)
     seen, day = _seen(table, records, network, cell_edges, marks, options, days=days * intensity)
     times = time_features(
         (cell_edges[1:] + cell_edges[:-1]) / 2,
@@ -134,7 +134,7 @@ def fit_model(
         exposure=exposure,
         days=days,
         intensity=intensity,
-        rows=dict(zip((TRAJECTORIES, RECORDS), local, strict=False)),
+        rows=local,
         prior=prior,
         levels=levels,
         seed=seed,
@@ -199,8 +199,10 @@ def _seen(
 ) -> tuple[list[Seen], np.ndarray]:
     """What each source saw, and a number for the day of every incident, the sources one after the other."""
     shape = (len(network.edge_ids), len(cell_edges) - 1, len(KINDS))
-    every = torch.full(shape, days, dtype=torch.float64)
-    seen = [Seen(name=TRAJECTORIES, where=_where(table, network, cell_edges), weight=every)]
+    seen = []
+    if days:
+        every = torch.full(shape, days, dtype=torch.float64)
+        seen.append(Seen(name=TRAJECTORIES, where=_where(table, network, cell_edges), weight=every))
     day = table["day"].to_numpy(dtype=np.int64)
     if records is not None:
         tables = marks.tables(road_graph(network), options)

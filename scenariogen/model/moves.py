@@ -98,7 +98,7 @@ def mark_moves(model, prior: MarkRows, local: dict[str, MarkRows]) -> list[Move]
         every = {name: float(values.sum()) for name, values in lanes.items()}
         found.append(
             Move(
-                name=f"share with {_lane_words(number)}",
+                name=f"share, {_lane_words(number)}",
                 unit="of incidents",
                 prior=before[number],
                 prior_sd=spread,
@@ -109,7 +109,7 @@ def mark_moves(model, prior: MarkRows, local: dict[str, MarkRows]) -> list[Move]
         )
         found += _of_lanes(model, prior, number, worth, {n: float(v[number]) for n, v in capacity.items()},
                            {n: float(v[number]) for n, v in lasted.items()})  # fmt: skip
-    return sorted(found, key=lambda move: move.name.split(",")[0].split(" with ")[0] != "share")
+    return sorted(found, key=lambda move: not move.name.startswith("share"))
 
 
 def _of_lanes(model, prior: MarkRows, number: int, worth: float, capacity: dict, lasted: dict) -> list[Move]:
@@ -194,9 +194,7 @@ def _lane_counts(model, rows: MarkRows, blocked: Tensor, what: str) -> np.ndarra
 
 
 def _lane_words(number: int) -> str:
-    return {0: "no lane blocked", 1: "1 lane blocked"}.get(
-        number, f"{number} lanes blocked" if number < LANES_NAMED else f"{number}+ lanes blocked"
-    )
+    return "1 lane blocked" if number == 1 else f"{number}{'+' if number == LANES_NAMED else ''} lanes blocked"
 
 
 def _shares(prior: float, sources: dict[str, float]) -> dict[str, float]:
