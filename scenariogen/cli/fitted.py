@@ -8,7 +8,7 @@ from scenariogen.model.moves import PRIORS
 
 WIDTH = 80
 KINDS_SHOWN = 12
-SHORT = {PRIORS: "prior%", TRAJECTORIES: "traj%", RECORDS: "rec%", "counts": "count%"}
+SHORT = {PRIORS: "prior%", TRAJECTORIES: "traj%", RECORDS: "rec%"}
 ACCOUNT = ("incidents_used", "incidents_left_out", "moves", "groups", "exposure", "records", "durations", "dispersion",
            "clusters", "expected_per_run", "expected_lane_blocking_per_run")  # fmt: skip
 
@@ -28,12 +28,10 @@ def fit_text(info: dict) -> str:
 
 def _moves(info: dict) -> str:
     """Numbers with their prior, how much they moved, and the share of each source in them."""
-    sources = [
-        name for name in (PRIORS, TRAJECTORIES, RECORDS, "counts") if any(name in m["shares"] for m in info["moves"])
-    ]
+    sources = [name for name in SHORT if any(name in move["shares"] for move in info["moves"])]
     rows = [
         (
-            move["name"].removesuffix(" blocked"),
+            move["name"].removesuffix(" blocked") + _elsewhere(move["shares"]),
             _number(move["prior"]),
             _number(move["value"]),
             "" if move["ratio"] is None else f"{move['ratio']:.2f}",
@@ -45,8 +43,8 @@ def _moves(info: dict) -> str:
     header = ("number", "prior", "now", "x", "sd", *(SHORT[source] for source in sources))
     said = (
         "rate: incidents per 1e8 vehicle-km; share: of all incidents, by lanes blocked; median duration: minutes; "
-        "capacity left: share. x: now / prior. sd: how far it moved in standard deviations of the prior. %: how much of "
-        "the number each source tells."
+        "capacity left: share. x: now / prior. sd: how far it moved in standard deviations of the prior. %: how much "
+        "of the number each source tells."
     )
     return "\n".join(["Which number came from where", "", table(header, rows), "", *textwrap.wrap(said, WIDTH)])
 
@@ -80,6 +78,12 @@ def _kinds(records: dict) -> str:
     more = len(kinds) - KINDS_SHOWN
     tail = [f"and {more} more words; --json lists all"] if more > 0 else []
     return "\n".join(["Kinds", "", table(("the log's word", "its kind", "kind here", "records"), rows), *tail])
+
+
+def _elsewhere(shares: dict[str, float]) -> str:
+    """The source of a number that none of the columns has."""
+    others = [name for name in shares if name not in SHORT]
+    return f", from {', '.join(others)}" if others else ""
 
 
 def _number(value: float | None) -> str:

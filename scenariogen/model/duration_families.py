@@ -7,6 +7,7 @@ log f(t) − log[F(b) − F(a)], a lower bound t log[F(b) − F(t)] − log[F(b)
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import stats
@@ -41,6 +42,11 @@ class Durations:
 
     def __len__(self) -> int:
         return len(self.minutes)
+
+    @cached_property
+    def selections(self) -> tuple[np.ndarray, np.ndarray]:
+        """The different (shortest, longest), of shape (2, n), and how many durations have each."""
+        return np.unique(np.stack([self.shortest, self.longest]), axis=1, return_counts=True)
 
     @property
     def are_enough(self) -> bool:
@@ -105,22 +111,17 @@ def fit_family(name: str, durations: Durations) -> FamilyFit:
 def log_likelihood(name: str, shape: float, scale_min: float, durations: Durations) -> float:
     """Of all durations together, in minutes; −1e12 where it is 0."""
     law = FAMILIES[name](shape, scale=scale_min)
-    least = np.maximum(durations.minutes, durations.shortest)
+    bound, least = durations.censored, np.maximum(durations.minutes, durations.shortest)
     with np.errstate(divide="ignore", invalid="ignore"):
-        said = np.where(
-            durations.censored,
-            _log_between(law, least, durations.longest),
-            law.logpdf(np.maximum(durations.minutes, 1e-9)),
-        )
-        total = float((said - _log_between(law, durations.shortest, durations.longest)).sum())
+        total = law.logpdf(np.maximum(durations.minutes[~bound], 1e-9)).sum()
+        total += _log_between(law, least[bound], durations.longest[bound]).sum()
+        total = float(total - (durations.selections[1] * _log_between(law, *durations.selections[0])).sum())
     return total if np.isfinite(total) else -1e12
 
 
 def _log_between(law, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """log[F(high) − F(low)] from whichever tail is the smaller."""
-    by_survival = law.logsf(low) + np.log1p(-np.exp(law.logsf(high) - law.logsf(low)))
-    by_cdf = law.logcdf(high) + np.log1p(-np.exp(law.logcdf(low) - law.logcdf(high)))
-    return np.where(law.cdf(low) > 0.5, by_survival, by_cdf)
+    return np.log(np.where(law.cdf(low) < 0.5, law.cdf(high) - law.cdf(low), law.sf(low) - law.sf(high)))
 
 
 def _start(name: str, durations: Durations) -> tuple[float, float]:
