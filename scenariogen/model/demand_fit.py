@@ -5,8 +5,9 @@ lognormal scale, one common factor, and more factors compete for the likelihood 
 further factor must gain more than the standard error of its gain; a flow likewise, and only where days are many.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ PRIOR_DAYS = 4.0
 EFFECT_SPREADS = 2.0
 """Prior standard deviation of a day type's or weather's effect, in spreads of the factor."""
 SMALLEST_BASE = 0.5
+DECLARED = "declared"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +80,7 @@ def fit_demand(
             ),
         )
     data = _Data(flows.by_day, kind, features(kinds), _reference_days(kinds, kind, reference))
-    scores = held_out_scores(data)
-    chosen, words = _choose(scores, days)
-    totals = {name: float(each.sum()) for name, each in scores.items()}
+    chosen, words, totals = _choose(data)
     if chosen == 0:
         return DemandFit(pattern=None, words=tuple(words), scores=totals)
     learned, density = data.fit(np.arange(days), chosen)
@@ -89,17 +89,10 @@ def fit_demand(
         words.append(said)
     else:
         words.append(f"the factors' density is Student's t: a flow is tried from {FLOW_DAYS} days on")
-    rest = float(np.sqrt(np.log1p(learned.psi)))
-    words.append(f"beyond the factors an entry's flow has a relative spread of {rest:.1%} from day to day")
-    pattern = DemandPattern(
-        entries=flows.entries,
-        shares=learned.shares,
-        loadings=learned.loadings,
-        density=density,
-        rest_spread=rest,
-        account={"days": days, "words": words, "held_out_log_score": totals},
-    )
-    return DemandFit(pattern=pattern, words=tuple(words), scores=totals)
+    spread = np.sqrt(learned.psi)
+    words.append(f"beyond the factors an entry's flow has a relative spread of {spread:.1%} from day to day")
+    account = {"days": days, "words": words, "held_out_log_score": totals}
+    return DemandFit(pattern=_pattern(flows, learned, density, account), words=tuple(words), scores=totals)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +106,51 @@ class _Data:
 
     def fit(self, rows: np.ndarray, factors: int) -> tuple[FactorFit, StudentFactors]:
         """Factors and their density from some of the days."""
-        counts, own = self.counts[rows], self.is_reference[rows]
-        base = np.maximum(counts[own].mean(0) if own.any() else counts.mean(0), SMALLEST_BASE)
-        learned = fit_factors(counts, base, factors)
+        counts = self.counts[rows]
+        learned = fit_factors(counts, _mean_day(counts, self.is_reference[rows]), factors)
         return learned, student_factors(learned.values, learned.errors, self.features, self.kind[rows])
+
+
+def mean_day(counts: np.ndarray, kinds: Sequence[DayKind], kind: np.ndarray, reference: str | None) -> np.ndarray:
+    """Vehicles by entry on a mean day of the reference type, (entry,), from counts (day, entry)."""
+    return _mean_day(counts, _reference_days(kinds, kind, reference))
+
+
+def _mean_day(counts: np.ndarray, is_reference: np.ndarray) -> np.ndarray:
+    own = counts[is_reference] if is_reference.any() else counts
+    return np.maximum(own.mean(0), SMALLEST_BASE)
+
+
+def refit(
+    found: DemandFit,
+    flows: EntryFlows,
+    kinds: Sequence[DayKind],
+    kind: np.ndarray,
+    rows: np.ndarray,
+    reference: str | None = None,
+    seed: int = 0,
+) -> DemandPattern:
+    """What ``found`` would have been from some of the pooled days alone: as many factors, the same family."""
+    if found.pattern is None:
+        raise ModelError("nothing was learned, so there is nothing to learn again")
+    data = _Data(flows.by_day, kind, features(kinds), _reference_days(kinds, kind, reference))
+    learned, density = data.fit(rows, found.pattern.factors)
+    if isinstance(found.pattern.density, FlowFactors):
+        return _pattern(flows, learned, _flow(learned.values, data.features, kind[rows], seed))
+    return _pattern(flows, learned, density)
+
+
+def _pattern(
+    flows: EntryFlows, learned: FactorFit, density: FactorDensity, account: Mapping[str, Any] | None = None
+) -> DemandPattern:
+    return DemandPattern(
+        entries=flows.entries,
+        shares=learned.shares,
+        loadings=learned.loadings,
+        density=density,
+        rest_spread=float(np.sqrt(np.log1p(learned.psi))),
+        account=account or {},
+    )
 
 
 def _reference_days(kinds: Sequence[DayKind], kind: np.ndarray, reference: str | None) -> np.ndarray:
@@ -171,44 +205,47 @@ def folds_of(days: int) -> list[np.ndarray]:
     return [np.arange(start, days, MOST_FOLDS) for start in range(min(days, MOST_FOLDS))]
 
 
-def held_out_scores(data: _Data) -> dict[str, np.ndarray]:
-    """log p of each day's flows by entry given the other days, (day,), under each number of factors."""
-    days, entries = data.counts.shape
-    most = max(1, min(MOST_FACTORS, days // DAYS_PER_FACTOR, entries - 1))
-    names = ["declared", *(str(number) for number in range(1, most + 1))]
-    scores = {name: np.empty(days) for name in names}
+def held_out_scores(data: _Data, factors: int) -> dict[str, np.ndarray]:
+    """log p of each day's flows by entry given the other days, (day,), with so many factors; with one also under the
+    declared scale."""
+    days = len(data.counts)
+    scores = {str(factors): np.empty(days)} | ({DECLARED: np.empty(days)} if factors == 1 else {})
     for held in folds_of(days):
-        rows = np.setdiff1d(np.arange(days), held)
-        for number in range(1, most + 1):
-            learned, density = data.fit(rows, number)
-            given: list[tuple[str, FactorDensity]] = [(str(number), density)]
-            if number == 1:
-                given.append(("declared", declared_factors(len(data.features))))
-            for name, each in given:
-                scores[name][held] = log_scores(learned, each, data.counts[held], data.kind[held])
+        learned, density = data.fit(np.setdiff1d(np.arange(days), held), factors)
+        given: dict[str, FactorDensity] = {str(factors): density, DECLARED: declared_factors(len(data.features))}
+        for name, each in scores.items():
+            each[held] = log_scores(learned, given[name], data.counts[held], data.kind[held])
     return scores
 
 
-def _choose(scores: dict[str, np.ndarray], days: int) -> tuple[int, list[str]]:
+def _choose(data: _Data) -> tuple[int, list[str], dict[str, float]]:
+    """The number of factors (0: the declared table), words, and sums of the held-out scores."""
+    days, entries = data.counts.shape
+    scores = held_out_scores(data, 1)
     chosen, words = 1, []
-    for name in [name for name in scores if name not in ("declared", "1")]:
-        more = scores[name] - scores[str(chosen)]
+    for number in range(2, min(MOST_FACTORS, days // DAYS_PER_FACTOR, entries - 1) + 1):
+        scores |= held_out_scores(data, number)
+        more = scores[str(number)] - scores[str(chosen)]
         error = more.std(ddof=1) / np.sqrt(days)
         takes = more.mean() > error
         words.append(
-            f"{name} factors: {more.mean():+.2f} nats a day against {chosen}, standard error {error:.2f}: "
+            f"{number} factors: {more.mean():+.2f} nats a day against {chosen}, standard error {error:.2f}: "
             + ("taken" if takes else "not taken")
         )
-        chosen = int(name) if takes else chosen
-    gain = (scores[str(chosen)] - scores["declared"]).mean()
+        if not takes:
+            break
+        chosen = number
+    totals = {name: float(each.sum()) for name, each in scores.items()}
+    gain = (scores[str(chosen)] - scores[DECLARED]).mean()
     many = "the common scale" if chosen == 1 else f"{chosen} factors"
     if gain <= 0:
         said = (
             f"on days held out, what {days} days say about {many} scores {-gain:.2f} nats a day below the declared "
             "lognormal: the declared table stays"
         )
-        return 0, [said, *words]
-    return chosen, [f"{many} from {days} days: {gain:.2f} nats a day above the declared table on days held out", *words]
+        return 0, [said, *words], totals
+    said = f"{many} from {days} days: {gain:.2f} nats a day above the declared table on days held out"
+    return chosen, [said, *words], totals
 
 
 def _perhaps_flow(student: StudentFactors, learned: FactorFit, data: _Data, seed: int) -> tuple[FactorDensity, str]:

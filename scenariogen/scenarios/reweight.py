@@ -11,16 +11,20 @@ one coin for the whole scenario, and the target at κ is p(c) p_κ(ω) / E_c[Z_�
 Incident-free runs weigh P_κ(free | c) / P_κ(free).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
+import torch
 
-from scenariogen.errors import FrequencyError, ScenarioError
+from scenariogen.errors import FrequencyError, ModelError, Problems, ScenarioError
 from scenariogen.incidents.records import KINDS
+from scenariogen.model.condition import Conditions, ConditionTable
 from scenariogen.sampling.frequency import FrequencyMixture, log_frequency_ratio
 from scenariogen.sampling.quantifier import Quantifier
-from scenariogen.scenarios.records import Design, ScenarioBatch
+from scenariogen.scenarios.records import Density, Design, Scenario, ScenarioBatch
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,79 @@ def frequency_weights(batch: ScenarioBatch, frequency: float | Mapping[str, floa
         ),
         log_given=float(log_given) if design.given else 0.0,
     )
+
+
+def condition_weights(
+    batch: ScenarioBatch, frequency: float | Mapping[str, float], *, drawn: ConditionTable, target: ConditionTable
+) -> np.ndarray:
+    """Weights of every scenario at ``frequency`` had conditions the distribution ``target``, (batch,).
+
+    ``drawn`` is the table of the model that the batch was drawn from. The natural log, within the row's own stratum as
+    in :func:`frequency_weights`, whose weights they replace. Raises ``ModelError`` where the target has no such kind
+    of day or the two tables have different patterns of demand, whose factors then mean different things; kinds of day
+    that only ``target`` has cannot be weighed up from others, which is refused too.
+    """
+    _check_tables(drawn, target)
+    own = frequency_weights(batch, frequency)
+    conditions = {table: conditions_of(batch, table) for table in (drawn, target)}
+    ratio = (target.log_prob_of(conditions[target]) - drawn.log_prob_of(conditions[drawn])).numpy()
+    kappa, mixture = multipliers_by_kind(frequency), mixture_of(cast(Design, batch.design))
+    one = next(scenario for scenario in batch.scenarios if scenario.density is not None)
+    factor = one.condition.demand_scale * one.condition.day_multiplier
+    expected, inside = (np.array(part) / factor for part in _expected(one))
+
+    def log_strata(table: ConditionTable) -> tuple[float, float]:
+        scale, day, weight = table.quadrature()
+        rows = (scale * day)[:, None]
+        hit = np.asarray(mixture.log_normaliser(kappa, rows * expected, rows * inside))
+        return _log_mean(weight, -(rows * expected) @ kappa), _log_mean(weight, hit)
+
+    free, hit = (a - b for a, b in zip(log_strata(drawn), log_strata(target), strict=True))
+    return own.log_w + ratio + np.where(own.is_free, free, hit)
+
+
+def conditions_of(batch: ScenarioBatch, table: ConditionTable) -> Conditions:
+    """The conditions of a batch's scenarios as ``table`` numbers them. ``ModelError`` for a kind of day it lacks."""
+    held = [scenario.condition for scenario in batch.scenarios]
+    factors = torch.tensor([each.demand_factors for each in held], dtype=torch.float64).reshape(len(held), -1)
+    rest = factors[:, :0]
+    if table.demand is not None and table.demand.rests:
+        scales = np.array([[dict(each.entry_scales)[entry] for entry in table.demand.entries] for each in held])
+        rest = torch.as_tensor(np.log(scales / table.demand.entry_scales(factors.numpy())))
+    return Conditions(
+        kind=torch.tensor([table.kind_number(each.day_type, each.weather) for each in held]),
+        scale=torch.tensor([each.demand_scale for each in held], dtype=torch.float64),
+        day=torch.tensor([each.day_multiplier for each in held], dtype=torch.float64),
+        factors=factors,
+        rest=rest,
+    )
+
+
+def _check_tables(drawn: ConditionTable, target: ConditionTable) -> None:
+    problems = Problems("one table of conditions cannot be weighed into the other")
+    one, other = drawn.demand, target.demand
+    if (one is None) != (other is None):
+        problems.add("one has a pattern of demand, the other has one scale")
+    elif one is not None and other is not None:
+        if one.entries != other.entries or not np.array_equal(one.loadings, other.loadings):
+            problems.add("their patterns of demand have different entries or loadings")
+        if bool(one.rests) != bool(other.rests):
+            problems.add("entries deviate on their own in only one of them")
+    elif (drawn.demand_scale_sigma > 0) != (target.demand_scale_sigma > 0):
+        problems.add("the demand scale is fixed in only one of them")
+    if math.isinf(drawn.day_shape) != math.isinf(target.day_shape):
+        problems.add("the day multiplier is fixed in only one of them")
+    has = {(kind.day_type, kind.weather) for kind in drawn.kinds}
+    for kind in target.kinds:
+        if (kind.day_type, kind.weather) not in has:
+            problems.add(f"days that are {kind.day_type} and {kind.weather} were never drawn")
+    problems.raise_as(ModelError)
+
+
+def _expected(scenario: Scenario) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Λ by kind, and of incidents inside the condition, of a scenario that was drawn."""
+    density = cast(Density, scenario.density)
+    return density.expected, density.expected_given
 
 
 def _demand_controls(
