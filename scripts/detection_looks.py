@@ -18,7 +18,8 @@ from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.from_fields import detect_in_cells
 from scenariogen.incidents.from_fields_cells import Cells, cells_of_fields, stacked
 from scenariogen.incidents.records import Incident
-from scenariogen.incidents.sparse import cells_of, merged
+from scenariogen.incidents.sparse import cells_of, fine_cells_of, merged, told_by_lane
+from scenariogen.incidents.sparse_refine import refined
 from scenariogen.network import RoadNetwork, read_network
 from scenariogen.randomness import sumo_seed
 from scenariogen.trajectories.fields import edie_fields
@@ -27,6 +28,8 @@ from scenariogen.trajectories.records import Trajectories, open_trajectories
 VARIANTS = ("full", "unblocked", "tenth", "fields")
 SHARE = {"full": 1.0, "unblocked": 1.0, "tenth": 0.1, "fields": 1.0}
 MOST_BLOCKERS = 200
+QUIET = "free"
+"""How the recordings of days without incidents are called."""
 FREE_COLUMNS = "SELECT vehicle, edge, time_s, position_m FROM trajectories"
 
 
@@ -35,8 +38,15 @@ class Seen:
     """One day as one variant sees it. ``standing``: incidents of the day by vehicles that stand, where it has all."""
 
     cells: list[Cells]
+    fine: list[Cells]
     standing: pd.DataFrame | None
+    recording: Path
     seconds: float
+
+    @property
+    def is_quiet(self) -> bool:
+        """A day without incidents."""
+        return self.recording.stem.startswith(QUIET)
 
 
 def look_at_network(
@@ -44,7 +54,7 @@ def look_at_network(
 ) -> Iterator[dict[str, Scores]]:
     """Steps through the work on one network; the fourth gives the scores of every variant, those before nothing."""
     folder.mkdir(parents=True, exist_ok=True)
-    quiet = [folder / f"free{number}_{seed}.parquet" for number in range(1 if case.locked else free)]
+    quiet = [folder / f"{QUIET}{number}_{seed}.parquet" for number in range(1 if case.locked else free)]
     jobs = [
         pool.submit(
             record_day, case, sumo_seed(1 + 10 * seed, case.name, *([number] if number else [])), file, [], None
@@ -89,13 +99,18 @@ def record_day(case: Case, seed: int, file: Path, incidents: list[Incident], qui
         for truth in truths:
             truth["day"] = file.stem
     for variant in VARIANTS:
-        began = time.perf_counter()
-        part = kept(opened, variant)
-        standing = detect_incidents(part, network) if variant in ("full", "unblocked") else None
-        cells = cells_seen(part, network, variant)
-        seen = Seen(cells=cells, standing=standing, seconds=time.perf_counter() - began)
+        seen = see(kept(opened, variant), network, variant)
         file.with_suffix(f".{variant}").write_bytes(pickle.dumps(seen))
     return truths
+
+
+def see(part: Trajectories, network: RoadNetwork, variant: str) -> Seen:
+    """One day as a variant sees it."""
+    began = time.perf_counter()
+    standing = detect_incidents(part, network) if variant in ("full", "unblocked") else None
+    cells = cells_seen(part, network, variant)
+    fine = fine_cells_of(part, network, share=SHARE[variant]) if variant in ("unblocked", "tenth") else []
+    return Seen(cells=cells, fine=fine, standing=standing, recording=part.path, seconds=time.perf_counter() - began)
 
 
 def kept(opened: Trajectories, variant: str) -> Trajectories:
@@ -134,12 +149,17 @@ def find(case: Case, files: list[Path], number: int) -> dict[str, tuple[pd.DataF
 
 
 def detect(days: list[Seen], number: int, network: RoadNetwork) -> pd.DataFrame:
-    """The incidents of one of several days."""
+    """The incidents of one of several days; those without incidents tell what is usual."""
     own = days[number]
+    usual = [day for other, day in enumerate(days) if other != number and day.is_quiet]
     if own.standing is not None and not own.cells:
         return own.standing
-    others = [cells for other, day in enumerate(days) if other != number for cells in day.cells]
+    others = [cells for day in usual for cells in day.cells]
     found = detect_in_cells(stacked([*others, *own.cells]), network, DetectSettings(), days=[len(others)])
+    if own.fine:
+        fine = [cells for day in usual for cells in day.fine]
+        found = refined(found, stacked([*fine, *own.fine]), len(fine), network)
+        found = told_by_lane(found.assign(day=0), open_trajectories(own.recording), network)
     if own.standing is None:
         return found
     rows = merged(found.assign(day=0).to_dict("records"), own.standing.to_dict("records"), network)

@@ -23,6 +23,7 @@ from scenariogen.incidents.from_fields import EXTRA_COLUMNS, detect_in_cells
 from scenariogen.incidents.from_fields_cells import Cells, cells_of_day, stacked
 from scenariogen.incidents.from_fields_lanes import track_lanes
 from scenariogen.incidents.records import OBSERVED_COLUMNS, check_observed
+from scenariogen.incidents.sparse_refine import FINE_M, refined
 from scenariogen.incidents.sparse_share import estimate_share
 from scenariogen.trajectories.records import Trajectories
 from scenariogen.trajectories.tracks import load_day
@@ -69,6 +70,10 @@ def detect_sparse(
     cells = stacked([*earlier, *own])
     numbers = range(len(earlier), len(earlier) + len(own))
     found = detect_in_cells(cells, network, settings, days=numbers)
+    earlier = [part for one in history for part in fine_cells_of(one, network, share=share)]
+    fine = stacked([*earlier, *fine_cells_of(trajectories, network, share=share)])
+    parts = [refined(rows, fine, int(day), network) for day, rows in found.groupby("day", sort=True)]  # type: ignore[arg-type]
+    found = pd.concat(parts) if parts else found
     found["day"] = [trajectories.days[int(number) - len(earlier)] for number in found["day"]]
     found = told_by_lane(found, trajectories, network)
     if share < MOST_SEEN:
@@ -105,6 +110,15 @@ def cells_of(trajectories: Trajectories, network: "RoadNetwork", *, share: float
     cell_s = 30.0 if share >= MOST_SEEN else 60.0
     return [
         cells_of_day(load_day(trajectories, network, day), network, stretch_m=stretch_m, cell_s=cell_s, share=share)
+        for day in trajectories.days
+    ]
+
+
+def fine_cells_of(trajectories: Trajectories, network: "RoadNetwork", *, share: float) -> list[Cells]:
+    """The same in cells that are fine in space."""
+    cell_s = 30.0 if share >= MOST_SEEN else 60.0
+    return [
+        cells_of_day(load_day(trajectories, network, day), network, stretch_m=FINE_M, cell_s=cell_s, share=share)
         for day in trajectories.days
     ]
 
