@@ -12,6 +12,7 @@ VERBS = (
     "match",
     "export",
     "record",
+    "fields",
     "detect",
     "fit",
     "sample",

@@ -156,7 +156,16 @@ def test_a_recording_in_degrees_is_put_on_a_network(tmp_path):
     from scenariogen.simulation.launch import sumo_home
 
     sumocfg = find_network("cologne8")
-    common = [str(sumo_home() / "bin" / "sumo"), "-c", str(sumocfg), "--end", "25500", "--no-step-log", "--device.fcd.period", "2"]
+    common = [
+        str(sumo_home() / "bin" / "sumo"),
+        "-c",
+        str(sumocfg),
+        "--end",
+        "25500",
+        "--no-step-log",
+        "--device.fcd.period",
+        "2",
+    ]
     for name, extra in (("fcd.csv", ["--fcd-output.geo"]), ("truth.parquet", [])):
         subprocess.run([*common, "--fcd-output", str(tmp_path / name), *extra], check=True, capture_output=True)
     columns = ("time=timestep_time:s", "vehicle=vehicle_id", "lon=vehicle_x", "lat=vehicle_y")
@@ -173,3 +182,34 @@ def test_a_recording_in_degrees_is_put_on_a_network(tmp_path):
     same = both["edge"] == both["lane"].str.rpartition("_")[0]
     assert len(both) > 0.98 * len(truth)
     assert same[~inside].mean() > 0.97
+
+
+def test_fields_and_diagrams_of_a_recording(tmp_path):
+    """A platoon at 10 m/s every 8 s along one edge of cologne8: flow, speed, and a lower bound of the capacity."""
+    from scenariogen.network import read_network
+    from scenariogen.simulation.catalog import find_network
+    from scenariogen.simulation.project import open_project
+
+    network = read_network(open_project(find_network("cologne8")).net_file)
+    edge = max(network.edges.values(), key=lambda each: each.length_m)
+    rows = [
+        {"day": 0, "time_s": 8.0 * car + step, "vehicle": str(car), "edge": edge.id, "lane": 0,
+         "position_m": 10.0 * step, "speed_mps": 10.0}
+        for car in range(120) for step in range(int(edge.length_m / 10))
+    ]  # fmt: skip
+    table = pd.DataFrame(rows).astype({"lane": "int16"})
+    table.sort_values("time_s").to_parquet(tmp_path / "tracks.parquet", index=False)
+    out, diagrams = tmp_path / "fields.parquet", tmp_path / "diagrams.csv"
+    asked = ("fields", tmp_path / "tracks.parquet", "--network", "cologne8", "--out", out, "--diagrams", diagrams)
+    said = scenariogen(*asked)
+    assert said.exit_code == 0
+    assert "36.0 km/h" in said.stdout and "without a queue (lower bounds)" in said.stdout
+    whole = pd.read_parquet(out).query("200 < cell_begin_s < 700")
+    assert whole["flow_veh_h"].to_numpy() == pytest.approx(450.0, rel=0.1)
+    assert whole["flow_veh_h"].mean() == pytest.approx(450.0, rel=0.02)
+    answer = json.loads(scenariogen(*asked, "--json").stdout)
+    assert answer["edges"] == 1
+    assert answer["diagrams"][0]["capacity_is_lower_bound"] is True
+    assert pd.read_csv(diagrams)["edge"].tolist() == [edge.id]
+    wrong = scenariogen("fields", tmp_path / "tracks.parquet", "--network", "cologne8", "--cell", "0s")
+    assert wrong.exit_code == 1 and "expected 1 s to a day" in wrong.stderr
