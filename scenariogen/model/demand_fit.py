@@ -6,7 +6,7 @@ further factor must gain more than the standard error of its gain; a flow likewi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -212,9 +212,10 @@ def held_out_scores(data: _Data, factors: int) -> dict[str, np.ndarray]:
     scores = {str(factors): np.empty(days)} | ({DECLARED: np.empty(days)} if factors == 1 else {})
     for held in folds_of(days):
         learned, density = data.fit(np.setdiff1d(np.arange(days), held), factors)
-        given: dict[str, FactorDensity] = {str(factors): density, DECLARED: declared_factors(len(data.features))}
-        for name, each in scores.items():
-            each[held] = log_scores(learned, given[name], data.counts[held], data.kind[held])
+        scores[str(factors)][held] = log_scores(learned, density, data.counts[held], data.kind[held])
+        if DECLARED in scores:  # as it is realised: entries have nothing of their own
+            alike, scale = replace(learned, psi=0.0), declared_factors(len(data.features))
+            scores[DECLARED][held] = log_scores(alike, scale, data.counts[held], data.kind[held])
     return scores
 
 
@@ -237,7 +238,7 @@ def _choose(data: _Data) -> tuple[int, list[str], dict[str, float]]:
         chosen = number
     totals = {name: float(each.sum()) for name, each in scores.items()}
     gain = (scores[str(chosen)] - scores[DECLARED]).mean()
-    many = "the common scale" if chosen == 1 else f"{chosen} factors"
+    many = "the common scale and entries' own deviations" if chosen == 1 else f"{chosen} factors"
     if gain <= 0:
         said = (
             f"on days held out, what {days} days say about {many} scores {-gain:.2f} nats a day below the declared "

@@ -71,7 +71,8 @@ class DayTask:
     setting: Setting
     day: int
     demand_scale: float
-    incidents: tuple[Incident, ...] = field(repr=False)
+    entry_scales: tuple[tuple[str, float], ...] = ()
+    incidents: tuple[Incident, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,13 +144,14 @@ def _record_day(task: DayTask, folder: Path) -> RecordedDay:
         seed=sumo_seed(setting.seed, "day", task.day),
         folder=folder,
         demand_scale=task.demand_scale,
+        entry_scales=dict(task.entry_scales),
         outputs={"fcd-output": FCD_FILE},
         options=_fcd_options(project.options, setting.period_s),
     )
     scenario = Scenario(
         index=task.day,
         seed=request.seed,
-        condition=Condition(demand_scale=task.demand_scale),
+        condition=Condition(demand_scale=task.demand_scale, entry_scales=task.entry_scales),
         incidents=task.incidents,
     )
     last_s = setting.window.end_s - project.step_length_s * 1e-3

@@ -1,6 +1,7 @@
 """``record``: many days of a project with incidents, and apart from them the truth.
 
-Each day has a demand scale of its own (lognormal, 0.1) and a simulator's seed of its own; teleporting is off. Days
+Each day has a demand scale of its own (lognormal, 0.1), or scales of its entries where a pattern of demand is given,
+and a simulator's seed of its own; teleporting is off. Days
 are simulated in parallel processes and written in order, one after the other, so memory holds no more than the days
 under way, and the tables are the same to the byte whatever the number of processes.
 """
@@ -36,6 +37,7 @@ from scenariogen.recording.workers import Workers
 from scenariogen.trajectories.columns import HEADER_FILE, TRAJECTORIES_FILE, schema
 
 if TYPE_CHECKING:
+    from scenariogen.model.demand_pattern import DemandPattern
     from scenariogen.simulation.project import SumoProject
     from scenariogen.window import StudyWindow
 
@@ -60,6 +62,7 @@ def record(
     period_s: float = 2.0,
     network_name: str = "",
     window: "StudyWindow | None" = None,
+    demand: "DemandPattern | None" = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> RecordingSummary:
     """Record ``days`` days into the folder ``out``, which appears when all is done.
@@ -68,6 +71,7 @@ def record(
                    incident a day blocks a lane at demand scale 1
     ``period_s``   seconds between two samples of a vehicle, a multiple of the project's step
     ``window``     by default the project's own study window
+    ``demand``     the pattern that each day's demand is drawn from, in the place of one lognormal scale
     ``progress``   called as ``progress(runs done, runs in all)``, the two runs that measure exposure included
 
     ``out`` then holds ``trajectories.parquet``, ``history.json``, ``truth.parquet`` and ``truth_rates.parquet``. A
@@ -95,12 +99,13 @@ def record(
         setting.runs.mkdir()
         process = _true_process(project, setting, workers, tell)
         intensity = LANE_BLOCKING_PER_DAY / process.lane_blocking_per_day if intensity is None else float(intensity)
-        scales = [_demand_scale(seed, day) for day in range(days)]
+        scales, entry_scales = _demand(seed, days, demand)
         tasks = [
             DayTask(
                 setting=setting,
                 day=day,
                 demand_scale=scale,
+                entry_scales=entry_scales[day],
                 incidents=process.draw(seed, day, intensity=intensity, demand_scale=scale),
             )
             for day, scale in enumerate(scales)
@@ -121,6 +126,7 @@ def record(
             "seed": seed,
             "intensity": intensity,
             "demand_scale": scales,
+            **({} if demand is None else {"entry_scales": [dict(each) for each in entry_scales]}),
             "versions": {name: _version(name) for name in ("scenariogen", "libsumo")},
         }
         (draft / HEADER_FILE).write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
@@ -219,6 +225,24 @@ def _write_truth(recorded: list[RecordedDay], process: TrueProcess, draft: Path)
 
     pq.write_table(truth_table([row for each in recorded for row in each.truth]), draft / TRUTH_FILE)
     pq.write_table(rates_table(process), draft / RATES_FILE)
+
+
+def _demand(
+    seed: int, days: int, demand: "DemandPattern | None"
+) -> tuple[list[float], list[tuple[tuple[str, float], ...]]]:
+    """The network's scale and the scales of the entries, the latter empty without a pattern, of each day."""
+    if demand is None:
+        return [_demand_scale(seed, day) for day in range(days)], [()] * days
+    import torch
+
+    from scenariogen.randomness import uniform
+
+    noise = uniform(child_seed(seed, "demand"), torch.arange(days), demand.factors + demand.rests)
+    factors = demand.density.sample(noise[:, : demand.factors], torch.zeros(days, dtype=torch.int64))
+    rest = demand.draw_rest(noise[:, demand.factors :]).numpy()
+    scales = demand.network_scale(factors.numpy()).round(6).tolist()
+    by_entry = demand.entry_scales(factors.numpy(), rest).round(6).tolist()
+    return scales, [tuple(zip(demand.entries, row, strict=True)) for row in by_entry]
 
 
 def _demand_scale(seed: int, day: int) -> float:
