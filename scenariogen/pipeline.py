@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from scenariogen.evaluation import Estimate, RunResult
     from scenariogen.incidents.evidence import EvidenceFiles
+    from scenariogen.model.condition_files import ConditionFiles
     from scenariogen.model.scenario_model import ScenarioModel
     from scenariogen.scenarios.records import Scenario, ScenarioBatch
     from scenariogen.simulation.project import SumoProject
@@ -97,20 +98,27 @@ def fit_to_folder(
     *,
     out: Path,
     name: str,
+    conditions: "ConditionFiles | None" = None,
     seed: int = 0,
     progress: Update | None = None,
 ) -> "ScenarioModel":
-    """Fit a model to what files hold and write its folder. Errors say what does not suffice."""
+    """Fit a model to what files hold and write its folder. Errors say what does not suffice.
+
+    ``conditions``  what kinds of day and the pattern of demand are learned from; None leaves them as declared
+    """
     from scenariogen.incidents.evidence import read_evidence
     from scenariogen.model.checkpoint import save_model
-    from scenariogen.model.condition import ConditionTable
+    from scenariogen.model.condition_files import ConditionFiles as Files
+    from scenariogen.model.condition_files import read_condition
     from scenariogen.model.fit import fit_model
+    from scenariogen.simulation.scaling import scaling_account
     from scenariogen.simulation.study import study_window
 
     network, window = project.network(), study_window(project)
     evidence = read_evidence(files, network, window)
     clock_s = 0.0 if evidence.records is None else evidence.records.clock.clock_s
     with _single_threaded():
+        learned = read_condition(conditions or Files(), network, window, clock_s=clock_s, seed=seed)
         model = fit_model(
             evidence.observed,
             evidence.exposure,
@@ -121,9 +129,12 @@ def fit_to_folder(
             records=evidence.records,
             seed=seed,
             network_name=name,
-            condition=ConditionTable(clock_s=clock_s),
+            condition=learned.table,
             progress=None if progress is None else lambda _, done, total: progress(done, total),
         )
+    model.info["condition"] = str(learned).splitlines()
+    if learned.table.demand is not None:
+        model.info["condition"] += scaling_account(project, learned.table.demand.entries).words
     save_model(model, out)
     note = {"name": name, "sumocfg": str(project.sumocfg), "project_hash": project.hash}
     with written_whole(out / PROJECT_NOTE) as partial:

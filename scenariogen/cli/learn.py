@@ -155,6 +155,19 @@ def fit(
     counted_only: Annotated[
         bool, typer.Option("--counted-only", help="Refuse edges without counts instead of estimating them.")
     ] = False,
+    weather: Annotated[
+        Path | None, typer.Option(help="Table of weather by day or hour, CSV or Parquet: time, date or day; weather.")
+    ] = None,
+    weather_word: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORD=WEATHER", help="What a further word stands for, e.g. hail=ice. May be repeated."),
+    ] = None,
+    entry_counts: Annotated[
+        Path | None, typer.Option(help="Flows by day and entry: day, edge, time_s, vehicles as CSV or Parquet.")
+    ] = None,
+    declared_demand: Annotated[
+        bool, typer.Option("--declared-demand", help="Do not learn from recorded days how demand differs.")
+    ] = False,
     seed: common.Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("model"),
     json: common.Json = False,
@@ -173,6 +186,7 @@ def fit(
     project, name = common.open_target(network, sumocfg)
     from scenariogen.incidents.evidence import EvidenceFiles
     from scenariogen.incidents.record_settings import RecordSettings
+    from scenariogen.model.condition_files import ConditionFiles
     from scenariogen.pipeline import fit_to_folder
 
     settings = RecordSettings(
@@ -197,17 +211,29 @@ def fit(
         counted_only=counted_only,
         intensity=intensity,
     )
+    conditions = ConditionFiles(
+        trajectories=trajectories,
+        entry_counts=entry_counts,
+        weather=weather,
+        weather_words=tuple(weather_word or ()),
+        recorded_from=recorded_from,
+        day_type=day_type,
+        keep_declared=declared_demand,
+    )
     with common.progress("fit") as update:
-        model = fit_to_folder(files, project, out=out, name=name, seed=seed, progress=update)
+        model = fit_to_folder(files, project, out=out, name=name, conditions=conditions, seed=seed, progress=update)
     from scenariogen.cli.fitted import fit_account
     from scenariogen.model.summary import summary_lines
 
+    said = model.info["condition"]
     if json:
-        common.print_json({"out": out, "summary": summary_lines(model), **fit_account(model.info)})
+        account = fit_account(model.info)
+        common.print_json({"out": out, "summary": summary_lines(model), "condition": said, **account})
     else:
         from scenariogen.cli.fitted import fit_text
 
-        print("\n".join([*summary_lines(model), "", fit_text(model.info), "", f"written to {out}"]))
+        of_days = ["", "Days and demand", *said] if said else []
+        print("\n".join([*summary_lines(model), "", fit_text(model.info), *of_days, "", f"written to {out}"]))
     if not model.info["incidents_used"]:
         common.note(
             "no incident was used: the rates are the published ones, lowered by these days without any, and what "

@@ -57,7 +57,7 @@ def learn_condition(
     if weather is not None and flows is not None and weather.has_dates and first_date is None:
         raise DataError(
             f"{weather.path} gives dates and recorded days have numbers: say the date of the first recorded day "
-            "(--first-date YYYY-MM-DD)"
+            "(--recorded-from YYYY-MM-DD)"
         )
     hours = clock_hours(window, declared.clock_s)
     words: list[str] = []

@@ -120,7 +120,7 @@ def test_days_of_another_type_and_without_weather_are_left_out_and_named(tmp_pat
     found = learn_condition(known.flows, WINDOW, weather=weather, first_date=MONDAY)
     assert "4 recorded days are no weekday and are left out: 5, 6, 12, 13" in found.words
     assert "1 recorded days have no weather in the table and are left out: 3" in found.words
-    with pytest.raises(DataError, match="--first-date"):
+    with pytest.raises(DataError, match="--recorded-from"):
         learn_condition(known.flows, WINDOW, weather=weather)
     with pytest.raises(ModelError, match="day types"):
         learn_condition(None, WINDOW, day_types=["holiday"])
