@@ -18,12 +18,12 @@ from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.from_fields import detect_in_cells
 from scenariogen.incidents.from_fields_cells import Cells, cells_of_fields, stacked
 from scenariogen.incidents.records import Incident
-from scenariogen.incidents.sparse import cells_of, fine_cells_of, merged, told_by_lane
-from scenariogen.incidents.sparse_refine import refined
+from scenariogen.incidents.sparse import Look, detect_traffic, look, merged
 from scenariogen.network import RoadNetwork, read_network
 from scenariogen.randomness import sumo_seed
 from scenariogen.trajectories.fields import edie_fields
 from scenariogen.trajectories.records import Trajectories, open_trajectories
+from scenariogen.trajectories.tracks import load_day
 
 VARIANTS = ("full", "unblocked", "tenth", "fields")
 SHARE = {"full": 1.0, "unblocked": 1.0, "tenth": 0.1, "fields": 1.0}
@@ -37,8 +37,8 @@ FREE_COLUMNS = "SELECT vehicle, edge, time_s, position_m FROM trajectories"
 class Seen:
     """One day as one variant sees it. ``standing``: incidents of the day by vehicles that stand, where it has all."""
 
-    cells: list[Cells]
-    fine: list[Cells]
+    cells: Cells | None
+    look: Look | None
     standing: pd.DataFrame | None
     recording: Path
     seconds: float
@@ -108,9 +108,9 @@ def see(part: Trajectories, network: RoadNetwork, variant: str) -> Seen:
     """One day as a variant sees it."""
     began = time.perf_counter()
     standing = detect_incidents(part, network) if variant in ("full", "unblocked") else None
-    cells = cells_seen(part, network, variant)
-    fine = fine_cells_of(part, network, share=SHARE[variant]) if variant in ("unblocked", "tenth") else []
-    return Seen(cells=cells, fine=fine, standing=standing, recording=part.path, seconds=time.perf_counter() - began)
+    cells = cells_of_fields(edie_fields(part, network), network) if variant == "fields" else None
+    seen = look(part, network, 0, share=SHARE[variant]) if variant in ("unblocked", "tenth") else None
+    return Seen(cells=cells, look=seen, standing=standing, recording=part.path, seconds=time.perf_counter() - began)
 
 
 def kept(opened: Trajectories, variant: str) -> Trajectories:
@@ -125,15 +125,6 @@ def kept(opened: Trajectories, variant: str) -> Trajectories:
             choice = "hash(CAST(vehicle AS VARCHAR)) % 10 = 0"
         opened.query(f"SELECT * FROM trajectories WHERE {choice} ORDER BY day, time_s").to_parquet(file)
     return open_trajectories(file)
-
-
-def cells_seen(opened: Trajectories, network: RoadNetwork, variant: str) -> list[Cells]:
-    """One recording as the cells that a variant works on."""
-    if variant == "full":
-        return []
-    if variant == "fields":
-        return [cells_of_fields(edie_fields(opened, network), network)]
-    return cells_of(opened, network, share=SHARE[variant])
 
 
 def find(case: Case, files: list[Path], number: int) -> dict[str, tuple[pd.DataFrame, float]]:
@@ -152,15 +143,15 @@ def detect(days: list[Seen], number: int, network: RoadNetwork) -> pd.DataFrame:
     """The incidents of one of several days; those without incidents tell what is usual."""
     own = days[number]
     usual = [day for other, day in enumerate(days) if other != number and day.is_quiet]
-    if own.standing is not None and not own.cells:
-        return own.standing
-    others = [cells for day in usual for cells in day.cells]
-    found = detect_in_cells(stacked([*others, *own.cells]), network, DetectSettings(), days=[len(others)])
-    if own.fine:
-        fine = [cells for day in usual for cells in day.fine]
-        found = refined(found, stacked([*fine, *own.fine]), len(fine), network)
-        found = told_by_lane(found.assign(day=0), open_trajectories(own.recording), network)
-    if own.standing is None:
-        return found
-    rows = merged(found.assign(day=0).to_dict("records"), own.standing.to_dict("records"), network)
-    return pd.DataFrame(rows, columns=found.columns)
+    if own.look is not None:
+        looks = [day.look for day in usual if day.look is not None]
+        tracks, *others = (load_day(open_trajectories(day.recording), network, 0) for day in (own, *usual))
+        found = detect_traffic(own.look, looks, tracks, others, network, DetectSettings())
+        if own.standing is None:
+            return found
+        rows = merged(found.to_dict("records"), own.standing.to_dict("records"), network)
+        return pd.DataFrame(rows, columns=found.columns)
+    if own.cells is not None:
+        cells = [day.cells for day in usual if day.cells is not None]
+        return detect_in_cells(stacked([*cells, own.cells]), network, DetectSettings(), days=[len(cells)])
+    return own.standing if own.standing is not None else pd.DataFrame()

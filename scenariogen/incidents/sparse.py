@@ -12,6 +12,7 @@ on longer or busier incidents.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,10 +20,13 @@ import numpy as np
 from scenariogen.errors import DataError
 from scenariogen.incidents.detect import detect_incidents
 from scenariogen.incidents.detect_settings import DetectSettings
-from scenariogen.incidents.from_fields import EXTRA_COLUMNS, detect_in_cells
+from scenariogen.incidents.from_fields import EXTRA_COLUMNS, as_table, detect_in_cells
 from scenariogen.incidents.from_fields_cells import Cells, cells_of_day, stacked
 from scenariogen.incidents.from_fields_lanes import track_lanes
-from scenariogen.incidents.records import OBSERVED_COLUMNS, check_observed
+from scenariogen.incidents.records import OBSERVED_COLUMNS
+from scenariogen.incidents.sparse_gaps import gap_rows
+from scenariogen.incidents.sparse_join import joined
+from scenariogen.incidents.sparse_places import gap_along_m
 from scenariogen.incidents.sparse_refine import FINE_M, refined
 from scenariogen.incidents.sparse_share import estimate_share
 from scenariogen.trajectories.records import Trajectories
@@ -32,12 +36,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scenariogen.network import RoadNetwork
+    from scenariogen.trajectories.tracks import Tracks
 
 FINEST_M, COARSEST_M = 50.0, 200.0
 SEEN_M = 20.0
 """A stretch of this length over the share holds about as many vehicles as were seen, one lane of a moving queue."""
 MOST_SEEN = 0.5
 """At a share of this or more, cells of half a minute hold enough, and the heads of standing queues are in the data."""
+MOST_LOADED = 3
+"""Vehicles of so many other days are held in memory, to tell how lanes are used."""
 SAME_START_S = 400.0
 SAME_PLACE_M = 120.0
 
@@ -65,62 +72,69 @@ def detect_sparse(
         share = estimate_share(loaded, network, settings).value
     if not 0 < share <= 1:
         raise DataError(f"share is {share:g}, expected the share of vehicles that was recorded, above 0 and at most 1")
-    earlier = [part for one in history for part in cells_of(one, network, share=share)]
-    own = cells_of(trajectories, network, share=share)
-    cells = stacked([*earlier, *own])
-    numbers = range(len(earlier), len(earlier) + len(own))
-    found = detect_in_cells(cells, network, settings, days=numbers)
-    earlier = [part for one in history for part in fine_cells_of(one, network, share=share)]
-    fine = stacked([*earlier, *fine_cells_of(trajectories, network, share=share)])
-    parts = [refined(rows, fine, int(day), network) for day, rows in found.groupby("day", sort=True)]  # type: ignore[arg-type]
-    found = pd.concat(parts) if parts else found
-    found["day"] = [trajectories.days[int(number) - len(earlier)] for number in found["day"]]
-    found = told_by_lane(found, trajectories, network)
-    if share < MOST_SEEN:
-        return found
-    standing = detect_incidents(trajectories, network, settings=settings)
-    rows = merged(found.to_dict("records"), standing.to_dict("records"), network)
-    table = pd.DataFrame(rows, columns=[*OBSERVED_COLUMNS, *EXTRA_COLUMNS])
-    for name, kind in OBSERVED_COLUMNS.items():
-        table[name] = table[name].astype(object if kind in ("str", "object") else kind)
-    table = table.sort_values(by=["day", "start_s", "edge"], kind="stable").reset_index(drop=True)
-    checked = check_observed(table, network)
-    for name in EXTRA_COLUMNS:
-        checked[name] = table[name]
-    return checked
-
-
-def told_by_lane(found: "pd.DataFrame", trajectories: Trajectories, network: "RoadNetwork") -> "pd.DataFrame":
-    """The same incidents with the lanes that nobody was seen to pass on."""
-    import pandas as pd
-
-    if found.empty:
-        return found
+    others = [(one, day) for one in history for day in one.days]
+    own = [(trajectories, day) for day in trajectories.days]
+    days = [look(one, network, day, share=share) for one, day in (*others, *own)]
     parts = []
-    for day, rows in found.groupby("day", sort=True):
-        part = rows.copy()
-        track_lanes(part, load_day(trajectories, network, int(day)), network)  # type: ignore[arg-type]
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+    for number, (_, day) in enumerate(own, start=len(others)):
+        usual = [other for other in range(len(days)) if other != number]
+        nearest = [(*others, *own)[other] for other in usual[:MOST_LOADED]]
+        found = detect_traffic(
+            days[number],
+            [days[other] for other in usual],
+            load_day(trajectories, network, day),
+            [load_day(one, network, other) for one, other in nearest],
+            network,
+            settings,
+        )
+        parts.append(found.assign(day=day))
+    table = pd.concat(parts, ignore_index=True)
+    if share >= MOST_SEEN:
+        standing = detect_incidents(trajectories, network, settings=settings)
+        rows = merged(table.to_dict("records"), standing.to_dict("records"), network)
+        table = pd.DataFrame(rows, columns=[*OBSERVED_COLUMNS, *EXTRA_COLUMNS])
+    return as_table(table, network, settings)
 
 
-def cells_of(trajectories: Trajectories, network: "RoadNetwork", *, share: float) -> list[Cells]:
-    """The days of a recording as cells, one day in memory at a time."""
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """One day in coarse and in fine cells, at the share of vehicles that was seen."""
+
+    coarse: Cells
+    fine: Cells
+    share: float
+
+
+def look(trajectories: Trajectories, network: "RoadNetwork", day: int, *, share: float) -> Look:
+    """One day in cells, as many vehicles in each coarse one as a finding needs."""
+    tracks = load_day(trajectories, network, day)
     stretch_m = float(np.clip(SEEN_M / share, FINEST_M, COARSEST_M))
     cell_s = 30.0 if share >= MOST_SEEN else 60.0
-    return [
-        cells_of_day(load_day(trajectories, network, day), network, stretch_m=stretch_m, cell_s=cell_s, share=share)
-        for day in trajectories.days
-    ]
+    coarse, fine = (
+        cells_of_day(tracks, network, stretch_m=size_m, cell_s=cell_s, share=share) for size_m in (stretch_m, FINE_M)
+    )
+    return Look(coarse=coarse, fine=fine, share=share)
 
 
-def fine_cells_of(trajectories: Trajectories, network: "RoadNetwork", *, share: float) -> list[Cells]:
-    """The same in cells that are fine in space."""
-    cell_s = 30.0 if share >= MOST_SEEN else 60.0
-    return [
-        cells_of_day(load_day(trajectories, network, day), network, stretch_m=FINE_M, cell_s=cell_s, share=share)
-        for day in trajectories.days
-    ]
+def detect_traffic(
+    day: Look,
+    usual: Sequence[Look],
+    tracks: "Tracks",
+    usual_tracks: "list[Tracks]",
+    network: "RoadNetwork",
+    settings: DetectSettings,
+) -> "pd.DataFrame":
+    """Incidents of one day by what traffic did, against days that tell what is usual.
+
+    Queues and discharge first; place, start and lanes from the vehicles themselves where some were followed; and lanes
+    that went unused, which are seen even in the queue of another incident.
+    """
+    cells = stacked([*(other.coarse for other in usual), day.coarse])
+    found = detect_in_cells(cells, network, settings, days=[len(usual)])
+    found = refined(found, stacked([*(other.fine for other in usual), day.fine]), len(usual), network)
+    track_lanes(found, tracks, network)
+    gaps = gap_rows(tracks, usual_tracks, network, settings, share=day.share)
+    return joined(found.assign(day=tracks.day), gaps, network, share=day.share)
 
 
 def merged(found: list[dict], standing: list[dict], network: "RoadNetwork") -> list[dict]:
@@ -164,16 +178,3 @@ def _is_same(row: dict, other: dict, network: "RoadNetwork") -> bool:
         return False
     gap_m = gap_along_m(network, row["edge"], row["position_m"], other["edge"], other["position_m"])
     return gap_m <= max(SAME_PLACE_M, 2 * row["position_se_m"])
-
-
-def gap_along_m(network: "RoadNetwork", edge: str, position_m: float, other: str, other_m: float) -> float:
-    """Metres of road between two places on one edge or on two that follow each other; infinite elsewhere."""
-    if edge == other:
-        return abs(position_m - other_m)
-    here, there = network.edges[edge], network.edges[other]
-    gaps = []
-    if other in here.successors:
-        gaps.append(here.length_m - position_m + other_m)
-    if edge in there.successors:
-        gaps.append(there.length_m - other_m + position_m)
-    return min(gaps, default=float("inf"))

@@ -1,0 +1,138 @@
+"""Unused lanes as incidents: those past which traffic is free and before which it is slower than on other days.
+
+A lane may go unused since those who take it were stopped farther upstream, or stand in gridlock. What blocks a lane
+slows everybody before it, and nobody beyond it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scenariogen.incidents.detect_settings import DetectSettings
+from scenariogen.incidents.discharge import REFERENCE_ERROR
+from scenariogen.incidents.lane_gaps import LaneGap, find_lane_gaps
+from scenariogen.incidents.passing import passings
+from scenariogen.incidents.records import IncidentKind
+from scenariogen.incidents.saturation import saturation_veh_h
+from scenariogen.incidents.sparse_places import gap_along_m
+from scenariogen.incidents.standing import Ends
+
+if TYPE_CHECKING:
+    from scenariogen.network import RoadNetwork
+    from scenariogen.trajectories.tracks import Tracks
+
+NEAR_M = 100.0
+"""Speeds are taken over this length before the place, and over as much beyond it ..."""
+BEYOND_M = 20.0
+"""... from here on."""
+SLOWED = 0.5
+"""Traffic before the place is slower than this share of what is usual ..."""
+FASTER, FREE_MPS = 1.4, 3.0
+"""... and beyond it faster than before it by this factor, and than this speed."""
+LEAST_SAMPLES = 40
+"""Fewer samples on a stretch make no mean speed."""
+SETTLING_S = 60.0
+SAME_M = 120.0
+ALL_SEEN = 0.5
+"""At a share of this or more, an incident that leaves some lanes open shows as a lane without vehicles."""
+ALONE = 20.0
+"""Where few vehicles were seen and flow alone did not tell the incident, so many must be missing on the lane."""
+
+
+def gap_rows(
+    tracks: "Tracks",
+    usual: "list[Tracks]",
+    network: "RoadNetwork",
+    settings: DetectSettings,
+    *,
+    share: float,
+) -> list[dict[str, Any]]:
+    """Incidents of one day by lanes that went unused, strongest first, each once."""
+    kept: list[dict[str, Any]] = []
+    gaps = sorted(find_lane_gaps(tracks, usual, network, settings), key=lambda gap: -gap.expected)
+    ends = Ends.of(network)
+    for gap in gaps:
+        # Near a signal or where lanes part, who turns which way decides which lane is used.
+        if ends.is_near(gap.edge, gap.position_m, settings) and ends.signal[gap.edge]:
+            continue
+        if not _is_head(gap, tracks, usual, network, clear=share < ALL_SEEN):
+            continue
+        row = _row(gap, tracks, network, settings, share)
+        if not any(same_queue_head(row, other, network) for other in kept):
+            kept.append(row)
+    return kept
+
+
+def same_queue_head(row: dict[str, Any], other: dict[str, Any], network: "RoadNetwork") -> bool:
+    """Two rows at one place of the road, for most of the time of the shorter one."""
+    begin_s = max(row["start_s"], other["start_s"])
+    end_s = min(row["start_s"] + row["duration_s"], other["start_s"] + other["duration_s"])
+    if end_s - begin_s < 0.5 * min(row["duration_s"], other["duration_s"]):
+        return False
+    return gap_along_m(network, row["edge"], row["position_m"], other["edge"], other["position_m"]) <= SAME_M
+
+
+def _is_head(gap: LaneGap, tracks: "Tracks", usual: "list[Tracks]", network: "RoadNetwork", *, clear: bool) -> bool:
+    """Traffic is slower than usual before the place and faster beyond it; ``clear``: even as fast as usual."""
+    span = (gap.begin_s + SETTLING_S, gap.end_s)
+    behind_m = (gap.position_m - NEAR_M, gap.position_m)
+    beyond_m = (gap.position_m + BEYOND_M, gap.position_m + BEYOND_M + NEAR_M)
+    before, beyond = (_speeds(tracks, network, gap.edge, *part, span) for part in (behind_m, beyond_m))
+    normal_before, normal_beyond = (
+        np.concatenate([_speeds(day, network, gap.edge, *part, span) for day in usual]) for part in (behind_m, beyond_m)
+    )
+    if min(len(before), len(normal_before), len(normal_beyond)) < LEAST_SAMPLES or not len(beyond):
+        return False
+    if before.mean() > SLOWED * normal_before.mean():
+        return False
+    least_mps = max(FASTER * before.mean(), FREE_MPS)
+    return bool(beyond.mean() > max(least_mps, SLOWED * normal_beyond.mean() if clear or gap.is_first else 0.0))
+
+
+def _speeds(
+    tracks: "Tracks", network: "RoadNetwork", edge: int, low_m: float, high_m: float, span: tuple[float, float]
+) -> np.ndarray:
+    """Speeds of the samples on a stretch, which may reach into the edges before and after."""
+    here = network.edges[network.edge_ids[edge]]
+    parts = [(edge, low_m, high_m)]
+    if low_m < 0:
+        for name in here.predecessors:
+            length_m = network.edges[name].length_m
+            parts.append((network.edge_index[name], length_m + low_m, length_m + 1.0))
+    if high_m > here.length_m:
+        parts += [(network.edge_index[name], 0.0, high_m - here.length_m) for name in here.successors]
+    speeds = []
+    for number, from_m, to_m in parts:
+        rows = tracks.on_edge(number)
+        inside = (tracks.position_m[rows] >= from_m) & (tracks.position_m[rows] < to_m)
+        inside &= (tracks.time_s[rows] >= span[0]) & (tracks.time_s[rows] <= span[1])
+        speeds.append(tracks.speed_mps[rows[inside]].astype(float))
+    return np.concatenate(speeds)
+
+
+def _row(
+    gap: LaneGap, tracks: "Tracks", network: "RoadNetwork", settings: DetectSettings, share: float
+) -> dict[str, Any]:
+    edge = network.edges[network.edge_ids[gap.edge]]
+    begin_s = min(gap.begin_s + SETTLING_S, (gap.begin_s + gap.end_s) / 2)
+    seconds = max(gap.end_s - begin_s, tracks.period_s)
+    passed = len(passings(tracks, gap.edge, gap.position_m).between(begin_s, gap.end_s))
+    reference = len(edge.driving_lanes) * saturation_veh_h(edge.speed_mps, settings)
+    left = passed / share / seconds * 3600 / reference
+    # A queue's discharge is more regular than chance (a third of a Poisson count's error); which of it was seen is not.
+    count_error = max(1.0, np.sqrt(passed) * np.sqrt(1.0 - share + share / 9)) / share / seconds * 3600 / reference
+    return {
+        "day": tracks.day,
+        "edge": edge.id,
+        "start_s": gap.begin_s,
+        "position_m": gap.position_m,
+        "kind": str(IncidentKind.CRASH if len(gap.lanes) >= 2 else IncidentKind.BREAKDOWN),
+        "lanes": list(gap.lanes),
+        "duration_s": gap.end_s - gap.begin_s,
+        "duration_is_censored": gap.is_open,
+        "capacity_left": min(1.0, left),
+        "capacity_left_se": float(np.hypot(count_error, left * REFERENCE_ERROR)),
+        "capacity_left_is_lower_bound": False,
+        "confidence": 1.0 - 0.5 ** (gap.expected / ALONE + 1.0),
+        "expected": gap.expected,
+    }
