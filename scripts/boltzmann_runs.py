@@ -68,9 +68,7 @@ def _standard(problem: str, seed: int, device: str) -> BoltzmannRun:
     else:
         benchmark, spread = many_well(), 2.0
         flow = CouplingFlow(32, transforms=2, bins=8, hidden=(64,), marginal_bins=64, seed=seed, dtype=single)
-        settings = BoltzmannSettings(
-            updates=6000, warm_up=100, learning_rate=1e-4, fresh=4000, particles=16_000, reverse_weight=2.0
-        )
+        settings = BoltzmannSettings(updates=4500, warm_up=100, learning_rate=1e-4, fresh=4000, particles=16_000)
     began = _clock(device)
     prior = isotropic(benchmark.dim, spread, dtype=single, device=device)
     target = BoltzmannTarget(prior=prior, energy=relative_to(prior, benchmark.energy))

@@ -1,5 +1,6 @@
 """What trajectories say about traffic itself."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,6 +77,7 @@ def _table(fitted: "pd.DataFrame") -> str:
     for row in _records(order.head(SHOWN)):
         number = {name: float(str(value)) for name, value in row.items() if name.endswith(("_mps", "_se", "_veh_h"))}
         bound = bool(row["capacity_is_lower_bound"])
+        told = math.isfinite(number["wave_speed_mps"])
         wave = f"{3.6 * number['wave_speed_mps']:.1f} +/- {3.6 * number['wave_speed_se']:.1f}"
         rows.append(
             (
@@ -83,7 +85,7 @@ def _table(fitted: "pd.DataFrame") -> str:
                 str(row["lanes"]),
                 f"{3.6 * number['free_speed_mps']:.1f} +/- {3.6 * number['free_speed_se']:.1f}",
                 f"{'>= ' if bound else ''}{number['capacity_veh_h']:.0f} +/- {number['capacity_se']:.0f}",
-                "" if bound else wave,
+                wave if told else "",
             )
         )
     return table(("edge", "lanes", "free speed km/h", "capacity veh/h", "wave km/h"), rows)

@@ -37,6 +37,8 @@ TOP_SHARE = 0.05
 BOUNDS = ((0.5, 1e-3, 1.0), (70.0, 1.0, 12.0))
 """Lowest and highest free speed (m/s), capacity (vehicles a second and lane) and wave speed (m/s)."""
 USUAL_WAVE_MPS = 5.0
+AT_BOUND = 0.01
+"""A wave speed so near a bound, relatively, was not told by the data."""
 
 COLUMNS: tuple[str, ...] = (
     "edge", "lanes", "is_signalised", "cells", "congested_cells", "free_speed_mps", "free_speed_se",
@@ -55,7 +57,8 @@ def fundamental_diagrams(
     Columns: ``edge``, ``lanes`` (driving), ``is_signalised``, ``cells``, ``congested_cells``, ``free_speed_mps``,
     ``capacity_veh_h`` (all lanes) and ``wave_speed_mps`` with their standard errors ``_se``,
     ``capacity_is_lower_bound``, ``jam_density_veh_km`` (all lanes). Wave speed and jam density are not a number where
-    no queue was seen. Raises ``ValueError`` for fields by lane and for fewer than 2 resamples.
+    no queue was seen, and where the queue's cells tell so little of waves that the fit ends at a bound of
+    :data:`BOUNDS`. Raises ``ValueError`` for fields by lane and for fewer than 2 resamples.
     """
     import pandas as pd
 
@@ -91,7 +94,9 @@ def _diagram(
     again = np.array([(_fit if seen else _carried)(density[pick], flow[pick]) for pick in picks])
     error = again.std(axis=0, ddof=1)
     speed, capacity, wave = estimate
-    jam = capacity / speed + capacity / wave if seen else float("nan")
+    if not BOUNDS[0][2] * (1 + AT_BOUND) < wave < BOUNDS[1][2] * (1 - AT_BOUND):
+        wave = error[2] = np.nan
+    jam = capacity / speed + capacity / wave
     return (
         len(flow),
         congested,

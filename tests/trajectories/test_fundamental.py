@@ -99,3 +99,13 @@ def test_fields_by_lane_are_refused():
         fundamental_diagrams(fields, road())
     with pytest.raises(ValueError, match="resamples is 1"):
         fundamental_diagrams(fields_of([(5.0, 200.0)] * 20), road(), resamples=1)
+
+
+def test_queues_that_do_not_tell_of_waves_leave_the_wave_speed_open():
+    """Beyond 25 vehicles a kilometre flows fall off more steeply than any wave would let them."""
+    free = [(float(n), 3.6 * LIMIT_MPS * n) for n in range(1, 26)]
+    queued = [(25.5 + n / 4, 1200.0 - 100 * n) for n in range(1, 9)]
+    (row,) = fundamental_diagrams(fields_of([*free, *queued]), road()).to_dict("records")
+    assert not row["capacity_is_lower_bound"]
+    assert np.isnan(row["wave_speed_mps"]) and np.isnan(row["wave_speed_se"]) and np.isnan(row["jam_density_veh_km"])
+    assert row["free_speed_mps"] == pytest.approx(14.0, rel=0.02)
