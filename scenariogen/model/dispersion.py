@@ -89,49 +89,54 @@ def knox(
     """
     if len(table) < 2:
         return None
-    first, second = _near_in_space(table, network, near_m)
     source = pd.factorize(table["source"])[0]
-    together = source[first] == source[second]
-    first, second = first[together], second[together]
-    day, start = table["day"].to_numpy(dtype=int), table["start_s"].to_numpy(dtype=float)
-
-    def near(order: np.ndarray) -> int:
-        a, b = order[first], order[second]
-        return int(((day[a] == day[b]) & (np.abs(start[a] - start[b]) < near_s)).sum())
-
+    first, second = _near_in_time(table, source, near_s)
+    near = _Places(table, network, near_m).near
     generator = np.random.default_rng(seed)
-    rows = [np.flatnonzero(source == number) for number in range(source.max() + 1)]
-    seen, drawn, order = near(np.arange(len(table))), [], np.arange(len(table))
-    for _ in range(DRAWS):
-        for members in rows:
-            order[members] = generator.permutation(members)
-        drawn.append(near(order))
+    members = [np.flatnonzero(source == number) for number in range(source.max() + 1)]
+    order, drawn = np.arange(len(table)), []
+    for _ in range(DRAWS):  # places are permuted among the moments, which is the same
+        for rows in members:
+            order[rows] = generator.permutation(rows)
+        drawn.append(int(near(order[first], order[second]).sum()))
+    seen = int(near(first, second).sum())
     as_many = sum(number >= seen for number in drawn)
     return Clusters(
         near_m=near_m, near_s=near_s, seen=seen, expected=float(np.mean(drawn)), p=(as_many + 1) / (DRAWS + 1)
     )
 
 
-def _near_in_space(table: pd.DataFrame, network: RoadNetwork, near_m: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of rows at most ``near_m`` apart along the road, each pair once."""
-    names, edge = np.unique(table["edge"].astype(str), return_inverse=True)
-    lengths = np.array([network.edges[name].length_m for name in names])
-    said = table["position_m"].to_numpy(dtype=float)
-    position = np.where(np.isnan(said), lengths[edge] / 2, np.minimum(said, lengths[edge]))
-    gap = _from_start_to_start(names, network, near_m + 2 * lengths.max())
+def _near_in_time(table: pd.DataFrame, source: np.ndarray, near_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of rows of one source and day that start less than ``near_s`` apart, each pair once."""
+    day, start = table["day"].to_numpy(dtype=int), table["start_s"].to_numpy(dtype=float)
+    order = np.lexsort((start, day, source))
     pairs = []
-    by_edge = [np.flatnonzero(edge == number) for number in range(len(names))]
-    for here, there in zip(*np.nonzero(np.isfinite(gap) | np.isfinite(gap.T)), strict=True):
-        if here > there:
-            continue
-        a, b = (each.ravel() for each in np.meshgrid(by_edge[here], by_edge[there], indexing="ij"))
-        along = gap[here, there] + position[b] - position[a]
-        back = gap[there, here] + position[a] - position[b]
-        apart = np.abs(position[b] - position[a]) if here == there else np.minimum(_ahead(along), _ahead(back))
-        keep = (apart <= near_m) & ((here != there) | (a < b))
+    for step in range(1, len(order)):
+        a, b = order[:-step], order[step:]
+        keep = (source[a] == source[b]) & (day[a] == day[b]) & (start[b] - start[a] < near_s)
+        if not keep.any():
+            break
         pairs.append(np.stack([a[keep], b[keep]]))
-    first, second = np.concatenate(pairs, axis=1)
+    first, second = np.concatenate(pairs, axis=1) if pairs else np.zeros((2, 0), dtype=int)
     return first, second
+
+
+class _Places:
+    """Where incidents are, and which of them are near each other along the road."""
+
+    def __init__(self, table: pd.DataFrame, network: RoadNetwork, near_m: float) -> None:
+        names, self.edge = np.unique(table["edge"].astype(str), return_inverse=True)
+        lengths = np.array([network.edges[name].length_m for name in names])
+        said = table["position_m"].to_numpy(dtype=float)
+        self.position = np.where(np.isnan(said), lengths[self.edge] / 2, np.minimum(said, lengths[self.edge]))
+        self.near_m = near_m
+        self.gap = _from_start_to_start(names, network, near_m + 2 * lengths.max())
+
+    def near(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Whether rows ``a`` and ``b`` are at most ``near_m`` apart, one way or the other. Shape of ``a``."""
+        here, there, ahead = self.edge[a], self.edge[b], self.position[b] - self.position[a]
+        along, back = _ahead(self.gap[here, there] + ahead), _ahead(self.gap[there, here] - ahead)
+        return np.where(here == there, np.abs(ahead), np.minimum(along, back)) <= self.near_m
 
 
 def _ahead(distance: np.ndarray) -> np.ndarray:

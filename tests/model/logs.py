@@ -24,7 +24,7 @@ COLUMNS = (
 class Truth:
     """Rates as a factor on the published ones, shares of the number of blocked lanes, and lognormal durations."""
 
-    factor: float = 3.0
+    factor: float = 1.5
     lanes: tuple[float, ...] = (0.5, 0.3, 0.15, 0.05)
     log_median_s: float = float(np.log(45 * 60))
     log_sd: float = 0.6

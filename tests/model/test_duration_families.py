@@ -62,7 +62,7 @@ def _errors_away(found: FamilyFit, shape: float, scale: float) -> tuple[float, f
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_family_that_is_true_has_the_best_criterion(name):
-    durations = kept(TRUTHS[name], seed=4, count=4000)
+    durations = kept(TRUTHS[name], seed=4, count=8000)
     best = fit_families(durations)
     assert best[0].family == name or best[0].aic > next(each for each in best if each.family == name).aic - 6
     assert {each.family for each in best} == set(FAMILIES)
