@@ -26,7 +26,7 @@ LEAST_BESIDE = 5.0
 AROUND_M = 5.0
 """A vehicle uses the lane so far before and behind where it was seen: about its own length."""
 LEAST_PAUSE_S = 60.0
-STRAY_S = 10.0
+STRAY_S = 45.0
 STRAY_SHARE = 0.05
 """Pauses that single vehicles part, in use for at most so long and fewer than this share of what is expected, are one:
 at the place itself some drivers cut back in early."""
@@ -114,8 +114,40 @@ def find_lane_gaps(
     days = Days(tracks, usual, network)
     for number, name in enumerate(network.edge_ids):
         lanes = len(network.edges[name].driving_lanes)
-        if lanes >= 2 and usual:
+        if not lanes or not usual:
+            continue
+        if lanes >= 2:
             found += _grouped([gap for lane in range(lanes) for gap in _gaps_of_lane(days, number, lane, settings)])
+        found += _gaps_of_road(days, number, settings)
+    return found
+
+
+def _gaps_of_road(days: Days, edge: int, settings: DetectSettings) -> list[LaneGap]:
+    """Places that nobody passes on any lane: the road is closed there, or downstream or upstream of it."""
+    own, *others = days.of(edge)
+    found = []
+    for place, at_m in enumerate(own.places_m):
+        uses = np.sort(np.concatenate(own.times[place]))
+        for begin_s, end_s in _pauses(np.r_[days.tracks.begin_s, uses, days.tracks.end_s]):
+            counts = sorted(sum(_count(times, begin_s, end_s) for times in day.times[place]) for day in others)
+            expected = float(counts[(len(counts) - 1) // 2])
+            strays = _count(uses, begin_s, end_s)
+            if end_s - begin_s < settings.least_field_s or expected < LEAST_EXPECTED:
+                continue
+            if strays > STRAY_SHARE * expected:
+                continue
+            found.append(
+                LaneGap(
+                    edge=edge,
+                    lanes=days.network.edges[days.network.edge_ids[edge]].driving_lanes,
+                    position_m=float(at_m),
+                    begin_s=begin_s,
+                    end_s=end_s,
+                    is_open=end_s >= days.tracks.end_s,
+                    expected=expected,
+                    is_first=False,
+                )
+            )
     return found
 
 

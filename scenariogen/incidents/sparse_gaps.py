@@ -10,7 +10,7 @@ import numpy as np
 
 from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.discharge import REFERENCE_ERROR
-from scenariogen.incidents.lane_gaps import LaneGap, find_lane_gaps
+from scenariogen.incidents.lane_gaps import STEP_M, LaneGap, find_lane_gaps
 from scenariogen.incidents.passing import passings
 from scenariogen.incidents.records import IncidentKind
 from scenariogen.incidents.saturation import saturation_veh_h
@@ -29,10 +29,14 @@ SLOWED = 0.5
 """Traffic before the place is slower than this share of what is usual ..."""
 FASTER, FREE_MPS = 1.4, 3.0
 """... and beyond it faster than before it by this factor, and than this speed."""
+CLOSED_REACH_M = 200.0
+STANDS_MPS, STARVED = 1.0, 0.3
+"""Before a closed road traffic stands, and beyond it less than this share of what is usual is left."""
 LEAST_SAMPLES = 40
 """Fewer samples on a stretch make no mean speed."""
 SETTLING_S = 60.0
 SAME_M = 120.0
+CLEAR_ENOUGH = 0.4
 ALL_SEEN = 0.5
 """At a share of this or more, an incident that leaves some lanes open shows as a lane without vehicles."""
 ALONE = 20.0
@@ -53,14 +57,26 @@ def gap_rows(
     ends = Ends.of(network)
     for gap in gaps:
         # Near a signal or where lanes part, who turns which way decides which lane is used.
-        if ends.is_near(gap.edge, gap.position_m, settings) and ends.signal[gap.edge]:
+        is_closed = len(gap.lanes) == len(network.edges[network.edge_ids[gap.edge]].driving_lanes)
+        if not is_closed and ends.is_near(gap.edge, gap.position_m, settings) and ends.signal[gap.edge]:
             continue
-        if not _is_head(gap, tracks, usual, network, clear=share < ALL_SEEN):
+        if is_closed and not _is_closed_head(gap, tracks, usual, network, ends):
+            continue
+        if not is_closed and not _is_head(gap, tracks, usual, network, clear=share < ALL_SEEN):
             continue
         row = _row(gap, tracks, network, settings, share)
-        if not any(same_queue_head(row, other, network) for other in kept):
+        same = [number for number, other in enumerate(kept) if same_queue_head(row, other, network)]
+        if not same:
             kept.append(row)
+        elif len(same) == 1 and _is_before(row, kept[same[0]], network):
+            kept[same[0]] = row
     return kept
+
+
+def _is_before(row: dict[str, Any], other: dict[str, Any], network: "RoadNetwork") -> bool:
+    """On the edge before, and not much less clear: past the place the lane stays unused for a while."""
+    leads = other["edge"] in network.edges[row["edge"]].successors and row["edge"] != other["edge"]
+    return leads and row["expected"] > CLEAR_ENOUGH * other["expected"]
 
 
 def same_queue_head(row: dict[str, Any], other: dict[str, Any], network: "RoadNetwork") -> bool:
@@ -87,6 +103,29 @@ def _is_head(gap: LaneGap, tracks: "Tracks", usual: "list[Tracks]", network: "Ro
         return False
     least_mps = max(FASTER * before.mean(), FREE_MPS)
     return bool(beyond.mean() > max(least_mps, SLOWED * normal_beyond.mean() if clear or gap.is_first else 0.0))
+
+
+def _is_closed_head(gap: LaneGap, tracks: "Tracks", usual: "list[Tracks]", network: "RoadNetwork", ends: Ends) -> bool:
+    """A queue stands on the edge before the place, and beyond it hardly anybody is left.
+
+    A queue that stands at the end of an edge waits for the junction; so the place is not taken across one.
+    """
+    span = (gap.begin_s + SETTLING_S, gap.end_s)
+    behind_m = (max(0.0, gap.position_m - NEAR_M), gap.position_m)
+    length_m = network.edges[network.edge_ids[gap.edge]].length_m
+    reach_m = gap.position_m + CLOSED_REACH_M
+    beyond_m = (gap.position_m, min(reach_m, length_m) if ends.line[gap.edge] else reach_m)
+    before, beyond = (_speeds(tracks, network, gap.edge, *part, span) for part in (behind_m, beyond_m))
+    normal_before, normal_beyond = (
+        np.concatenate([_speeds(day, network, gap.edge, *part, span) for day in usual]) for part in (behind_m, beyond_m)
+    )
+    if ends.waits[gap.edge] and length_m - gap.position_m < STEP_M:
+        return False
+    if len(before) < LEAST_SAMPLES or not len(normal_before):
+        return False
+    if before.mean() > STANDS_MPS or before.mean() > SLOWED * normal_before.mean():
+        return False
+    return len(beyond) < STARVED * len(normal_beyond) / len(usual) and len(beyond) < STARVED * len(before)
 
 
 def _speeds(

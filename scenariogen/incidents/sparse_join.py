@@ -39,7 +39,7 @@ def joined(
         elif share < ALL_SEEN or len(network.edges[row["edge"]].driving_lanes) == 1 or row["capacity_left"] < CLOSED:
             rows.append(row)
     for gap in left:
-        if share >= ALL_SEEN or gap["expected"] >= ALONE:
+        if share >= ALL_SEEN or (gap["expected"] >= ALONE and gap["capacity_left"] > CLOSED):
             extra = {
                 "position_se_m": PLACE_SE_M,
                 "lanes_blocked": {len(gap["lanes"]): 1.0},

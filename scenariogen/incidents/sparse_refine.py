@@ -1,9 +1,9 @@
 """Where and when an incident that was found in coarse cells began, read off fine ones over all of its time.
 
 A minute of a tenth of the vehicles shows hardly anybody within 25 m, but a quarter of an hour does: averaged over an
-incident, the vehicles above usual are many up to what blocks the road, and none beyond. The place is where that excess
-steps down, the start where it and the flow past the place step together (Hinkley, 1970, *Inference about the
-change-point in a sequence of random variables*).
+incident, vehicles are slow up to what blocks the road, and as fast as usual beyond. The place is where the pace steps
+down, the start where the vehicles present before it and the flow past it step together (Hinkley, 1970, *Inference
+about the change-point in a sequence of random variables*).
 """
 
 from dataclasses import dataclass
@@ -23,10 +23,11 @@ UP_M, DOWN_M = 300.0, 450.0
 """The place may lie so far upstream or downstream of where coarse cells put it."""
 QUEUE_M = 100.0
 """The queue is watched over this length behind the place, the flow over as much beyond it."""
-EDGE_OF_QUEUE = 0.4
-"""Cells with more than this share of the queue's own excess belong to it."""
-LEAST_EXCESS = 0.008
-"""Vehicles a metre and lane: with less, no queue stands (one at 20 m/s holds 0.027)."""
+LEAST_SLOWER = 1.5
+"""A queue is slower than usual by at least this factor."""
+SLOWEST_S_M = 20.0
+FREE_MPS = 10.0
+"""Where nobody drove on other days, such a speed is taken for free."""
 SEARCH_S = 420.0
 SETTLING_S = 60.0
 PLACE_SE_M = 20.0
@@ -71,16 +72,12 @@ def _refined(
     first = int(np.clip((row["start_s"] + margin_s - cells.begin_s) // cells.cell_s, 0, cells.vehicles.shape[-1] - 1))
     last = int(np.clip((end_s - margin_s - cells.begin_s) // cells.cell_s, first + 1, cells.vehicles.shape[-1]))
     own = np.nan_to_num(cells.vehicles[day_number][chain.cells])
-    usual = np.median(np.nan_to_num(cells.vehicles[others][:, chain.cells]), axis=0)
-    room = (cells.length_m * cells.lanes)[chain.cells]
-    excess = (own[:, first:last].mean(axis=1) - usual[:, first:last].mean(axis=1)) / room
-    head, beyond = _head(excess, cells.length_m[chain.cells])
+    pace = [_pace(cells, values, chain.cells, (first, last)) for values in (np.array([day_number]), np.array(others))]
+    head = _head(*pace, own[:, first:last].mean(axis=1), cells.length_m[chain.cells], chain.at)
     if head is None:
         return row
     place = chain.cells[head]
     position_m = float(cells.to_m[place])
-    if head + 1 < len(chain.cells) and cells.edge[chain.cells[head + 1]] == cells.edge[place]:
-        position_m += beyond * float(cells.length_m[chain.cells[head + 1]])
     start_s = _start_s(row, cells, day_number, others, chain, head, (first, last))
     return {
         **row,
@@ -112,15 +109,31 @@ def _walk(cells: Cells, nexts: tuple[tuple[int, ...], ...], weight: np.ndarray, 
     return way
 
 
-def _head(excess: np.ndarray, length_m: np.ndarray) -> tuple[int | None, float]:
-    """Last cell of the queue in a chain, and the share of the next one that it fills."""
-    level = float(np.quantile(excess, 0.8))
-    if level < LEAST_EXCESS:
-        return None, 0.0
-    gain = np.cumsum((excess - EDGE_OF_QUEUE * level) * length_m)
-    head = int(np.argmax(gain))
-    beyond = float(np.clip(excess[head + 1] / level, 0.0, 1.0)) if head + 1 < len(excess) else 0.0
-    return head, beyond
+def _pace(cells: Cells, days: np.ndarray, chain: np.ndarray, span: tuple[int, int]) -> np.ndarray:
+    """Seconds a metre in each cell over a span of time cells; 0 where nobody was."""
+    part = np.ix_(days, chain, np.arange(*span))
+    present = np.nan_to_num(cells.vehicles[part]).sum(axis=(0, 2))
+    driven = np.nan_to_num(cells.flow_veh_h[part]).sum(axis=(0, 2)) / 3600 * cells.length_m[chain]
+    return np.where(present > 0, present / np.maximum(driven, present / SLOWEST_S_M), 0.0)
+
+
+def _head(pace: np.ndarray, usual: np.ndarray, present: np.ndarray, length_m: np.ndarray, at: int) -> int | None:
+    """Last cell of the queue in a chain: the pace steps there from that of the queue to the usual one.
+
+    Paces are compared on a logarithmic scale, half way between the two, and no cell counts for more than one that is
+    twice as far from the middle.
+    """
+    behind = np.arange(max(0, at - 8), at + 1)
+    queue = float(np.average(pace[behind], weights=np.maximum(present[behind], 1e-9)))
+    if queue <= 0:
+        return None
+    normal = np.where(usual > 0, usual, 1.0 / FREE_MPS)
+    middle = np.sqrt(queue * normal)
+    if not (queue > LEAST_SLOWER * np.median(normal)):
+        return None
+    with np.errstate(divide="ignore"):
+        gain = np.where(pace > 0, np.clip(np.log(pace / middle), -1.0, 1.0), -1.0)
+    return int(np.argmax(np.cumsum(gain * length_m)))
 
 
 def _start_s(
