@@ -65,7 +65,7 @@ def _durations(durations: dict) -> str:
     header = ("duration", "log-lik.", "AIC", "median", "q95", *(f"P(>{m:g})" for m in durations["tail_minutes"]))
     count = f"{durations['durations']} durations, {durations['lower_bounds']} of them lower bounds; minutes"
     few = "" if len(durations["families"]) > 2 else " (too few for families of their own)"
-    return "\n".join([f"Durations: {count}{few}", "", table(header, rows)])
+    return "\n".join([*textwrap.wrap(f"Durations: {count}{few}", WIDTH), "", table(header, rows)])
 
 
 def _kinds(records: dict) -> str:
