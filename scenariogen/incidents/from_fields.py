@@ -25,6 +25,7 @@ from scenariogen.incidents.from_fields_lanes import field_lanes
 from scenariogen.incidents.from_fields_measure import Measured, blocked_lanes, measure
 from scenariogen.incidents.from_fields_tables import checked_fields
 from scenariogen.incidents.from_fields_usual import compare
+from scenariogen.incidents.leftovers import without_leftovers
 from scenariogen.incidents.records import OBSERVED_COLUMNS, IncidentKind, check_observed
 
 if TYPE_CHECKING:
@@ -77,9 +78,11 @@ def detect_in_cells(
         unusual = compare(cells, number, settings)
         known = np.flatnonzero(np.isfinite(cells.flow_veh_h[number]).any(axis=0))
         limit_s = cells.begin_s + (known[-1] + 1) * cells.cell_s if len(known) else cells.begin_s
-        for head in find_heads(cells, unusual, settings):
-            found = measure(cells, unusual, head, number, limit_s, settings)
-            rows.append(field_row(day, network, cells, found, unusual.other_days))
+        found = [
+            measure(cells, unusual, head, number, limit_s, settings) for head in find_heads(cells, unusual, settings)
+        ]
+        own = [field_row(day, network, cells, each, unusual.other_days) for each in found]
+        rows += without_leftovers(own, network)
     return as_table(pd.DataFrame(rows, columns=[*OBSERVED_COLUMNS, *EXTRA_COLUMNS]), network, settings)
 
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from scenariogen.incidents.leftovers import without_leftovers
 from scenariogen.incidents.sparse_gaps import ALL_SEEN, ALONE, same_queue_head
 from scenariogen.incidents.sparse_places import gap_along_m
 
@@ -28,6 +29,7 @@ def joined(
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
+    backed: set[int] = set()
     left = list(gaps)
     days_compared = int(found["days_compared"].max()) if len(found) else 0
     for row in sorted(found.to_dict("records"), key=lambda row: -row["duration_s"]):
@@ -35,6 +37,7 @@ def joined(
         if same:
             best = max(same, key=lambda gap: gap["expected"])
             left = [gap for gap in left if gap is not best]
+            backed.add(len(rows))
             rows.append(_as_one(row, best))
         elif share < ALL_SEEN or len(network.edges[row["edge"]].driving_lanes) == 1 or row["capacity_left"] < CLOSED:
             rows.append(row)
@@ -46,7 +49,9 @@ def joined(
                 "phases": [],
                 "days_compared": days_compared,
             }
+            backed.add(len(rows))
             rows.append({**gap, **extra})
+    rows = without_leftovers(rows, network, backed)
     kept: list[dict[str, Any]] = []
     for row in rows:
         if not any(same_queue_head(row, other, network) for other in kept):

@@ -72,8 +72,9 @@ def _refined(
     first = int(np.clip((row["start_s"] + margin_s - cells.begin_s) // cells.cell_s, 0, cells.vehicles.shape[-1] - 1))
     last = int(np.clip((end_s - margin_s - cells.begin_s) // cells.cell_s, first + 1, cells.vehicles.shape[-1]))
     own = np.nan_to_num(cells.vehicles[day_number][chain.cells])
-    pace = [_pace(cells, values, chain.cells, (first, last)) for values in (np.array([day_number]), np.array(others))]
-    head = _head(*pace, own[:, first:last].mean(axis=1), cells.length_m[chain.cells], chain.at)
+    pace = _pace(cells, np.array([day_number]), chain.cells, (first, last))
+    usual = _pace(cells, np.array(others), chain.cells, (first, last))
+    head = _head(pace, usual, own[:, first:last].mean(axis=1), cells.length_m[chain.cells], chain.at)
     if head is None:
         return row
     place = chain.cells[head]
