@@ -116,9 +116,8 @@ def fit_to_folder(
 
     network, window = project.network(), study_window(project)
     evidence = read_evidence(files, network, window)
-    clock_s = 0.0 if evidence.records is None else evidence.records.clock.clock_s
     with _single_threaded():
-        learned = read_condition(conditions or Files(), network, window, clock_s=clock_s, seed=seed)
+        learned = read_condition(conditions or Files(), network, window, clock_s=evidence.clock_s, seed=seed)
         model = fit_model(
             evidence.observed,
             evidence.exposure,

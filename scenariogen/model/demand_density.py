@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from scenariogen.errors import ModelError
+from scenariogen.model.gauss_rule import gauss_rule
 from scenariogen.sampling.contract import ConditionalDensity
 from scenariogen.sampling.flow import CouplingFlow
 from scenariogen.sampling.spline import ConditionalSpline
@@ -25,8 +26,14 @@ from scenariogen.sampling.supports import Interval
 CUT = 5.0
 """Spreads from the middle at which a Student-t density of a factor ends."""
 MOST_FACTORS = 4
-_NODES = {1: 160, 2: 64, 3: 32, 4: 20}
-"""Quadrature nodes along each of so many factors."""
+_ALONG = 200
+"""Nodes along a factor that a Student-t density is known at."""
+_NODES = {1: 80, 2: 40, 3: 24, 4: 16}
+"""Nodes of its Gauss rule that enter the product of so many factors."""
+_FLOW_NODES = {1: 800, 2: 256}
+"""Nodes along each of so many factors of a flow. Its density has kinks, so a rule over three of them would be off by
+1e-3, too much for what weights are divided by: flows are for one and two factors."""
+MOST_FLOW_FACTORS = max(_FLOW_NODES)
 _LATENT_END = 6.5
 """Where quadrature over standard normal noise ends: 8e-11 of its mass lies beyond."""
 
@@ -108,12 +115,13 @@ class StudentFactors(FactorDensity):
         return torch.as_tensor(logs.sum(-1), dtype=x.dtype, device=x.device)
 
     def rule(self, kind: int) -> tuple[np.ndarray, np.ndarray]:
-        z, w = np.polynomial.legendre.leggauss(_NODES[self.factors])
+        z, w = np.polynomial.legendre.leggauss(_ALONG)
         places, weights = [], []
         for factor in range(self.factors):
             mass = w * _student(self.degrees[factor]).pdf(CUT * z)
-            places.append(self.location[kind, factor] + self.spread[kind, factor] * CUT * z)
-            weights.append(mass / mass.sum())
+            x, mass = gauss_rule(CUT * z, mass / mass.sum(), _NODES[self.factors])
+            places.append(self.location[kind, factor] + self.spread[kind, factor] * x)
+            weights.append(mass)
         return _product(places, weights)
 
     def plain(self) -> dict[str, Any]:
@@ -162,7 +170,7 @@ class FlowFactors(FactorDensity):
             return self._given(kind).log_prob(z) - float(np.log(self.scale).sum())
 
     def rule(self, kind: int) -> tuple[np.ndarray, np.ndarray]:
-        z, w = np.polynomial.legendre.leggauss(_NODES[self.factors])
+        z, w = np.polynomial.legendre.leggauss(_FLOW_NODES[self.factors])
         if self.factors == 1:
             noise, weights = _product([(z + 1) / 2], [w / 2])
         else:
@@ -187,8 +195,10 @@ class FlowFactors(FactorDensity):
 def flow_module(factors: int, features: int, *, seed: int = 0) -> ConditionalDensity:
     """The flow of so many standardised factors given so many features, before anything is learned.
 
-    Small, since even many days are few rows.
+    Small, since even many days are few rows. ``ModelError`` for more than :data:`MOST_FLOW_FACTORS` factors.
     """
+    if not 1 <= factors <= MOST_FLOW_FACTORS:
+        raise ModelError(f"a flow of {factors} demand factors is asked for, expected 1 to {MOST_FLOW_FACTORS}")
     if factors == 1:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -16,6 +16,7 @@ from scenariogen.errors import ModelError
 from scenariogen.model.condition import ConditionTable, DayKind
 from scenariogen.model.demand_density import (
     MOST_FACTORS,
+    MOST_FLOW_FACTORS,
     FactorDensity,
     FlowFactors,
     StudentFactors,
@@ -84,11 +85,14 @@ def fit_demand(
     if chosen == 0:
         return DemandFit(pattern=None, words=tuple(words), scores=totals)
     learned, density = data.fit(np.arange(days), chosen)
-    if days >= FLOW_DAYS:
+    if days >= FLOW_DAYS and chosen <= MOST_FLOW_FACTORS:
         density, said = _perhaps_flow(density, learned, data, seed)
         words.append(said)
     else:
-        words.append(f"the factors' density is Student's t: a flow is tried from {FLOW_DAYS} days on")
+        words.append(
+            f"the factors' density is Student's t: a flow is tried from {FLOW_DAYS} days on, for up to "
+            f"{MOST_FLOW_FACTORS} factors"
+        )
     spread = np.sqrt(learned.psi)
     words.append(f"beyond the factors an entry's flow has a relative spread of {spread:.1%} from day to day")
     account = {"days": days, "words": words, "held_out_log_score": totals}

@@ -11,7 +11,8 @@ from scenariogen.errors import ModelError
 from scenariogen.model.condition import ConditionTable, DayKind, table_from_plain
 from scenariogen.model.demand_density import FactorDensity, FlowFactors, StudentFactors, flow_module
 from scenariogen.model.demand_fit import fit_demand
-from scenariogen.model.demand_pattern import DemandPattern, gauss_rule
+from scenariogen.model.demand_pattern import DemandPattern
+from scenariogen.model.gauss_rule import gauss_rule
 from tests.model.demand_days import known_days
 
 DRAWS = 60_000
