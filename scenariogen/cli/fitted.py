@@ -9,8 +9,20 @@ from scenariogen.model.moves import PRIORS
 WIDTH = 80
 KINDS_SHOWN = 12
 SHORT = {PRIORS: "prior%", TRAJECTORIES: "traj%", RECORDS: "rec%"}
-ACCOUNT = ("incidents_used", "incidents_left_out", "moves", "groups", "exposure", "records", "durations", "dispersion",
-           "clusters", "expected_per_run", "expected_lane_blocking_per_run")  # fmt: skip
+ACCOUNT = (
+    "incidents_used",
+    "incidents_left_out",
+    "moves",
+    "groups",
+    "sources",
+    "exposure",
+    "records",
+    "durations",
+    "dispersion",
+    "clusters",
+    "expected_per_run",
+    "expected_lane_blocking_per_run",
+)
 
 
 def fit_account(info: dict) -> dict:

@@ -44,13 +44,18 @@ class EvidenceFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What the files hold; ``observed`` incidents of ``days`` recorded days at ``intensity``, which may be none."""
+    """What the files hold.
+
+    ``observed``  incidents of ``days`` recorded days at ``intensity``; both may be none
+    ``clock_s``   clock time at SUMO's second 0
+    """
 
     observed: pd.DataFrame
     days: int
     intensity: float
     records: RecordedIncidents | None
     exposure: Exposure
+    clock_s: float
 
 
 def read_evidence(files: EvidenceFiles, network: "RoadNetwork", window: StudyWindow) -> Evidence:
@@ -62,6 +67,12 @@ def read_evidence(files: EvidenceFiles, network: "RoadNetwork", window: StudyWin
         problems.add("give trajectories (--trajectories) or traffic counts (--counts): rates are per vehicle-kilometre")
     if files.incidents is not None and files.trajectories is None:
         problems.add("detected incidents need the --trajectories that they were seen in: how many days were looked at")
+    try:
+        clock_s = files.settings.clock_s
+    except ValueError as error:
+        clock_s = 0.0
+        if files.records is None:  # else it is said with all that is wrong with the records
+            problems.add(f"--clock: {error}")
     problems.raise_as(DataError)
     observed, days, intensity = pd.DataFrame({name: [] for name in OBSERVED_COLUMNS}), 0, files.intensity
     opened = None if files.trajectories is None else open_trajectories(files.trajectories, network)
@@ -83,7 +94,9 @@ def read_evidence(files: EvidenceFiles, network: "RoadNetwork", window: StudyWin
     else:
         assert opened is not None
         traffic = exposure(opened, network, window)
-    return Evidence(observed=observed, days=days, intensity=intensity, records=records, exposure=traffic)
+    return Evidence(
+        observed=observed, days=days, intensity=intensity, records=records, exposure=traffic, clock_s=clock_s
+    )
 
 
 def _zone_of(file: Path) -> str:

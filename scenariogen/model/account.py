@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import binomtest
 
 from scenariogen.incidents.exposure import Exposure
 from scenariogen.incidents.priors import RATE_PER_KM
@@ -60,6 +61,7 @@ def account(model, learned: Learned) -> dict:
         "incidents_used": used,
         "incidents_left_out": learned.left_out,
         "groups": _groups(model, learned.levels),
+        "sources": _sources(learned.levels),
         "expected_per_run": float(model.expected.sum()),
         "expected_lane_blocking_per_run": model.lane_blocking,
         "exposure": _exposure(learned.exposure),
@@ -94,6 +96,22 @@ def _groups(model, levels: Levels) -> list[dict]:
                 }
             )
     return groups
+
+
+def _sources(levels: Levels) -> dict:
+    """Each source alone: incidents over what the published rates expect of it, and whether two of them agree.
+
+    Given how many there are in all, the split between two sources with the same rates is binomial.
+    """
+    seen = {name: round(float(count.sum())) for name, count in levels.counts.items()}
+    expected = {name: float(value.sum()) for name, value in levels.expected.items()}
+    alone = {name: seen[name] / expected[name] if expected[name] > 0 else None for name in seen}
+    agree = None
+    if len(seen) == 2 and sum(seen.values()) and all(value > 0 for value in expected.values()):
+        first = next(iter(seen))
+        share = expected[first] / sum(expected.values())
+        agree = float(binomtest(seen[first], sum(seen.values()), share).pvalue)
+    return {"incidents": seen, "times_published": alone, "agree_p": agree}
 
 
 def _exposure(exposure: Exposure) -> dict:

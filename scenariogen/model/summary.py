@@ -2,6 +2,9 @@
 
 from scenariogen.units import clock_text
 
+CONTRADICTION = 0.01
+"""Probability of such a difference between two sources below which they are said to contradict each other."""
+
 
 def summary_lines(model) -> list[str]:
     """What was used and left out, what was assumed, and how far the data depart from the model."""
@@ -21,7 +24,7 @@ def summary_lines(model) -> list[str]:
         f"expected per run at frequency 1: {info['expected_per_run']:.4g} incidents, "
         f"{info['expected_lane_blocking_per_run']:.4g} of them blocking a lane"
     )
-    return lines + _departure_lines(info)
+    return lines + _source_lines(info["sources"]) + _departure_lines(info)
 
 
 def _record_lines(records: dict) -> list[str]:
@@ -33,6 +36,17 @@ def _record_lines(records: dict) -> list[str]:
         *([f"records left out: {left_out}"] if left_out else []),
         *records["remarks"],
     ]
+
+
+def _source_lines(sources: dict) -> list[str]:
+    """Whether two sources agree on how often."""
+    if sources["agree_p"] is None:
+        return []
+    alone = ", ".join(f"{name} {value:.2f}" for name, value in sources["times_published"].items())
+    p = sources["agree_p"]
+    doubt = "; they contradict each other and the rates lie between: leave out the one that is not to be trusted"
+    said = f"incidents over the published rates by each source alone: {alone} (p {p:.3f} that they agree)"
+    return [said + doubt * (p < CONTRADICTION)]
 
 
 def _exposure_lines(exposure: dict) -> list[str]:

@@ -18,6 +18,7 @@ from scenariogen.model.features import CLASSES
 from scenariogen.model.fit import FitSettings, fit_model
 from scenariogen.model.levels import over_by
 from scenariogen.model.scenario_model import ScenarioModel
+from scenariogen.model.summary import summary_lines
 from tests.model.logs import Truth, simulated, used
 from tests.model.small import WINDOW, exposure_of, no_incidents, two_edges
 
@@ -158,6 +159,18 @@ def test_both_sources_add_up_and_are_told_apart():
     assert float(kind[0]) == pytest.approx(8 + group["incidents"]["records"])
     per_day = traffic.vehicle_km[0].sum() * RATE_PER_KM[CLASSES[0]] / 4.9
     assert float(kind[1]) == pytest.approx(8 + 20 * per_day, rel=1e-6)
+
+
+def test_sources_that_contradict_each_other_are_said_to():
+    network, traffic = two_edges(), exposure_of(two_edges())
+    log = used(simulated(network, TRUTH, days=10, seed=8), network, until="2024-01-10")
+    for days, agrees in ((1, True), (10, False)):
+        model = fit_model(no_incidents(), traffic, network, WINDOW, days=days, records=log, settings=SETTINGS)
+        sources = model.info["sources"]
+        assert sources["times_published"]["trajectories"] == 0
+        assert sources["times_published"]["records"] == pytest.approx(TRUTH.factor, abs=1)
+        assert (sources["agree_p"] > 0.01) == agrees
+        assert any("contradict" in line for line in summary_lines(model)) != agrees
 
 
 def test_the_same_data_and_seed_give_the_same_model(plain, plain_model):
