@@ -189,7 +189,8 @@ class ConditionTable:
 
         Gauss-Hermite (40 nodes), or a Gauss rule of the pattern's network scale, and generalised Gauss-Laguerre (24
         nodes): for the smooth functions they are used for (probabilities that a Poisson count is 0 or not, powers of
-        log demand) the error is at rounding; with a flow, whose density has kinks, about 1e-8 for one factor, 1e-5 for two.
+        log demand) the error is at rounding; with a flow, whose density has kinks, about 1e-8 for one factor and 1e-5
+        for two.
         """
         scales, days, weights = np.ones(1), np.ones(1), np.ones(1)
         if self.demand is not None:
