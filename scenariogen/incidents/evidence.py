@@ -75,9 +75,11 @@ def read_evidence(files: EvidenceFiles, network: "RoadNetwork", window: StudyWin
             problems.add(f"--clock: {error}")
     problems.raise_as(DataError)
     observed, days, intensity = pd.DataFrame({name: [] for name in OBSERVED_COLUMNS}), 0, files.intensity
+    if files.incidents is not None:
+        observed = check_observed(read_incidents(files.incidents), network)
     opened = None if files.trajectories is None else open_trajectories(files.trajectories, network)
     if opened is not None and files.incidents is not None:
-        observed, days = check_observed(read_incidents(files.incidents), network), len(opened.days)
+        days = len(opened.days)
         intensity = float(opened.header.get("intensity", 1.0)) if intensity is None else intensity
     intensity = 1.0 if intensity is None else intensity
     if not intensity > 0:
