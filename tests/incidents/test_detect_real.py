@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 
 from scenariogen.incidents.detect import detect_incidents
+from scenariogen.incidents.from_fields import detect_in_fields
 from scenariogen.incidents.sparse import detect_sparse
 from scenariogen.network import RoadClass, RoadNetwork
 from scenariogen.trajectories import columns
+from scenariogen.trajectories.fields import edie_fields
 from scenariogen.trajectories.records import Trajectories, open_trajectories
 from scenariogen.units import METRES_PER_FOOT
 from tests.trajectories.handmade import road, write
@@ -66,6 +68,10 @@ def test_stop_and_go_on_i80_is_no_incident(tmp_path):
     opened, network = recording(tmp_path, rows), motorway(6, length_m)
     assert detect_incidents(opened, network).empty
     assert detect_sparse(opened, network, share=1.0).empty
+    for by_lane in (False, True):
+        assert detect_in_fields(edie_fields(opened, network, cell_s=30.0, by_lane=by_lane), network).empty
+    tenth = recording(tmp_path / "tenth", rows[rows["vehicle"].astype(int) % 10 == 0])
+    assert detect_sparse(tenth, network, share=0.1).empty
 
 
 def test_scenes_of_us101_show_no_incident(tmp_path):
@@ -94,3 +100,4 @@ def test_scenes_of_us101_show_no_incident(tmp_path):
     assert len(opened.days) == 11
     assert detect_incidents(opened, network).empty
     assert detect_sparse(opened, network, share=1.0).empty
+    assert detect_in_fields(edie_fields(opened, network, cell_s=5.0), network).empty

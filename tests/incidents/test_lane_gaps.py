@@ -1,0 +1,137 @@
+"""Lanes that go unused, and what is left over of queues."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scenariogen.errors import DataError
+from scenariogen.incidents.detect_files import detect_file
+from scenariogen.incidents.detect_settings import DetectSettings
+from scenariogen.incidents.lane_gaps import find_lane_gaps
+from scenariogen.incidents.lane_shares import lane_chances, number_chances
+from scenariogen.incidents.leftovers import road_m, without_leftovers
+from scenariogen.incidents.records import check_observed
+from scenariogen.incidents.sparse_gaps import gap_rows
+from scenariogen.trajectories.tracks import Tracks, load_day
+from tests.trajectories.handmade import LENGTH_M, LIMIT_MPS, Traffic, record, road
+
+SPOT_M = LENGTH_M + 250.0
+SPAN_S = (600.0, 1500.0)
+END_S = 2000.0
+SLOW_MPS = 3.0
+
+
+def day(folder, *, blocked: bool = False, emptied: bool = False, headway_s: float = 5.0) -> Tracks:
+    """Two lanes; ``blocked``: for a while those on lane 0 change to lane 1 at the spot, and all are slow before it;
+    ``emptied``: for as long nobody comes on lane 0 at all."""
+    return load_day(record(folder, made(blocked=blocked, emptied=emptied, headway_s=headway_s)), road(2), 0)
+
+
+def made(*, blocked: bool = False, emptied: bool = False, headway_s: float = 5.0) -> Traffic:
+    """The vehicles of such a day."""
+    traffic = Traffic(end_s=END_S)
+    for number, begin_s in enumerate(np.arange(0.0, END_S - 100, headway_s)):
+        for lane in (0, 1):
+            times = np.arange(np.ceil(begin_s / 2) * 2, END_S, 2.0)
+            at_spot_s = begin_s + SPOT_M / LIMIT_MPS
+            during = SPAN_S[0] <= at_spot_s < SPAN_S[1]
+            if emptied and lane == 0 and during:
+                continue
+            x = (times - begin_s) * LIMIT_MPS
+            speed = np.full(len(times), LIMIT_MPS)
+            if blocked and during:  # 90 m before the spot at the lower speed
+                near = SPOT_M - 90.0
+                late = np.clip((x - near) / LIMIT_MPS, 0.0, 90.0 / SLOW_MPS)
+                x = np.where(x > near, near + late * SLOW_MPS + np.maximum(x - near - 90 / SLOW_MPS * LIMIT_MPS, 0), x)
+                speed = np.where((x > near) & (x < SPOT_M), SLOW_MPS, LIMIT_MPS)
+            lanes = np.where((x > SPOT_M - 10) & during & blocked, 1, lane)
+            keep = x < 3 * LENGTH_M
+            rows = {"time_s": times, "vehicle": f"{number}_{lane}", "lane": lanes, "x": x, "speed_mps": speed}
+            traffic.add_rows(pd.DataFrame(rows)[keep])
+    return traffic
+
+
+def test_lane_that_everybody_leaves_is_blocked_where_they_leave_it(tmp_path):
+    usual = [day(tmp_path / "a"), day(tmp_path / "b", headway_s=5.5)]
+    tracks = day(tmp_path / "c", blocked=True)
+    (row,) = gap_rows(tracks, usual, road(2), DetectSettings(), share=1.0)
+    assert (row["edge"], row["lanes"], row["kind"]) == ("here", [0], "breakdown")
+    assert row["position_m"] == pytest.approx(250, abs=25)
+    assert row["start_s"] == pytest.approx(SPAN_S[0], abs=40)
+    assert row["start_s"] + row["duration_s"] == pytest.approx(SPAN_S[1], abs=40)
+    assert not row["capacity_left_is_lower_bound"] and not row["duration_is_censored"]
+
+
+def test_lane_on_which_nobody_came_is_none(tmp_path):
+    usual = [day(tmp_path / "a")]
+    tracks = day(tmp_path / "c", emptied=True)
+    assert gap_rows(tracks, usual, road(2), DetectSettings(), share=1.0) == []
+
+
+def test_quiet_days_and_days_without_others_have_none(tmp_path):
+    tracks, other = day(tmp_path / "a"), day(tmp_path / "b", headway_s=5.5)
+    assert find_lane_gaps(tracks, [other], road(2), DetectSettings()) == []
+    assert find_lane_gaps(day(tmp_path / "c", blocked=True), [], road(2), DetectSettings()) == []
+
+
+def test_split_between_lanes_tells_which_is_blocked():
+    edge = road(3).edges["here"]
+    even = np.array([100.0, 100.0, 100.0])
+    beforehand = {0: 0.25, 1: 0.25, 2: 0.25, 3: 0.25}
+    for lane in range(3):
+        seen = np.full(3, 30.0)
+        seen[lane] = 0.0
+        chances = lane_chances(edge, even, seen, beforehand)
+        assert max(chances, key=lambda each: chances[each]) == (lane,)
+    assert sum(chances.values()) == pytest.approx(1) == pytest.approx(sum(number_chances(chances).values()))
+    assert lane_chances(edge, even, np.full(3, 30.0), beforehand)[(0,)] < 0.05
+
+
+def row(edge: str, position_m: float, start_s: float, duration_s: float) -> dict:
+    return {"edge": edge, "position_m": position_m, "start_s": start_s, "duration_s": duration_s}
+
+
+def test_queue_behind_an_incident_and_what_dissolves_after_it_are_left_out():
+    network = road(2)
+    incident = row("after", 100.0, 1000.0, 1200.0)
+    behind = row("here", 400.0, 1300.0, 700.0)
+    dissolving = row("before", 300.0, 2250.0, 300.0)
+    later = row("before", 300.0, 4000.0, 900.0)
+    assert without_leftovers([behind, incident, dissolving, later], network) == [incident, later]
+    assert without_leftovers([behind, incident], network, {0}) == [behind, incident]
+    earlier = row("here", 400.0, 500.0, 900.0)
+    assert without_leftovers([earlier, incident], network) == [earlier, incident]
+
+
+def test_way_along_the_road():
+    network = road(1)
+    here, beyond = row("here", 100.0, 0, 1), row("after", 50.0, 0, 1)
+    assert road_m(network, here, beyond, 1e4) == LENGTH_M - 100 + 50
+    assert road_m(network, beyond, here, 1e4) == float("inf")
+    assert road_m(network, row("before", 0.0, 0, 1), beyond, 300.0) == float("inf")
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory):
+    """Three days, on the last of which a lane is blocked by what was not recorded."""
+    folder = tmp_path_factory.mktemp("days")
+    return record(folder, made(), made(headway_s=5.5), made(blocked=True)).path
+
+
+def test_a_file_without_blocking_vehicles_is_looked_at_by_its_traffic(days, tmp_path):
+    network = road(2)
+    found = detect_file(days, network, traffic_only=True)
+    (row,) = check_observed(found, network).itertuples()
+    assert (row.day, row.edge, row.lanes) == (2, "here", [0])
+    found.to_parquet(tmp_path / "incidents.parquet")
+    assert pd.read_parquet(tmp_path / "incidents.parquet")["lanes_blocked"][0][1] == 1.0
+    assert detect_file(days, network).empty  # nothing that was recorded stands
+
+
+def test_a_recording_may_say_which_share_it_holds(days):
+    (days / "history.json").write_text('{"share": 1.5}')
+    with pytest.raises(DataError, match=r"share is 1\.5"):
+        detect_file(days, road(2))
+    (days / "history.json").unlink()
+    with pytest.raises(DataError, match="--history shows what is usual where vehicles are missing"):
+        detect_file(days, road(2), history=[days])
