@@ -136,8 +136,11 @@ def _blockage(
     slowdown = _slowdown(past, during, begin_s, end_s, edge.speed_mps)
     blocked = []
     for lane in sorted({int(lane) for lane in stands.lane[group]}):
-        at_m = max(float(stands.position_m[number]) for number in group if stands.lane[number] == lane)
-        if _is_closed(_past(tracks, edge_number, edge, at_m, members).between(*span_s), lane, edge):
+        on_lane = [number for number in group if stands.lane[number] == lane]
+        at_m = max(float(stands.position_m[number]) for number in on_lane)
+        # Lanes may be reopened one by one: each is looked at for as long as something stands on it.
+        until_s = min(span_s[1], float(stands.end_s[on_lane].max()) - 2 * tracks.period_s)
+        if _is_closed(_past(tracks, edge_number, edge, at_m, members).between(span_s[0], until_s), lane, edge):
             blocked.append(lane)
     if blocked:  # a lane between two closed ones, with a vehicle standing in it, is closed as well
         blocked = [lane for lane in edge.driving_lanes if blocked[0] <= lane <= blocked[-1]]

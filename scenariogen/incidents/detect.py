@@ -24,6 +24,7 @@ import pandas as pd
 
 from scenariogen.errors import DataError
 from scenariogen.incidents.blockages import Blockage, blockages
+from scenariogen.incidents.detect_phases import lane_phases
 from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.discharge import CapacityLeft, capacity_left
 from scenariogen.incidents.records import OBSERVED_COLUMNS, check_observed
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DetectSettings", "detect_incidents"]
 
+PHASES = "phases"
 LONGEST_PERIOD_S = 10.0
 """Sampled more rarely, it cannot be seen who stood where."""
 REGULAR_DAYS = 3
@@ -51,7 +53,8 @@ def detect_incidents(
     settings: DetectSettings | None = None,
     progress: "Callable[[int], None] | None" = None,
 ) -> pd.DataFrame:
-    """Incidents seen in trajectories: a table with the columns of ``OBSERVED_COLUMNS``, by day and start.
+    """Incidents seen in trajectories: a table with the columns of ``OBSERVED_COLUMNS``, by day and start, and
+    ``phases``: the spans during which the same lanes were blocked (:mod:`scenariogen.incidents.detect_phases`).
 
     ``settings``  thresholds, see :class:`DetectSettings`
     ``progress``  called with each day's number when it is done
@@ -75,12 +78,13 @@ def detect_incidents(
         rows += detect_day(trajectories, network, day, settings)
         if progress is not None:
             progress(day)
-    table = pd.DataFrame(rows, columns=list(OBSERVED_COLUMNS))
+    table = pd.DataFrame(rows, columns=[*OBSERVED_COLUMNS, PHASES])
     for name, kind in OBSERVED_COLUMNS.items():
         table[name] = table[name].astype(object if kind in ("str", "object") else kind)
     likely = table["confidence"].to_numpy() >= settings.least_confidence
     table = table.loc[likely & ~_regular(table, len(trajectories.days))]
-    return check_observed(table.sort_values(by=["day", "start_s", "edge"], kind="stable"), network)
+    table = table.sort_values(by=["day", "start_s", "edge"], kind="stable").reset_index(drop=True)
+    return check_observed(table, network).assign(**{PHASES: table[PHASES]})
 
 
 def detect_day(
@@ -92,7 +96,10 @@ def detect_day(
     ends = Ends.of(network)
     heads = heads_of_queues(tracks, network, stands, ends, settings)
     return [
-        _row(day, network, blockage, capacity_left(tracks, network, blockage, settings), settings)
+        {
+            **_row(day, network, blockage, capacity_left(tracks, network, blockage, settings), settings),
+            PHASES: lane_phases(tracks, network, stands, blockage, settings),
+        }
         for blockage in blockages(tracks, network, stands, heads, ends, settings)
     ]
 

@@ -164,7 +164,7 @@ def merged(found: list[dict], standing: list[dict], network: "RoadNetwork") -> l
         )
     days = {row["day"]: row["days_compared"] for row in found}
     for other in left:
-        extra = {"position_se_m": STANDING_SE_M, "lanes_blocked": {len(other["lanes"]): 1.0}, "phases": []}
+        extra = {"position_se_m": STANDING_SE_M, "lanes_blocked": {len(other["lanes"]): 1.0}}
         rows.append({**other, **extra, "days_compared": days.get(other["day"], 0)})
     return rows
 

@@ -41,7 +41,7 @@ def test_vehicle_that_closes_the_only_lane(tmp_path):
     traffic.stand(0, SPOT_M, BEGIN_S, END_S)
     traffic.file(0, every(5, until_s=1100), holds=[(SPOT_M - JAM_M, BEGIN_S, END_S)])
     found = found_in(tmp_path, traffic, road())
-    assert list(found.columns) == list(OBSERVED_COLUMNS)
+    assert list(found.columns) == [*OBSERVED_COLUMNS, "phases"]
     (row,) = found.itertuples()
     assert (row.edge, row.lanes, row.kind, row.day) == ("here", [0], "breakdown", 0)
     assert row.start_s == pytest.approx(BEGIN_S, abs=traffic.period_s)
@@ -112,6 +112,21 @@ def test_adjacent_lanes_closed_together_are_one_incident(tmp_path):
     (row,) = found_in(tmp_path, traffic, road(3)).itertuples()
     assert row.lanes == [0, 1] and row.kind == "crash"
     assert row.position_m == pytest.approx(SPOT_M + 4 - 500)
+
+
+def test_lanes_reopened_one_by_one_are_phases_lane_by_lane(tmp_path):
+    traffic, half_s = Traffic(end_s=1200), (BEGIN_S + END_S) / 2
+    for lane, until_s in ((0, END_S), (1, half_s)):
+        traffic.stand(lane, SPOT_M, BEGIN_S, until_s)
+        traffic.file(lane, every(5, until_s=1100), holds=[(SPOT_M - JAM_M, BEGIN_S, until_s)])
+    traffic.file(2, every(5, until_s=1100))
+    (row,) = found_in(tmp_path, traffic, road(3)).itertuples()
+    assert row.lanes == [0, 1] and row.duration_s == pytest.approx(END_S - BEGIN_S, abs=4)
+    first, second = row.phases
+    assert (first["lanes"], second["lanes"]) == ([0, 1], [0])
+    assert first["begin_s"] == row.start_s and second["end_s"] == row.start_s + row.duration_s
+    assert first["end_s"] == second["begin_s"] == pytest.approx(half_s, abs=4)
+    assert first["capacity_left"] < second["capacity_left"]
 
 
 def test_vehicle_beside_a_lane_in_use_is_on_the_shoulder(tmp_path):
@@ -313,7 +328,7 @@ def test_quiet_road_gives_an_empty_table_with_all_columns(tmp_path):
     traffic = Traffic(end_s=300)
     traffic.file(0, every(10, until_s=200))
     found = found_in(tmp_path, traffic, road())
-    assert found.empty and list(found.columns) == list(OBSERVED_COLUMNS)
+    assert found.empty and list(found.columns) == [*OBSERVED_COLUMNS, "phases"]
 
 
 def test_rare_samples_are_refused(tmp_path):
