@@ -11,6 +11,7 @@ from scenariogen.incidents.recorded import use_records
 from scenariogen.window import StudyWindow
 from tests.model.logs import ZONE, events, used
 from tests.model.small import WINDOW, two_edges
+from tests.support import shared_data
 
 IN_WINDOW = "2024-01-01T00:20"  # second 1200 of a window from 600 to 3300
 
@@ -135,3 +136,26 @@ def test_the_file_names_the_zone_unless_it_is_given():
     assert use_records(table, two_edges(), WINDOW, RecordSettings(), default_zone=ZONE).clock.zone == ZONE
     with pytest.raises(DataError, match="'Atlantis/Main' is unknown"):
         use_records(table, two_edges(), WINDOW, RecordSettings(time_zone="Atlantis/Main"), default_zone=ZONE)
+
+
+def test_a_real_log_is_accounted_for_record_by_record(tmp_path):
+    """No network here covers it, so its unplanned incidents are put on one edge: time, kinds and lanes are real."""
+    from scenariogen.incidents.event_files import event_account, read_events
+    from scenariogen.incidents.files import convert_file
+    from scenariogen.model.lane_evidence import lane_evidence
+    from scenariogen.model.options import NEVER, lane_options
+
+    source = shared_data("incidents", "az511", "az511_incidents_to_2025-08-20.csv.gz")
+    convert_file(source, out=tmp_path / "log.parquet", time_zone="America/Phoenix")
+    zone = str(event_account(tmp_path / "log.parquet").facts["time zone"])
+    table = read_events(tmp_path / "log.parquet").to_pandas().assign(edge="first", location_confidence=0.9)
+    window = StudyWindow(begin_s=0, count_from_s=6 * 3600, incidents_until_s=22 * 3600, end_s=86400, demand_end_s=86400)
+    network = two_edges()
+    found = use_records(table, network, window, RecordSettings(day_type="all"), default_zone=zone)
+    assert len(found.table) + sum(found.left_out.values()) == len(table) == 8648
+    assert len(found.table) > 1000 and found.clock.zone == "America/Phoenix"
+    assert sum(count for *_, count in found.kinds) == len(table)
+    assert found.table["day"].is_monotonic_increasing and found.table["day"].max() < len(found.days)
+    options = lane_options(network)
+    possible = (lane_evidence(found.table, network, options) > NEVER).sum(1)
+    assert (possible > 0).all() and (possible < options.allowed[0].sum()).any()
