@@ -2,7 +2,7 @@
 
 With fewer than :data:`LEAST_DAYS` days nothing is learned and the declared table stays. From there on the declared
 lognormal scale, one common factor, and more factors compete for the likelihood of days that they have not seen. A
-further factor must gain more than the standard error of its gain; a flow likewise, and only where days are many.
+further factor must gain more than two standard errors of its gain; a flow likewise, and only where days are many.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,9 @@ LEAST_DAYS = 5
 DAYS_PER_FACTOR = 5
 FLOW_DAYS = 60
 MOST_FOLDS = 20
-PRIOR_DAYS = 4.0
+GAIN_ERRORS = 2.0
+"""Standard errors that a gain on held-out days must have to be taken."""
+PRIOR_DAYS = 2.0
 """Days that the declared spread of 0.1 counts for beside the recorded ones (1 for further factors, by definition)."""
 EFFECT_SPREADS = 2.0
 """Prior standard deviation of a day type's or weather's effect, in spreads of the factor."""
@@ -232,7 +234,7 @@ def _choose(data: _Data) -> tuple[int, list[str], dict[str, float]]:
         scores |= held_out_scores(data, number)
         more = scores[str(number)] - scores[str(chosen)]
         error = more.std(ddof=1) / np.sqrt(days)
-        takes = more.mean() > error
+        takes = more.mean() > GAIN_ERRORS * error
         words.append(
             f"{number} factors: {more.mean():+.2f} nats a day against {chosen}, standard error {error:.2f}: "
             + ("taken" if takes else "not taken")
@@ -265,7 +267,7 @@ def _perhaps_flow(student: StudentFactors, learned: FactorFit, data: _Data, seed
         flow = _flow(learned.values[rows], data.features, data.kind[rows], seed)
         gains[held] = (flow.log_prob(x, kind) - t.log_prob(x, kind)).numpy()
     error = gains.std(ddof=1) / np.sqrt(days)
-    takes = bool(np.isfinite(gains).all() and gains.mean() > error)
+    takes = bool(np.isfinite(gains).all() and gains.mean() > GAIN_ERRORS * error)
     said = (
         f"a conditional flow of the factors scores {gains.mean():+.2f} nats a day against Student's t, standard error "
         f"{error:.2f}: {'taken' if takes else 'not taken'}"
