@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SEARCH_S = 300.0
 """The step of the flow is looked for so long before and after the queue's head was first and last seen: that is what
 averaging over as long may shift it by."""
+BUILDS_UP_S = 120.0
+"""A queue may be there for so long before it makes the mean speed of its cell slow."""
 SETTLING_S = 60.0
 START_M = 25.0
 """Standard error of a position at the start of a road: further in, some of the queue would stand on it."""
@@ -63,7 +65,7 @@ def measure(
     """The figures of one incident. ``limit_s``: second at which the day's recording ended."""
     place = head.cell if head.into is None else head.into
     seen = cells.flow_veh_h[day_number, place] * cells.share * cells.cell_s / 3600
-    begin, end = _span(cells, unusual, head, place, seen)
+    begin, end = _span(cells, unusual, head, place, seen, day_number, settings)
     begin_s, end_s = cells.begin_s + begin * cells.cell_s, cells.begin_s + end * cells.cell_s
     is_censored = end_s >= limit_s - 1.5 * cells.cell_s
     end_s = min(end_s, limit_s)
@@ -92,7 +94,27 @@ def measure(
     )
 
 
-def _span(cells: Cells, unusual: Unusual, head: Head, place: int, seen: np.ndarray) -> tuple[float, float]:
+def _slow_from(cells: Cells, head: Head, day_number: int, settings: DetectSettings) -> float:
+    """First time cell of the queue: from there on to its middle traffic at its head is slow. Less flow before that is
+    what another incident lets through, or chance."""
+    vehicles = np.nan_to_num(cells.vehicles[day_number, head.cell])
+    way_m = np.nan_to_num(cells.flow_veh_h[day_number, head.cell]) * cells.length_m[head.cell] / 3600
+    is_fast = way_m > settings.slow_share * cells.limit_mps[head.cell] * np.maximum(vehicles, 1e-9)
+    if cells.share < 1:  # the speed of one or two vehicles is not that of traffic
+        return 0.0
+    fast = np.flatnonzero(is_fast[: (head.first + head.last) // 2])
+    return float(fast[-1] + 1) if len(fast) else 0.0
+
+
+def _span(
+    cells: Cells,
+    unusual: Unusual,
+    head: Head,
+    place: int,
+    seen: np.ndarray,
+    day_number: int,
+    settings: DetectSettings,
+) -> tuple[float, float]:
     """First and last time cell, with fractions: where the flow goes down to what passed during the queue, and where it
     leaves it again."""
     quarter = (head.last - head.first) // 4
@@ -104,6 +126,7 @@ def _span(cells: Cells, unusual: Unusual, head: Head, place: int, seen: np.ndarr
     own = seen[low : max(low + 1, head.first - reach // 2)]
     before = np.maximum(usual[low:middle], float(np.nan_to_num(own).mean()))
     begin = low + step_to(seen[low:middle], before=before, after=during)
+    begin = max(begin, min(_slow_from(cells, head, day_number, settings) - BUILDS_UP_S / cells.cell_s, head.first))
     high = min(len(seen), head.last + reach)
     high = middle + int(np.isfinite(seen[middle:high]).sum())
     later = np.maximum(usual[middle:high], 1.5 * during + 1.0)[::-1]
