@@ -31,7 +31,7 @@ def joined(
     rows: list[dict[str, Any]] = []
     backed: set[int] = set()
     left = list(gaps)
-    days_compared = int(found["days_compared"].max()) if len(found) else 0
+    days_compared = max((int(number) for number in found["days_compared"].to_numpy()), default=0)
     for row in sorted(found.to_dict("records"), key=lambda row: -row["duration_s"]):
         same = [gap for gap in left if _is_same(row, gap, network)]
         if same:
