@@ -9,7 +9,7 @@ from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.passing import Passings, passings
 from scenariogen.incidents.records import IncidentKind
 from scenariogen.incidents.saturation import saturation_veh_h
-from scenariogen.incidents.standing import Ends, Stands, covered_s
+from scenariogen.incidents.standing import Ends, Stands, covered_s, longest_wait_s
 from scenariogen.network import Edge, RoadNetwork
 from scenariogen.trajectories.tracks import Tracks
 
@@ -21,6 +21,9 @@ USED_SHARE = 0.25
 MOVING_S = 120.0
 """Near the end of an edge with several lanes, a standing vehicle that nobody passes in most spans of this length
 (more than a signal cycle) stands in gridlock."""
+LEAST_WAITS = 3
+MANY_TIMES = 4.0
+"""At a stop line, so many others must have waited at other times, and so many times shorter than who stands there."""
 LEAST_PASSINGS = 5
 """Fewer passings say nothing about how fast people pass."""
 
@@ -83,7 +86,7 @@ def blockages(
             continue
         candidate = _blockage(tracks, network, stands, group, near_end, settings)
         at_line = ends.is_at_line(edge, float(stands.position_m[group].max()), settings)
-        if at_line and _waits_at_line(network, candidate, bool(ends.signal[edge]), settings):
+        if at_line and _waits_at_line(network, candidate, stands, group, bool(ends.signal[edge]), settings):
             continue
         if not _is_gridlock(network, candidate, stands) and not _is_parked(candidate, settings):
             found.append(candidate)
@@ -222,14 +225,23 @@ def _is_squeezed(during: Passings, edge: Edge, settings: DetectSettings) -> bool
     return share < settings.squeezed_share
 
 
-def _waits_at_line(network: RoadNetwork, candidate: Blockage, signal: bool, settings: DetectSettings) -> bool:
-    """At a stop line, only two things tell an incident from waiting: others pass on the same lane (it stands beside
-    it), or lanes next to it go on through many cycles of a signal while this one has a free road ahead."""
+def _waits_at_line(
+    network: RoadNetwork, candidate: Blockage, stands: Stands, group: list[int], signal: bool, settings: DetectSettings
+) -> bool:
+    """At a stop line, three things tell an incident from waiting, a free road ahead given: others pass on the same lane
+    (it stands beside it); lanes next to it go on through many cycles of a signal; or it stood many times longer than
+    anybody else ever waited there, and at a line without a signal was taken away rather than drove on."""
     if not candidate.is_closed:
         return False
+    if candidate.duration_s < settings.least_standing_at_line_s:
+        return True
     edge = network.edges[network.edge_ids[candidate.edge]]
-    is_open_beside = len(candidate.lanes) < len(edge.driving_lanes)
-    return not (signal and is_open_beside and candidate.duration_s >= settings.least_standing_at_line_s)
+    if signal and len(candidate.lanes) < len(edge.driving_lanes):
+        return False
+    head = max(group, key=lambda number: float(stands.position_m[number]))
+    usual_s = longest_wait_s(stands, head, least=LEAST_WAITS)
+    is_over = not candidate.is_censored and (signal or not candidate.drives_on)
+    return not (is_over and candidate.duration_s >= MANY_TIMES * usual_s)
 
 
 def _is_gridlock(network: RoadNetwork, candidate: Blockage, stands: Stands) -> bool:

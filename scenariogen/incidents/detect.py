@@ -13,7 +13,8 @@ What trajectories cannot tell, and how it is answered here:
 * *the single lane that people squeeze past on*: obstructed or shoulder differ only in how slow people pass.
 * *capacity left without a queue*: only a lower bound.
 * *the last metres before a stop line* (``stop_line_m``): an incident there is told from waiting only where others
-  pass on the same lane, or where, at a signal, the lanes beside go on for many cycles.
+  pass on the same lane, where, at a signal, the lanes beside go on for many cycles, or where it lasts many times
+  longer than anybody else ever waited there.
 * *an incident at the roadside that nobody slows down for*: not seen.
 """
 

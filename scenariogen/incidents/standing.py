@@ -17,6 +17,8 @@ from scenariogen.trajectories.tracks import Tracks
 
 SAME_SPOT_M = 12.0
 """Stops within this distance of each other count as one stopping place."""
+STOPPED_TIMES, QUEUED_TIMES = 5.0, 2.0
+"""Standing so many times longer than others at a spot is another matter; the latter where those stood in queues."""
 CREEP_M = 1.0
 """A standing vehicle may creep so far between two samples."""
 
@@ -147,7 +149,7 @@ def heads_of_queues(
             continue
         if free_ahead_s(tracks, network, stands, number, settings) < least_s:
             continue
-        if is_regular_stop(stands, number, settings):
+        if is_regular_stop(tracks, network, stands, int(number), settings):
             continue
         found.append(number)
     return np.array(found, dtype=np.int64)
@@ -195,18 +197,38 @@ def covered_s(begins_s: np.ndarray, ends_s: np.ndarray, from_s: float, to_s: flo
     return float(total)
 
 
-def is_regular_stop(stands: Stands, number: int, settings: DetectSettings) -> bool:
-    """Others stopped at the same spot too, at other times and for about as long: a bus stop, a taxi rank."""
+def is_regular_stop(
+    tracks: Tracks, network: RoadNetwork, stands: Stands, number: int, settings: DetectSettings
+) -> bool:
+    """Others stopped at the same spot too, at other times and for about as long: a bus stop, a taxi rank.
+
+    Those who stood there in a queue say less of the spot than those with a free road ahead, unless who stands there
+    does so to the end of the recording, as in a network that locks up.
+    """
+    lasts = float(stands.end_s[number]) >= tracks.end_s - tracks.period_s
+    queued_times = STOPPED_TIMES if lasts else QUEUED_TIMES
+    others = _others_there(stands, number)
+    others = others[stands.duration_s[others] >= settings.stop_s]
+    free = [free_ahead_s(tracks, network, stands, int(other), settings) >= settings.stop_s for other in others]
+    for these, times in ((others, queued_times), (others[np.array(free, dtype=bool)], STOPPED_TIMES)):
+        if len(np.unique(stands.vehicle[these])) >= settings.regular_stops:
+            usual_s = float(np.median(stands.duration_s[these]))
+            if float(stands.duration_s[number]) < times * usual_s:
+                return True
+    return False
+
+
+def longest_wait_s(stands: Stands, number: int, *, least: int) -> float:
+    """The longest time that others stood at the same spot before or after; infinite where fewer than ``least`` did."""
+    others = _others_there(stands, number)
+    return float(stands.duration_s[others].max()) if len(others) >= least else np.inf
+
+
+def _others_there(stands: Stands, number: int) -> np.ndarray:
+    """Stands of other vehicles within :data:`SAME_SPOT_M`, wholly before or after this one."""
     at_m = float(stands.position_m[number])
     others = _standing_between(
         stands, int(stands.edge[number]), int(stands.lane[number]), at_m - SAME_SPOT_M, at_m + SAME_SPOT_M
     )
-    others = others[
-        (stands.vehicle[others] != stands.vehicle[number])
-        & (stands.duration_s[others] >= settings.stop_s)
-        & ((stands.end_s[others] < stands.begin_s[number]) | (stands.begin_s[others] > stands.end_s[number]))
-    ]
-    if len(np.unique(stands.vehicle[others])) < settings.regular_stops:
-        return False
-    usual_s = float(np.median(stands.duration_s[others]))
-    return float(stands.duration_s[number]) < 5 * usual_s
+    apart = (stands.end_s[others] < stands.begin_s[number]) | (stands.begin_s[others] > stands.end_s[number])
+    return others[(stands.vehicle[others] != stands.vehicle[number]) & apart]

@@ -1,5 +1,6 @@
 """Detection on hand-made traffic: each thing that is an incident, and each that only looks like one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -238,6 +239,42 @@ def test_closed_only_lane_is_not_told_from_waiting_at_the_line_itself(tmp_path):
 
     assert found_in(tmp_path / "line", closed(4.0), road(signal=True)).empty
     assert len(found_in(tmp_path / "before", closed(12.0), road(signal=True))) == 1
+
+
+@pytest.mark.parametrize(("red_s", "is_found"), [(40.0, True), (180.0, False)])
+def test_at_the_line_itself_standing_many_times_longer_than_anybody_else_tells(tmp_path, red_s, is_found):
+    """Ten minutes at a light where others wait for 40 s, or for 3 min, before and after."""
+    traffic = Traffic(end_s=2400)
+    traffic.stand(0, 996.0, 800.0, 1400.0)
+    red = [(995.0, start, start + red_s) for start in (*range(60, 600, 200), *range(1500, 2200, 200))]
+    traffic.file(0, every(20, until_s=2300), holds=[*red, (996.0 - JAM_M, 800.0, 1400.0)])
+    assert len(found_in(tmp_path, traffic, road(signal=True))) == is_found
+
+
+def test_at_a_line_without_a_signal_only_what_never_drives_on_is_an_incident(tmp_path):
+    """A starved driver who drives on after ten minutes waited; one who is gone was taken away."""
+    network = road()
+    joined = replace(network, edges={**network.edges, "side": replace(network.edges["here"], id="side")})
+    gives_way = [(995.0, start, start + 20.0) for start in (*range(60, 600, 200), *range(1500, 2200, 200))]
+    gone, starved = Traffic(end_s=2400), Traffic(end_s=2400)
+    gone.stand(0, 996.0, 800.0, 1400.0)
+    gone.file(0, every(20, until_s=2300), holds=[*gives_way, (996.0 - JAM_M, 800.0, 1400.0)])
+    starved.file(0, every(20, until_s=2300), holds=[*gives_way, (995.0, 800.0, 1400.0)])
+    assert len(found_in(tmp_path / "gone", gone, joined)) == 1
+    assert found_in(tmp_path / "starved", starved, joined).empty
+
+
+def test_a_queue_that_once_reached_the_spot_does_not_make_it_a_stop(tmp_path):
+    """Ten minutes in mid-block; later a queue of three minutes reaches back beyond the spot."""
+    traffic = Traffic(end_s=2600)
+    traffic.stand(0, SPOT_M, BEGIN_S, END_S)
+    holds = [(SPOT_M - JAM_M, BEGIN_S, END_S), (999.5, 1500.0, 1900.0)]
+    traffic.file(0, every(6, until_s=2000), holds=holds)
+    table = traffic.table()
+    late = table.query("edge == 'here' and time_s > 1500 and speed_mps < 0.3")
+    assert (late["position_m"].between(SPOT_M - 500 - 12, SPOT_M - 500 + 12)).any()  # the queue does reach it
+    (row,) = found_in(tmp_path, traffic, road(signal=True)).itertuples()
+    assert row.start_s == pytest.approx(BEGIN_S, abs=2)
 
 
 def test_vehicle_beside_the_only_lane_at_a_line_is_told_by_those_who_pass(tmp_path):
