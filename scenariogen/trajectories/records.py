@@ -120,7 +120,7 @@ class Trajectories:
             connection = connect(self.view)
             try:
                 wanted = ", ".join(columns.REQUIRED)
-                return connection.execute(f"SELECT {wanted} FROM trajectories WHERE day = ?", [day]).to_arrow_table()
+                return connection.sql(f"SELECT {wanted} FROM trajectories WHERE day = {int(day)}").to_arrow_table()
             finally:
                 connection.close()
         import pyarrow.parquet as pq
