@@ -115,7 +115,8 @@ def _pace(cells: Cells, days: np.ndarray, chain: np.ndarray, span: tuple[int, in
     part = np.ix_(days, chain, np.arange(*span))
     present = np.nan_to_num(cells.vehicles[part]).sum(axis=(0, 2))
     driven = np.nan_to_num(cells.flow_veh_h[part]).sum(axis=(0, 2)) / 3600 * cells.length_m[chain]
-    return np.where(present > 0, present / np.maximum(driven, present / SLOWEST_S_M), 0.0)
+    slowest = np.maximum(driven, present / SLOWEST_S_M)
+    return np.divide(present, slowest, out=np.zeros_like(present), where=present > 0)
 
 
 def _head(pace: np.ndarray, usual: np.ndarray, present: np.ndarray, length_m: np.ndarray, at: int) -> int | None:
@@ -159,8 +160,9 @@ def _start_s(
     ):
         if not len(part):
             continue
-        pooled = np.nansum if values is cells.vehicles else np.nanmean
-        series = np.nan_to_num(pooled(values[:, part], axis=1)) * scale
+        known = np.isfinite(values[:, part])
+        count = 1 if values is cells.vehicles else np.maximum(known.sum(axis=1), 1)
+        series = np.where(known, values[:, part], 0.0).sum(axis=1) / count * scale
         during = max(float(series[day_number, span[0] : span[1]].mean()), LEAST_LEVEL)
         usual = np.median(series[others], axis=0)[low:middle]
         before = np.maximum(np.full(middle - low, float(usual.mean())), LEAST_LEVEL)
