@@ -108,7 +108,9 @@ def many(folder: Path, rows: int) -> tuple[Path, Path]:
 def network(folder: Path) -> Path:
     """A row of edges."""
     path = folder / "row.net.xml"
-    lines = ['<net version="1.20">', '<location netOffset="0,0" projParameter="!"/>']
+    bounds = f"0,0,{EDGES * EDGE_M},{3.2 * LANES}"
+    where = f'netOffset="0,0" convBoundary="{bounds}" origBoundary="{bounds}" projParameter="!"'
+    lines = ['<net version="1.20">', f"<location {where}/>"]
     for number in range(EDGES):
         low, high = number * EDGE_M, (number + 1) * EDGE_M
         lines.append(f'<edge id="e{number}" from="n{number}" to="n{number + 1}" priority="1">')

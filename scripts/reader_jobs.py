@@ -26,7 +26,11 @@ def work_imports() -> None:
     """Imports are not what is measured."""
     import duckdb  # noqa: F401
     import pandas  # noqa: F401
+    import pyarrow.compute
+    import pyarrow.csv  # noqa: F401
     import sumolib  # noqa: F401
+
+    from scenariogen.trajectories.readers import sumo_fcd  # noqa: F401
 
 
 def _columns(rows: list[tuple]) -> int:

@@ -71,8 +71,8 @@ def motion_sql(source: str, names: Collection[str], places: Collection[Place], g
     signed = Place.ROAD in places or Place.EDGE in places
     goes_back = f"moved_b < -{BACKWARD_SLACK_M}" if signed else "false"
     computed = {
-        columns.SPEED: "CAST(v AS FLOAT)",
-        columns.ACCELERATION: "CAST(a AS FLOAT)",
+        columns.SPEED: "TRY_CAST(v AS FLOAT)",  # null where no such number is: it is marked as too fast all the same
+        columns.ACCELERATION: "TRY_CAST(a AS FLOAT)",
         columns.SPEED_IS_DERIVED: "speed_0 IS NULL AND v IS NOT NULL",
         columns.ACCELERATION_IS_DERIVED: "accel_0 IS NULL AND a IS NOT NULL",
         columns.MOTION: f"""CAST(

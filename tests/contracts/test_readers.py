@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -265,3 +266,15 @@ def test_a_cut_gzip_file_is_an_error(sample: str, share: float):
         path.write_bytes(packed[: int(share * len(packed))])
         with pytest.raises(DataError):
             tables_of(sample, path, new_book())
+
+
+def test_positions_that_no_speed_could_join_are_marked(tmp_path: Path):
+    """A place 1e42 m away: the derived speed has no value in single precision."""
+    path = tmp_path / "far.csv"
+    path.write_text("t,car,x,y\n" + "".join(f"{n / 10},1,{1e42 if n == 5 else 2 * n},0\n" for n in range(12)))
+    mapping = parse_mapping(("time=t:s", "vehicle=car", "x=x:m", "y=y:m"), DIMENSIONS)
+    out = tmp_path / "out.parquet"
+    convert(read_head(path), readers()["csv"], out, options=ReadOptions(mapping=mapping))
+    rows = pq.read_table(out, columns=[columns.SPEED, columns.MOTION]).to_pydict()
+    assert all(flags for flags in rows[columns.MOTION][4:7])
+    assert rows[columns.SPEED][4] is None and rows[columns.SPEED][1] == pytest.approx(20.0)

@@ -25,6 +25,8 @@ TIME = "time"
 BLOCK_BYTES = 1 << 24
 LONGEST_PROLOGUE = 1 << 20
 LONGEST_LINE = 1 << 26
+USUAL_LINE = 1 << 16
+"""Room behind a block for the rest of its last line; longer ones are copied."""
 CHUNK_ROWS = 500_000
 STEP_MARK = "\x01"
 """Stands for a time step among the rows of a block; no XML file may hold it."""
@@ -86,17 +88,34 @@ def _after_root(stream: IO[bytes]) -> bytes:
 
 
 def whole_lines(stream: IO[bytes], rest: bytes = b"") -> Iterator[bytes]:
-    """The rest of a file in blocks that end where a line ends."""
+    """``rest`` and what follows it in a file, in blocks that end where a line ends."""
     while more := stream.read(BLOCK_BYTES):
-        data = rest + more
-        cut = data.rfind(b"\n") + 1
-        rest = data[cut:]
-        if len(rest) > LONGEST_LINE:
-            raise DataError(f"a line is longer than {LONGEST_LINE:,} characters: this is no file of SUMO's")
-        if cut:
-            yield data[:cut]
+        yield rest + more + _end_of_line(stream)
+        rest = b""
     if rest:
         yield rest
+
+
+def line_views(stream: IO[bytes]) -> Iterator[memoryview]:
+    """The same without copies: each block holds until the next one is asked for."""
+    import numpy as np
+
+    view = np.empty(BLOCK_BYTES + USUAL_LINE, dtype=np.uint8).data
+    while count := stream.readinto(view[:BLOCK_BYTES]):  # type: ignore[attr-defined]
+        rest = _end_of_line(stream)
+        if len(rest) > USUAL_LINE:
+            yield memoryview(bytes(view[:count]) + rest)
+            continue
+        view[count : count + len(rest)] = rest
+        yield view[: count + len(rest)]
+
+
+def _end_of_line(stream: IO[bytes]) -> bytes:
+    """What is left of the line that a block was cut in; up to a whole line where it was cut between two."""
+    rest = stream.readline(LONGEST_LINE + 1)
+    if len(rest) > LONGEST_LINE:
+        raise DataError(f"a line is longer than {LONGEST_LINE:,} characters: this is no file of SUMO's")
+    return rest
 
 
 def _block(data: bytes, names: tuple[str, ...], time: str | None) -> tuple["pa.Table", str | None]:

@@ -6,6 +6,7 @@ left out. Rows come sorted by time and with speeds, as SUMO computed them; nothi
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from scenariogen.errors import DataError
 from scenariogen.heads import FileHead, Made, open_bytes
 from scenariogen.trajectories import columns
 from scenariogen.trajectories.readers.contract import ReadOptions, TrajectoryReader
-from scenariogen.trajectories.readers.fcd_xml import readable, whole_lines, xml_rows
+from scenariogen.trajectories.readers.fcd_xml import line_views, readable, xml_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -136,7 +137,8 @@ def _parquet_tables(source: Path, day: int, extra: Sequence[str]) -> Iterator["p
 def csv_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.Table"]:
     """A CSV file as SUMO writes it, also gzipped, in blocks. The separator is that of the first line.
 
-    Blocks of whole lines are parsed in parallel, since no cell of SUMO's holds a line break.
+    Blocks of whole lines are parsed in parallel, since no cell of SUMO's holds a line break, and one ahead of what is
+    asked for.
     """
     import pyarrow as pa
     from pyarrow import csv
@@ -144,23 +146,31 @@ def csv_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.T
     check_names(head.path, list(head.header))
     optional = [OPTIONAL[name][0] for name in extra if OPTIONAL[name][0] in head.header]
     words = ("vehicle_id", "vehicle_lane", OPTIONAL[columns.CLASS][0])
-    types = {name: pa.string() if name in words else pa.float32() for name in (*NEEDED, *optional)}
+    types = {name: pa.string() if name in words else pa.float64() for name in (*NEEDED, *optional)}
     options = {
         "read_options": csv.ReadOptions(block_size=1 << 21, column_names=list(head.header)),
         "parse_options": csv.ParseOptions(delimiter=head.delimiter),
         "convert_options": csv.ConvertOptions(
-            include_columns=list(types), column_types={**types, TIME: pa.float64()}, strings_can_be_null=True
+            include_columns=list(types), column_types=types, strings_can_be_null=True
         ),
     }
     try:
         with readable(head), open_bytes(head.path) as stream:
             stream.readline()
-            for block in whole_lines(stream):
-                if block.strip():
-                    table = csv.read_csv(pa.BufferReader(block), **options)
-                    yield _normalise(table, day, head.path)
+            blocks = (block for block in line_views(stream) if len(block) > 2 or bytes(block).strip())
+            for table in _one_ahead(csv.read_csv(pa.BufferReader(pa.py_buffer(block)), **options) for block in blocks):
+                yield _normalise(table, day, head.path)
     except pa.ArrowInvalid as error:
         raise DataError(f"{head.path} cannot be read as SUMO's CSV: {error}") from error
+
+
+def _one_ahead(tables: "Iterator[pa.Table]") -> "Iterator[pa.Table]":
+    """The same tables; while one is worked on, the next is made in another thread."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, tables, None)
+        while (table := following.result()) is not None:
+            following = pool.submit(next, tables, None)
+            yield table
 
 
 def xml_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.Table"]:
