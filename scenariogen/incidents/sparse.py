@@ -24,7 +24,7 @@ from scenariogen.incidents.from_fields import EXTRA_COLUMNS, as_table, detect_in
 from scenariogen.incidents.from_fields_cells import Cells, cells_of_day, stacked
 from scenariogen.incidents.from_fields_lanes import track_lanes
 from scenariogen.incidents.records import OBSERVED_COLUMNS
-from scenariogen.incidents.sparse_gaps import gap_rows
+from scenariogen.incidents.sparse_gaps import gap_rows, same_queue_head
 from scenariogen.incidents.sparse_join import joined
 from scenariogen.incidents.sparse_places import gap_along_m
 from scenariogen.incidents.sparse_refine import FINE_M, refined
@@ -139,24 +139,27 @@ def detect_traffic(
 
 def merged(found: list[dict], standing: list[dict], network: "RoadNetwork") -> list[dict]:
     """Both lists as one. Where both hold an incident, lanes and place are those of the standing driver, the start is
-    the earlier one (a driver comes to stand after the road was blocked), and the rest is from the flow."""
+    the earlier one (a driver comes to stand after the road was blocked) but in an older queue, and the rest is from
+    the flow."""
     rows, left = [], list(standing)
     for row in found:
         same = [other for other in left if _is_same(row, other, network)]
+        same = same or [other for other in left if _stops_later(row, other, network)]
         if not same:
             rows.append(row)
             continue
         other = min(same, key=lambda other: abs(other["start_s"] - row["start_s"]))
         left = [item for item in left if item not in same]
         end_s = row["start_s"] + row["duration_s"]
-        start_s = min(row["start_s"], other["start_s"])
+        later = _stops_later(row, other, network)
+        start_s = other["start_s"] if later else min(row["start_s"], other["start_s"])
         names = ("edge", "position_m", "kind", "lanes")
         rows.append(
             {
                 **row,
                 **{name: other[name] for name in names},
                 "start_s": start_s,
-                "duration_s": end_s - start_s,
+                "duration_s": max(end_s, other["start_s"] + other["duration_s"]) - start_s,
                 "confidence": max(row["confidence"], other["confidence"]),
                 "position_se_m": STANDING_SE_M,
                 "lanes_blocked": {len(other["lanes"]): 1.0},
@@ -171,6 +174,12 @@ def merged(found: list[dict], standing: list[dict], network: "RoadNetwork") -> l
 
 STANDING_SE_M = 8.0
 """The first driver in a queue stands a vehicle's length or so behind what blocks the road."""
+
+
+def _stops_later(row: dict, other: dict, network: "RoadNetwork") -> bool:
+    """In a queue that was there long before, a driver comes to stand at the same place: that is when it was blocked."""
+    later = row["day"] == other["day"] and other["start_s"] - row["start_s"] > SAME_START_S
+    return later and same_queue_head(row, other, network)
 
 
 def _is_same(row: dict, other: dict, network: "RoadNetwork") -> bool:

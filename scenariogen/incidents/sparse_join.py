@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 PLACE_SE_M = 12.0
 """Lanes are told apart every 20 m, and drivers leave a blocked lane a little before the place."""
-LATE_S = 300.0
+LATE_S, LATE_CLOSED_S = 900.0, 300.0
+"""So much later than the flow's, the start of an unused lane is not believed; less of a closed road, whose lanes lie
+unused only when the last have left them."""
 SAME_START_S = 400.0
 SAME_M = 150.0
 CLOSED = 0.05
@@ -71,8 +73,8 @@ def _as_one(row: dict[str, Any], gap: dict[str, Any]) -> dict[str, Any]:
     """Capacity and end from the flow; lanes, place and start from the lane that went unused."""
     end_s = row["start_s"] + row["duration_s"]
     names = ("edge", "position_m", "kind", "lanes")
-    # A lane may come to lie unused late, when the last have left it; far apart, the flow knows better.
-    start_s = gap["start_s"] if gap["start_s"] - row["start_s"] < LATE_S else row["start_s"]
+    late_s = LATE_CLOSED_S if row["capacity_left"] < CLOSED else LATE_S
+    start_s = gap["start_s"] if gap["start_s"] - row["start_s"] < late_s else row["start_s"]
     return {
         **row,
         **{name: gap[name] for name in names},

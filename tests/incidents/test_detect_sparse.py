@@ -1,12 +1,14 @@
 """Detection where the vehicles that block the road were not recorded, or only some vehicles were."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from scenariogen.errors import DataError
 from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.from_fields_cells import cells_of_day, stacked
-from scenariogen.incidents.sparse import detect_sparse, gap_along_m
+from scenariogen.incidents.sparse import detect_sparse, gap_along_m, merged
+from scenariogen.incidents.sparse_join import joined
 from scenariogen.incidents.sparse_share import estimate_share
 from scenariogen.trajectories.fields import edie_fields
 from scenariogen.trajectories.tracks import load_day
@@ -110,3 +112,37 @@ def test_distance_along_the_road():
     assert gap_along_m(network, "here", LENGTH_M - 10, "after", 5.0) == 15.0
     assert gap_along_m(network, "after", 5.0, "here", LENGTH_M - 10) == 15.0
     assert gap_along_m(network, "before", 0.0, "after", 0.0) == float("inf")
+
+
+def flow_row(start_s: float, duration_s: float, **changes) -> dict:
+    """An incident as flow tells it, in the middle of ``here``."""
+    row = {
+        "day": 0, "edge": "here", "position_m": 250.0, "position_se_m": 20.0, "start_s": start_s,
+        "duration_s": duration_s, "lanes": [0], "kind": "breakdown", "capacity_left": 0.4, "confidence": 0.8,
+        "days_compared": 2, "lanes_blocked": {1: 1.0}, "phases": [],
+    }  # fmt: skip
+    return {**row, **changes}
+
+
+@pytest.mark.parametrize(
+    ("standing_s", "starts_s"),
+    [(1060.0, [1000.0]), (1500.0, [1500.0]), (300.0, [1000.0, 300.0])],
+    ids=["soon after", "in an older queue", "long before"],
+)
+def test_a_standing_driver_and_the_flow_are_one_incident_where_they_agree(standing_s, starts_s):
+    standing = [flow_row(standing_s, 2400.0 - standing_s, position_m=240.0, lanes=[1])]
+    found = merged([flow_row(1000.0, 1400.0)], standing, road(2))
+    assert [row["start_s"] for row in found] == starts_s
+    if len(found) == 1:
+        assert (found[0]["lanes"], found[0]["position_m"], found[0]["capacity_left"]) == ([1], 240.0, 0.4)
+        assert found[0]["start_s"] + found[0]["duration_s"] == pytest.approx(2400.0)
+
+
+@pytest.mark.parametrize(
+    ("capacity_left", "gap_s", "start_s"), [(0.4, 1600.0, 1600.0), (0.0, 1600.0, 1000.0), (0.0, 1200.0, 1200.0)]
+)
+def test_the_unused_lane_tells_the_start_unless_a_closed_road_drained_late(capacity_left, gap_s, start_s):
+    found = pd.DataFrame([flow_row(1000.0, 1400.0, capacity_left=capacity_left)])
+    gap = flow_row(gap_s, 2400.0 - gap_s, expected=50.0, lanes=[0, 1], capacity_left=capacity_left)
+    (row,) = joined(found, [gap], road(3), share=1.0).to_dict("records")
+    assert row["start_s"] == start_s and row["lanes"] == [0, 1]
