@@ -65,6 +65,12 @@ def read_events(path: str | Path) -> "pa.Table":
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} is no Parquet file that can be read; convert the records again") from error
+    lacking = [name for name in EVENT_COLUMNS if name not in table.column_names]
+    if 2 * len(lacking) > len(EVENT_COLUMNS):
+        raise DataError(
+            f"{path} is another table ({', '.join(table.column_names[:6])}, ...): expected incident records as "
+            "`scenariogen convert` and `match` write them"
+        )
     problems = Problems(f"{path} as a table of incidents")
     for name, wanted in zip(EVENT_COLUMNS, schema(), strict=True):
         if name not in table.column_names:

@@ -13,7 +13,7 @@ from scenariogen.errors import DataError
 from scenariogen.heads import read_head
 from scenariogen.incidents.event_files import convert_events, event_account, read_events
 from scenariogen.incidents.event_formats import find_event_reader
-from scenariogen.incidents.events import EventKind
+from scenariogen.incidents.events import EventKind, schema
 from scenariogen.incidents.lane_words import certain, lanes_from_code, lanes_from_words, some
 from scenariogen.incidents.readers.contract import EventOptions
 from scenariogen.incidents.readers.geometry import from_polyline, from_wkb, from_wkt, middle, to_wkb
@@ -98,8 +98,12 @@ def test_a_folder_an_unknown_format_and_another_parquet_file_are_refused(tmp_pat
     with pytest.raises(DataError, match="--format waze: unknown, expected one of wzdx, datex2"):
         find_event_reader(read_head(path), format="waze")
     pq.write_table(pa.table({"kind": [1]}), tmp_path / "other.parquet")
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError, match=r"is another table \(kind, \.\.\.\): expected incident records"):
         read_events(tmp_path / "other.parquet")
+    nearly = schema().empty_table().drop_columns(["record_id", "kind"]).append_column("kind", pa.array([], pa.int64()))
+    pq.write_table(nearly, tmp_path / "nearly.parquet")
+    with pytest.raises(DataError) as caught:
+        read_events(tmp_path / "nearly.parquet")
     assert "the column record_id is missing" in str(caught.value)
     assert "the column kind is int64, expected string" in str(caught.value)
 
