@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scenariogen.errors import DataError, ModelError, ProjectError
+from scenariogen.written import written_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,18 +40,6 @@ DEMO_NOTE = "demo.json"
 DEMO_POLICIES = ("no_control", "max_pressure")
 DEMO_FREQUENCIES = (1.0, 10.0, 100.0, 300.0)
 """From the network's own frequency, at which a lane is blocked once in hundreds of peak hours, to 0.7 an hour."""
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends well, and is removed otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager

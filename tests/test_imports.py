@@ -20,6 +20,7 @@ LEAVES = (
     "mapgeometry",
     "window",
     "accounts",
+    "written",
     "heads",
     "mapping",
     "recognise",

@@ -10,6 +10,7 @@ from scenariogen.errors import DataError
 from scenariogen.trajectories.fields import edie_fields
 from scenariogen.trajectories.fundamental import LEAST_CELLS, fundamental_diagrams
 from scenariogen.trajectories.records import Trajectories
+from scenariogen.written import written_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,15 +106,10 @@ def _write(table: "pd.DataFrame", out: Path, note: Mapping[str, object]) -> None
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    try:
+    with written_whole(out) as partial:
         if out.suffix == ".csv":
             table.to_csv(partial, index=False)
         else:
             arrow = pa.Table.from_pandas(table, preserve_index=False)
             metadata = {**(arrow.schema.metadata or {}), METADATA_KEY: json.dumps(note).encode()}
             pq.write_table(arrow.replace_schema_metadata(metadata), partial, compression="zstd")
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
