@@ -14,6 +14,7 @@ from scenariogen.model.rates import RateShape
 from scenariogen.model.scenario_model import ScenarioModel
 from scenariogen.network import RoadNetwork, file_sha256, read_network
 from scenariogen.window import StudyWindow
+from scenariogen.written import written_whole
 
 SCHEMA = "scenariogen-model/1"
 TENSORS, DESCRIPTION, NETWORK = "model.safetensors", "model.json", "network.net.xml.gz"
@@ -30,9 +31,8 @@ def save_model(model: ScenarioModel, folder: Path) -> Path:
     tensors |= {f"marks.{name}": value for name, value in model.marks.state_dict().items()}
     tensors |= {f"demand.{name}": value for name, value in model.condition.tensors().items()}
     tensors |= {"cell_edges_s": model.cell_edges_s, "exposure": model.exposure, "posterior": model.posterior}
-    partial = folder / f".{TENSORS}.partial"
-    save_file({name: value.contiguous() for name, value in tensors.items()}, partial)
-    partial.replace(folder / TENSORS)
+    with written_whole(folder / TENSORS) as partial:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, partial)
     description = {
         "schema": SCHEMA,
         "scenariogen": __version__,
@@ -47,9 +47,8 @@ def save_model(model: ScenarioModel, folder: Path) -> Path:
         "info": model.info,
     }
     _keep_network(model.network, folder)
-    partial = folder / f".{DESCRIPTION}.partial"
-    partial.write_text(json.dumps(description, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(folder / DESCRIPTION)
+    with written_whole(folder / DESCRIPTION) as partial:
+        partial.write_text(json.dumps(description, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return folder
 
 
@@ -58,9 +57,8 @@ def _keep_network(network: RoadNetwork, folder: Path) -> None:
     content = network.path.read_bytes()
     if network.path.suffix == ".gz":
         content = gzip.decompress(content)
-    partial = folder / f".{NETWORK}.partial"
-    partial.write_bytes(gzip.compress(content, mtime=0))
-    partial.replace(folder / NETWORK)
+    with written_whole(folder / NETWORK) as partial:
+        partial.write_bytes(gzip.compress(content, mtime=0))
 
 
 def load_model(folder: Path | str, network: RoadNetwork | None = None) -> ScenarioModel:

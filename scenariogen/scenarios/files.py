@@ -21,6 +21,7 @@ from scenariogen.scenarios.records import (
     ScenarioBatch,
 )
 from scenariogen.window import StudyWindow
+from scenariogen.written import written_whole
 
 SCHEMA_VERSION = "scenariogen-scenarios/1"
 SCHEMA_FILE = "scenarios.schema.json"
@@ -40,14 +41,12 @@ def write_batch(batch: ScenarioBatch, path: Path | str) -> Path:
     """Write ``.parquet`` or ``.json``; the file appears complete or not at all."""
     path = Path(path)
     _check_suffix(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    if path.suffix == ".json":
-        document = {**_header(batch), "scenarios": [_plain(scenario) for scenario in batch.scenarios]}
-        partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    else:
-        _write_parquet(batch, partial)
-    partial.replace(path)
+    with written_whole(path) as partial:
+        if path.suffix == ".json":
+            document = {**_header(batch), "scenarios": [_plain(scenario) for scenario in batch.scenarios]}
+            partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        else:
+            _write_parquet(batch, partial)
     return path
 
 

@@ -18,6 +18,7 @@ from scenariogen.trajectories import columns
 from scenariogen.trajectories.columns import PLACES, Place
 from scenariogen.trajectories.motion import LONGEST_GAP_PERIODS, MOTION_WORDS, agreement_sql, motion_sql
 from scenariogen.trajectories.readers.contract import ReadOptions, TrajectoryReader
+from scenariogen.written import written_whole
 
 if TYPE_CHECKING:
     import duckdb
@@ -91,14 +92,9 @@ def _finish(
     period_s = _period_s(connection, book)
     book.raise_problems(f"{head.path}")
     query = motion_sql("whole", {*names, columns.DAY}, places, LONGEST_GAP_PERIODS * period_s)
-    partial = target.with_name(f".{target.name}.partial")
-    try:
+    with written_whole(target) as partial:
         connection.execute(f"COPY ({query}) TO {quoted(partial)} (FORMAT parquet, COMPRESSION zstd)")
-        account = _close(connection, partial, book, places, period_s)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return account
+        return _close(connection, partial, book, places, period_s)
 
 
 def _number_days(connection: "duckdb.DuckDBPyConnection", names: list[str], book: AccountBook) -> None:

@@ -27,6 +27,7 @@ from scenariogen.trajectories.mapmatch_place import Coordinates, check_overlap, 
 from scenariogen.trajectories.mapmatch_routes import RouteLengths
 from scenariogen.trajectories.mapmatch_tracks import Matched, match_tracks
 from scenariogen.trajectories.mapmatch_viterbi import Points, reach_m
+from scenariogen.written import written_whole
 
 if TYPE_CHECKING:
     import duckdb
@@ -146,13 +147,9 @@ def match(
         check_overlap(_batches(by_vehicle, columns.PLACES[way.place]), way, network, origin=origin, file=source)
         quality = _match_groups(by_vehicle, raw, network, way, noise_m, source)
         order = ", ".join(name for name in columns.ALL if name in {*kept_names, *_ADDED})
-        partial = target.with_name(f".{target.name}.partial")
-        try:
+        with written_whole(target) as partial:
             _copy(db, f"SELECT {order} FROM {_table(raw)} ORDER BY day, time_s, vehicle", partial)
             account = _account(db, partial, book, quality, way, network)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
     return quality, account
 
 

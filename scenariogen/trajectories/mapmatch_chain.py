@@ -16,6 +16,7 @@ from scenariogen.database import connected, quoted
 from scenariogen.errors import DataError, Problems
 from scenariogen.network import RoadNetwork
 from scenariogen.trajectories import columns
+from scenariogen.written import written_whole
 
 if TYPE_CHECKING:
     import duckdb
@@ -106,16 +107,12 @@ def attach(
         book.raise_problems(str(source))
         _write_pieces(db, pieces)
         kept = [name for name in columns.ALL if name in names or name in _ADDED]
-        partial = target.with_name(f".{target.name}.partial")
-        try:
+        with written_whole(target) as partial:
             db.execute(
                 f"COPY (SELECT {', '.join(kept)} FROM ({_placed(names, pieces, offset_m)}) "
                 f"ORDER BY day, time_s, vehicle) TO {quoted(partial)} (FORMAT parquet, COMPRESSION zstd)"
             )
             account = _close(db, partial, book, rows, pieces, offset_m)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
     return account
 
 

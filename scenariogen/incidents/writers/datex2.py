@@ -20,6 +20,7 @@ from scenariogen.incidents.events import EndIs, EventKind, Points
 from scenariogen.incidents.lane_words import ALTERNATING, known_count
 from scenariogen.incidents.readers.geometry import from_wkb
 from scenariogen.incidents.writers.rows import Refusals, Written, is_printable, rows_of
+from scenariogen.written import written_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,8 +55,7 @@ def write_datex2(table: "pa.Table", target: Path, *, publisher: str, country: st
     Raises ``DataError`` where no row can be written; ``target`` is replaced only when everything is written.
     """
     refusals, rows = Refusals(), 0
-    partial = target.with_name(f".{target.name}.partial")
-    try:
+    with written_whole(target) as partial:
         with partial.open("w", encoding="utf-8") as stream:
             xml = _Xml(stream)
             with xml.publication(publisher, country, published):
@@ -66,11 +66,7 @@ def write_datex2(table: "pa.Table", target: Path, *, publisher: str, country: st
                         continue
                     _situation(xml, row, published)
                     rows += 1
-        written = refusals.close(rows, target, "a DATEX II situation")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return written
+        return refusals.close(rows, target, "a DATEX II situation")
 
 
 class _Xml:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from scenariogen.incidents.events import schema
 from scenariogen.incidents.readers.geometry import from_wkb
+from scenariogen.written import written_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,18 +57,13 @@ def write_geoparquet(batches: "Iterable[pa.RecordBatch]", target: Path) -> int:
     import pyarrow.parquet as pq
 
     extent, rows = _Extent(), 0
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        with pq.ParquetWriter(partial, schema(), compression="zstd") as writer:
-            for batch in batches:
-                table = pa.Table.from_batches([batch]).select(schema().names).cast(schema())
-                for data in table[GEOMETRY].to_pylist():
-                    if data is not None:
-                        extent.add(data)
-                writer.write_table(table)
-                rows += table.num_rows
-            writer.add_key_value_metadata({"geo": extent.metadata()})
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_whole(target) as partial, pq.ParquetWriter(partial, schema(), compression="zstd") as writer:
+        for batch in batches:
+            table = pa.Table.from_batches([batch]).select(schema().names).cast(schema())
+            for data in table[GEOMETRY].to_pylist():
+                if data is not None:
+                    extent.add(data)
+            writer.write_table(table)
+            rows += table.num_rows
+        writer.add_key_value_metadata({"geo": extent.metadata()})
     return rows

@@ -17,6 +17,7 @@ from scenariogen.incidents.lane_words import ALTERNATING, known_count
 from scenariogen.incidents.readers.geometry import from_wkb
 from scenariogen.incidents.writers.rows import Refusals, Written, is_printable, rows_of
 from scenariogen.units import MPS_PER_KMH
+from scenariogen.written import written_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,8 +39,7 @@ def write_wzdx(table: "pa.Table", target: Path, *, publisher: str, updated: date
     Raises ``DataError`` where no row can be written; ``target`` is replaced only when everything is written.
     """
     refusals, rows = Refusals(), 0
-    partial = target.with_name(f".{target.name}.partial")
-    try:
+    with written_whole(target) as partial:
         with partial.open("w", encoding="utf-8") as stream:
             header = json.dumps(_header(publisher, updated))
             stream.write(f'{{"feed_info": {header}, "type": "FeatureCollection", "features": [')
@@ -51,11 +51,7 @@ def write_wzdx(table: "pa.Table", target: Path, *, publisher: str, updated: date
                 stream.write((",\n" if rows else "\n") + json.dumps(_feature(row), allow_nan=False))
                 rows += 1
             stream.write("\n]}\n")
-        written = refusals.close(rows, target, "a WZDx work zone")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return written
+        return refusals.close(rows, target, "a WZDx work zone")
 
 
 def _header(publisher: str, updated: datetime) -> dict[str, Any]:
