@@ -5,6 +5,7 @@ from typing import ClassVar, Protocol, TypeVar
 
 from scenariogen.errors import DataError
 from scenariogen.heads import FileHead, Made
+from scenariogen.suggested_mapping import suggest_mapping
 
 TABLE = "csv"
 """The format that only a mapping explains."""
@@ -35,11 +36,12 @@ def choose(head: FileHead, known: Mapping[str, R], *, what: str, example: str, f
     for reader in known.values():
         if reader.recognises(head):
             return reader
-    if head.made is Made.TEXT and len(head.header) > 1:
-        seen = f"its columns are {', '.join(head.header[:NAMES_SHOWN])}"
-    else:
-        seen = f"it is {head.made.value}"
-    raise DataError(
-        f"{head.path} is none of the formats of {what} known here ({', '.join(known)}); {seen}. For a table say which "
-        f"column holds what, for example {example}"
+    is_table = head.made is Made.TEXT and len(head.header) > 1
+    suggested = suggest_mapping(head.header) if is_table else ""
+    seen = f"its columns are {', '.join(head.header[:NAMES_SHOWN])}" if is_table else f"it is {head.made.value}"
+    advice = (
+        f"By their names these may hold {suggested}; check that, and add units that are not SI, as in speed=v:km/h"
+        if suggested
+        else f"For a table say which column holds what, for example {example}"
     )
+    raise DataError(f"{head.path} is none of the formats of {what} known here ({', '.join(known)}); {seen}. {advice}")

@@ -23,6 +23,7 @@ LEAVES = (
     "written",
     "heads",
     "mapping",
+    "suggested_mapping",
     "recognise",
     "database",
 )

@@ -168,7 +168,7 @@ def _lane_pairs(text: str) -> dict[int, int]:
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Incident records, of any format that is read.")],
     to: Annotated[
-        str, typer.Option(help="datex2 (3.5, incidents) or wzdx (4.2, planned work and closures).")
+        str, typer.Option(help="datex2 (3.5, incidents), wzdx (4.2, planned work and closures) or geoparquet.")
     ] = "datex2",
     publisher: Annotated[str, typer.Option(help="Who publishes.")] = "scenariogen",
     country: Annotated[str, typer.Option(help="Publisher's country, two letters (DATEX II); eu for none.")] = "eu",
@@ -181,14 +181,14 @@ def export(
     """Write incident records in an agency's exchange format.
 
     DATEX II takes every incident with a place. WZDx takes planned work and closures only, since its schema knows no
-    crash: others are left out and counted. GeoParquet is what `convert` writes.
+    crash: others are left out and counted. GeoParquet holds everything; `convert` writes it as well.
 
     \b
     Example:
       scenariogen export incidents.parquet --to wzdx --publisher 'City of Springfield' --out feed.geojson
     """
-    if to not in ("datex2", "wzdx"):
-        raise typer.BadParameter(f"--to is {to!r}, expected datex2 or wzdx")
+    if to not in ("datex2", "wzdx", "geoparquet"):
+        raise typer.BadParameter(f"--to is {to!r}, expected datex2, wzdx or geoparquet")
     from scenariogen.incidents.files import export_file
 
     written = export_file(

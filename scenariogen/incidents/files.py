@@ -14,6 +14,7 @@ from scenariogen.incidents.event_formats import EVENT_EXAMPLE, event_readers
 from scenariogen.incidents.readers.contract import EventOptions, EventReader
 from scenariogen.incidents.readers.mapped import EVENT_DIMENSIONS
 from scenariogen.incidents.writers.datex2 import write_datex2
+from scenariogen.incidents.writers.geoparquet import write_geoparquet
 from scenariogen.incidents.writers.rows import Written
 from scenariogen.incidents.writers.wzdx import write_wzdx
 from scenariogen.mapping import parse_mapping
@@ -63,14 +64,15 @@ def export_file(
     file: Path,
     *,
     out: Path,
-    to: Literal["datex2", "wzdx"],
+    to: Literal["datex2", "wzdx", "geoparquet"],
     publisher: str,
     country: str = "eu",
     format: str = "",
     mapping: Iterable[str] = (),
     time_zone: str = "",
 ) -> Written:
-    """Write incident records of any format as DATEX II 3.5 or WZDx 4.2, published now; what was left out and why.
+    """Write incident records of any format as DATEX II 3.5 or WZDx 4.2, published now, or as GeoParquet; what was left
+    out and why.
 
     Raises ``DataError`` where the file holds no incident records, or none that the format can hold.
     """
@@ -86,6 +88,8 @@ def export_file(
             source = Path(folder) / "events.parquet"
             _convert(head, source, format, texts, time_zone)
         table, now = read_events(source), datetime.now(UTC)
+    if to == "geoparquet":
+        return Written(rows=write_geoparquet(table.to_batches(), out), refused={})
     if to == "wzdx":
         return write_wzdx(table, out, publisher=publisher, updated=now)
     return write_datex2(table, out, publisher=publisher, country=country, published=now)

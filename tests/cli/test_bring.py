@@ -138,6 +138,9 @@ def test_export_writes_what_a_format_can_hold_and_counts_the_rest(records, tmp_p
     assert "2 written" in scenariogen("export", records, *EVENTS, "--out", xml).stdout
     back = json.loads(scenariogen("inspect", xml, "--json").stdout)
     assert back["format"] == "datex2" and back["subjects"] == 2
+    table = tmp_path / "situations.parquet"
+    assert "2 written" in scenariogen("export", records, *EVENTS, "--to", "geoparquet", "--out", table).stdout
+    assert pd.read_parquet(table)["kind"].tolist() == ["crash", "closure"]
 
 
 def test_trajectories_cannot_be_exported(table, tmp_path):
