@@ -83,9 +83,10 @@ def _table(fitted: "pd.DataFrame") -> str:
             (
                 str(row["edge"]),
                 str(row["lanes"]),
+                "signal" if row["is_signalised"] else "",
                 f"{3.6 * number['free_speed_mps']:.1f} +/- {3.6 * number['free_speed_se']:.1f}",
                 f"{'>= ' if bound else ''}{number['capacity_veh_h']:.0f} +/- {number['capacity_se']:.0f}",
                 wave if told else "",
             )
         )
-    return table(("edge", "lanes", "free speed km/h", "capacity veh/h", "wave km/h"), rows)
+    return table(("edge", "lanes", "ends at", "free speed km/h", "capacity veh/h", "wave km/h"), rows)

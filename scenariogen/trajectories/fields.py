@@ -7,8 +7,9 @@ duration ``T`` in which vehicles cover the distance ``d`` and spend the time ``t
 
 A vehicle is taken to move evenly between two samples, and to have been there for half a sampling period before its
 first and after its last one. Where it changes edges in between, the time is shared
-by the distance to the end of the one and from the start of the other at the speeds of the two samples; edges
-that were crossed whole in between are found on the shortest way of the network.
+by the distance to the end of the one and from the start of the other at the speeds of the two samples. Edges that were
+crossed whole in between are found on the shortest way of the network; they were crossed at the mean of the two speeds,
+and the rest of the time was spent inside junctions, which belong to no edge.
 """
 
 from collections import deque
@@ -75,7 +76,10 @@ WITH steps AS ({{steps}}), limits AS (
          JOIN limits USING (day)
     WHERE b IS NULL AND t0 + {{half_s}} <= end_s
     UNION ALL  -- edges crossed whole, one after the other, between leaving a and entering b
-    SELECT day, k.edge, 0 AS lane, t0 + time_a + rest * k.from_share, t0 + time_a + rest * k.to_share, k.length_m
+    SELECT day, k.edge, 0 AS lane, t0 + time_a + rest * k.from_share,
+           t0 + time_a + rest * k.from_share + least(rest * (k.to_share - k.from_share),
+                                                     k.length_m / greatest((v0 + v1) / 2, {SLOWEST_MPS})),
+           k.length_m
     FROM (SELECT *, t1 - t0 - time_a - time_b AS rest FROM shared) s JOIN skipped k ON k.a = s.a AND k.b = s.b
 ), cut AS (  -- a piece spans at most a few cells: one row for each, distance shared by time
     SELECT day, edge, lane, cell, distance_m, t0, t1,
