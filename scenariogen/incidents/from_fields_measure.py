@@ -1,7 +1,7 @@
 """What an incident did, read off the flow at the head of its queue: start, end, share of capacity left, and phases."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -57,6 +57,19 @@ class Measured:
     @property
     def duration_s(self) -> float:
         return self.end_s - self.begin_s
+
+
+class Left(Protocol):
+    """Share of capacity that was left, as it was measured."""
+
+    @property
+    def capacity_left(self) -> float: ...
+
+    @property
+    def capacity_left_se(self) -> float: ...
+
+    @property
+    def is_lower_bound(self) -> bool: ...
 
 
 def measure(
@@ -194,7 +207,7 @@ def _place(
     return float(cells.from_m[head.cell]) + queue_m, float(error_m)
 
 
-def blocked_lanes(edge: "Edge", measured: Measured) -> dict[int, float]:
+def blocked_lanes(edge: "Edge", measured: Left) -> dict[int, float]:
     """Probability of each number of blocked lanes, from the share of capacity that was left.
 
     A number of lanes leaves a share somewhere in the range that :func:`scenariogen.incidents.capacity.reachable`

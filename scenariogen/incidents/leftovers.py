@@ -34,7 +34,13 @@ def _is_left_by(row: dict[str, Any], other: dict[str, Any], network: "RoadNetwor
         return (
             road_m(network, row, other, BEHIND_M) <= BEHIND_M or road_m(network, other, row, AHEAD_M) <= AHEAD_M
         ) and begin_s >= other["start_s"]
-    if row["duration_s"] > SHORT_S or not other_end_s - BEFORE_END_S <= begin_s <= other_end_s + AFTER_END_S:
+    return is_aftermath(row, other, network)
+
+
+def is_aftermath(row: dict[str, Any], other: dict[str, Any], network: "RoadNetwork") -> bool:
+    """A short finding upstream of another one, at the time when that one ended and its queue dissolved."""
+    other_end_s = other["start_s"] + other["duration_s"]
+    if row["duration_s"] > SHORT_S or not other_end_s - BEFORE_END_S <= row["start_s"] <= other_end_s + AFTER_END_S:
         return False
     return road_m(network, row, other, DISSOLVING_M) <= DISSOLVING_M
 

@@ -25,6 +25,7 @@ from scenariogen.incidents.from_fields_cells import Cells, cells_of_day, stacked
 from scenariogen.incidents.from_fields_lanes import track_lanes
 from scenariogen.incidents.records import OBSERVED_COLUMNS
 from scenariogen.incidents.sparse_gaps import gap_rows, same_queue_head
+from scenariogen.incidents.sparse_held import with_held
 from scenariogen.incidents.sparse_join import joined
 from scenariogen.incidents.sparse_places import gap_along_m
 from scenariogen.incidents.sparse_refine import FINE_M, refined
@@ -134,7 +135,8 @@ def detect_traffic(
     found = refined(found, stacked([*(other.fine for other in usual), day.fine]), len(usual), network)
     track_lanes(found, tracks, network)
     gaps = gap_rows(tracks, usual_tracks, network, settings, share=day.share)
-    return joined(found.assign(day=tracks.day), gaps, network, share=day.share)
+    table = joined(found.assign(day=tracks.day), gaps, network, share=day.share)
+    return with_held(table, tracks, usual_tracks, network, settings, share=day.share)
 
 
 def merged(found: list[dict], standing: list[dict], network: "RoadNetwork") -> list[dict]:

@@ -93,9 +93,10 @@ def _is_head(gap: LaneGap, tracks: "Tracks", usual: "list[Tracks]", network: "Ro
     span = (gap.begin_s + SETTLING_S, gap.end_s)
     behind_m = (gap.position_m - NEAR_M, gap.position_m)
     beyond_m = (gap.position_m + BEYOND_M, gap.position_m + BEYOND_M + NEAR_M)
-    before, beyond = (_speeds(tracks, network, gap.edge, *part, span) for part in (behind_m, beyond_m))
+    before, beyond = (stretch_speeds(tracks, network, gap.edge, *part, span) for part in (behind_m, beyond_m))
     normal_before, normal_beyond = (
-        np.concatenate([_speeds(day, network, gap.edge, *part, span) for day in usual]) for part in (behind_m, beyond_m)
+        np.concatenate([stretch_speeds(day, network, gap.edge, *part, span) for day in usual])
+        for part in (behind_m, beyond_m)
     )
     if min(len(before), len(normal_before), len(normal_beyond)) < LEAST_SAMPLES or not len(beyond):
         return False
@@ -115,9 +116,10 @@ def _is_closed_head(gap: LaneGap, tracks: "Tracks", usual: "list[Tracks]", netwo
     length_m = network.edges[network.edge_ids[gap.edge]].length_m
     reach_m = gap.position_m + CLOSED_REACH_M
     beyond_m = (gap.position_m, min(reach_m, length_m) if ends.line[gap.edge] else reach_m)
-    before, beyond = (_speeds(tracks, network, gap.edge, *part, span) for part in (behind_m, beyond_m))
+    before, beyond = (stretch_speeds(tracks, network, gap.edge, *part, span) for part in (behind_m, beyond_m))
     normal_before, normal_beyond = (
-        np.concatenate([_speeds(day, network, gap.edge, *part, span) for day in usual]) for part in (behind_m, beyond_m)
+        np.concatenate([stretch_speeds(day, network, gap.edge, *part, span) for day in usual])
+        for part in (behind_m, beyond_m)
     )
     if ends.waits[gap.edge] and length_m - gap.position_m < STEP_M:
         return False
@@ -128,7 +130,7 @@ def _is_closed_head(gap: LaneGap, tracks: "Tracks", usual: "list[Tracks]", netwo
     return len(beyond) < STARVED * len(normal_beyond) / len(usual) and len(beyond) < STARVED * len(before)
 
 
-def _speeds(
+def stretch_speeds(
     tracks: "Tracks", network: "RoadNetwork", edge: int, low_m: float, high_m: float, span: tuple[float, float]
 ) -> np.ndarray:
     """Speeds of the samples on a stretch, which may reach into the edges before and after."""
