@@ -15,7 +15,7 @@ from scenariogen.mapping import parse_mapping
 from scenariogen.trajectories import columns
 from scenariogen.trajectories.convert import convert, write_tables
 from scenariogen.trajectories.formats import find_reader
-from scenariogen.trajectories.readers import sumo_fcd
+from scenariogen.trajectories.readers import fcd_names, sumo_fcd
 from scenariogen.trajectories.readers.contract import ReadOptions
 from scenariogen.trajectories.readers.mapped import DIMENSIONS
 from scenariogen.trajectories.records import Trajectories, plain_view
@@ -79,9 +79,10 @@ def source_of(file: Path, *, format: str = "", mapping: Iterable[str] = ()) -> S
     head = read_head(file)
     if head.made is Made.PARQUET and not texts:
         names = sumo_fcd.parquet_names(file)
-        if sumo_fcd.TIME in names:
+        if fcd_names.TIME not in names:
+            return Source(file=file, view=plain_view(file), names=tuple(names), account=_account_beside(file))
+        if sumo_fcd.is_plain(head, names):
             return _fcd_source(file, names)
-        return Source(file=file, view=plain_view(file), names=tuple(names), account=_account_beside(file))
     reader = find_reader(head, format=format, is_mapped=bool(texts))
     scratch = tempfile.TemporaryDirectory(prefix="scenariogen-")
     target = Path(scratch.name) / columns.TRAJECTORIES_FILE
@@ -100,13 +101,15 @@ def source_of(file: Path, *, format: str = "", mapping: Iterable[str] = ()) -> S
 def _write_simulated(
     reader: sumo_fcd.SumoFcdReader, head: FileHead, target: Path, options: ReadOptions
 ) -> FileAccount | None:
-    """SUMO's rows are sorted and have speeds: they are written as they come."""
+    """SUMO's rows are sorted and have speeds: they are written as they come, unless speeds were left out."""
     import pyarrow.parquet as pq
 
     book = AccountBook(file=head.path.name, format=reader.name, title=reader.title, subject="vehicles")
     rows = write_tables(reader.tables(head, book, options), target)
     if not rows:
         pq.write_table(columns.schema().empty_table(), target)
+    if columns.SPEED not in sumo_fcd.parquet_names(target):
+        return convert(head, reader, target, options=options)
     return book.close(kept=rows)
 
 
@@ -122,8 +125,7 @@ def _account_beside(file: Path) -> FileAccount | None:
 
 def _fcd_source(file: Path, names: list[str]) -> Source:
     """SUMO's Parquet where it lies: a query that names its columns as ours."""
-    sumo_fcd.check_names(file, names)
-    optional = {ours: theirs for ours, (theirs, _) in sumo_fcd.OPTIONAL.items() if theirs in names}
+    optional = {ours: theirs for ours, (theirs, _) in fcd_names.OPTIONAL.items() if theirs in names}
     parts = [
         "CAST(0 AS INTEGER) AS day",
         "CAST(timestep_time AS DOUBLE) AS time_s",
@@ -138,7 +140,7 @@ def _fcd_source(file: Path, names: list[str]) -> Source:
         file=file,
         view=f"SELECT {', '.join(parts)} FROM read_parquet({quoted(file)}) WHERE vehicle_id IS NOT NULL",
         names=(*columns.REQUIRED, *optional),
-        time=sumo_fcd.TIME,
+        time=fcd_names.TIME,
     )
 
 

@@ -125,12 +125,94 @@ def test_lane_ids_of_another_kind_are_refused(tmp_path, ours):
         open_trajectories(path)
 
 
-@pytest.mark.parametrize("column", ["vehicle_id", "vehicle_lane", "vehicle_pos", "vehicle_speed"])
+@pytest.mark.parametrize("column", ["vehicle_id", "vehicle_lane", "vehicle_pos"])
 def test_missing_column_is_named(tmp_path, ours, column):
+    path = tmp_path / "fcd.parquet"
+    table = as_fcd(ours).drop(columns=[column, "vehicle_x"])  # with coordinates alone there would be a place
+    pq.write_table(pa.Table.from_pandas(table, preserve_index=False), path)
+    with pytest.raises(DataError, match=f"lacks {column}"):
+        open_trajectories(path)
+
+
+@pytest.mark.parametrize("column", ["vehicle_id", "vehicle_lane", "vehicle_pos", "vehicle_speed"])
+def test_a_recording_needs_every_column(tmp_path, ours, column):
     path = tmp_path / "fcd.parquet"
     pq.write_table(pa.Table.from_pandas(as_fcd(ours).drop(columns=column), preserve_index=False), path)
     with pytest.raises(DataError, match=f"lacks {column}"):
-        open_trajectories(path)
+        sumo_fcd.normalise_fcd(path, 0)
+
+
+def without(table: pd.DataFrame, folder, name: str, *dropped: str):
+    """SUMO's rows of vehicles in one format, without some columns."""
+    rows = table.dropna(subset="vehicle_id").drop(columns=["vehicle_edge", *dropped])
+    path = folder / f"fcd.{name}"
+    if name == "parquet":
+        pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), path, row_group_size=300)
+    elif name == "csv":
+        rows.to_csv(path, sep=";", index=False)
+    else:
+        lines = ["<fcd-export>"]
+        for time, part in rows.groupby("timestep_time", sort=False):
+            lines.append(f'<timestep time="{time}">')
+            for row in part.drop(columns="timestep_time").to_dict("records"):
+                words = " ".join(f'{key.removeprefix("vehicle_")}="{value}"' for key, value in row.items())
+                lines.append(f"<vehicle {words}/>")
+            lines.append("</timestep>")
+        path.write_text("\n".join([*lines, "</fcd-export>"]))
+    return path
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_coordinates_alone_are_a_place_and_speeds_are_derived(tmp_path, ours, name):
+    opened = open_trajectories(without(as_fcd(ours), tmp_path, name, "vehicle_lane", "vehicle_pos", "vehicle_speed"))
+    assert opened.places == (columns.Place.PLANE,)
+    rows = opened.query("SELECT * FROM trajectories ORDER BY time_s, vehicle")
+    assert len(rows) == len(ours) and rows["speed_is_derived"].all()
+    expected = ours.sort_values(["time_s", "vehicle"])["x_m"]
+    np.testing.assert_allclose(rows["x_m"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("has_speed", [True, False])
+@pytest.mark.parametrize("name", FORMATS)
+def test_degrees_are_told_from_metres_by_how_far_vehicles_move(tmp_path, ours, name, has_speed):
+    degree_m = 111_195.0
+    table = as_fcd(ours)
+    lat = 48.0
+    table["vehicle_x"] = 11.0 + table["vehicle_x"] / degree_m / np.cos(np.radians(lat))
+    table["vehicle_y"] = lat + table["vehicle_y"] / degree_m
+    path = without(table, tmp_path, name, *(() if has_speed else ("vehicle_speed",)))
+    opened = open_trajectories(path)
+    assert columns.Place.WGS84 in opened.places and columns.Place.PLANE not in opened.places
+    rows = opened.query("SELECT * FROM trajectories ORDER BY time_s, vehicle")
+    expected = table.dropna(subset="vehicle_id").sort_values(["timestep_time", "vehicle_id"])["vehicle_x"]
+    np.testing.assert_allclose(rows["lon_deg"], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_small_network_in_metres_stays_in_metres(tmp_path, ours, name):
+    table = as_fcd(ours).query("vehicle_x < 90 or vehicle_x.isna()", engine="python")
+    table["vehicle_y"] = table["vehicle_x"] / 10
+    table["vehicle_x"] = 0.0
+    opened = open_trajectories(without(table, tmp_path, name))
+    assert columns.Place.WGS84 not in opened.places and columns.Place.PLANE in opened.places
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_clock_times_are_read_as_seconds(tmp_path, ours, name):
+    table = as_fcd(ours)
+    table["timestep_time"] = [
+        f"1:{int(s // 3600):02d}:{int(s // 60 % 60):02d}:{s % 60:05.2f}" for s in table["timestep_time"]
+    ]
+    opened = open_trajectories(without(table, tmp_path, name))
+    assert opened.begin_s == pytest.approx(86_400 + ours["time_s"].min())
+    assert opened.end_s == pytest.approx(86_400 + ours["time_s"].max())
+    assert opened.period_s == 2
+
+
+def test_a_time_that_is_none_is_named(tmp_path, ours):
+    table = as_fcd(ours).assign(timestep_time="noon:ish")
+    with pytest.raises(DataError, match="cannot be read"):
+        open_trajectories(without(table, tmp_path, "parquet"))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +220,12 @@ def test_missing_column_is_named(tmp_path, ours, column):
     [
         ("<routes><vehicle/></routes>", "none of the formats of trajectories known here .* it is xml"),
         ('<fcd-export><timestep time="1">', "was cut off: it does not end with </fcd-export>"),
-        ('<fcd-export><timestep time="1"><vehicle id="a"/></timestep></fcd-export>', "lacks 'lane'"),
+        ('<fcd-export><timestep time="1"><vehicle id="a"/></timestep></fcd-export>', "lacks vehicle_lane"),
+        (
+            '<fcd-export><timestep time="1"><vehicle id="a" lane="a_0" pos="1" speed="1"/>'
+            '<vehicle id="b" pos="1" speed="1"/></timestep></fcd-export>',
+            "lacks 'lane', which those before it have",
+        ),
         ('<!DOCTYPE a [<!ENTITY b "c">]><fcd-export><timestep time="1"/></fcd-export>', "cannot be read"),
         (
             '<fcd-export><timestep time="1"><vehicle id="a" lane="a_0" pos="x" speed="1"/></timestep></fcd-export>',

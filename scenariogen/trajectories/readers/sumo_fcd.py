@@ -2,11 +2,14 @@
 
 SUMO's names: https://sumo.dlr.de/docs/Simulation/Output/FCDOutput.html. The edge is taken from the lane id
 (``<edge>_<index>``), since SUMO writes ``vehicle_edge`` only when asked. Rows of persons and containers are
-left out. Rows come sorted by time and with speeds, as SUMO computed them; nothing about them is derived.
+left out. Rows come sorted by time. With ``--fcd-output.attributes`` a file may lack lanes or the positions along them
+and hold coordinates alone, or lack speeds, which are then derived; what other options change about the values stands in
+:mod:`scenariogen.trajectories.readers.fcd_values`.
 """
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,24 +18,23 @@ from scenariogen.errors import DataError
 from scenariogen.heads import FileHead, Made, open_bytes
 from scenariogen.trajectories import columns
 from scenariogen.trajectories.readers.contract import ReadOptions, TrajectoryReader
+from scenariogen.trajectories.readers.fcd_names import (
+    ID,
+    LANE,
+    NEEDED,
+    OPTIONAL,
+    POSITION,
+    RECORDED,
+    SOURCES,
+    SPEED,
+    TIME,
+    check_names,
+)
+from scenariogen.trajectories.readers.fcd_values import in_degrees, is_number, is_wide, seconds_of
 from scenariogen.trajectories.readers.fcd_xml import line_views, readable, xml_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-TIME = "timestep_time"
-SOURCES = {"id": "vehicle_id", "lane": "vehicle_lane", "pos": "vehicle_pos", "speed": "vehicle_speed"}
-"""XML attributes that are needed, and the names that SUMO's Parquet and CSV give to them."""
-NEEDED: tuple[str, ...] = (TIME, *SOURCES.values())
-OPTIONAL: dict[str, tuple[str, str]] = {
-    columns.X: ("vehicle_x", "x"),
-    columns.Y: ("vehicle_y", "y"),
-    columns.ACCELERATION: ("vehicle_acceleration", "acceleration"),
-    columns.CLASS: ("vehicle_type", "type"),
-}
-"""Our columns that SUMO may have, and what Parquet and CSV, and XML, call them."""
-RECORDED: tuple[str, ...] = (columns.X, columns.Y)
-"""Of those, what a recording keeps."""
 
 
 class SumoFcdReader(TrajectoryReader):
@@ -62,12 +64,15 @@ class SumoFcdReader(TrajectoryReader):
             columns.CLASS: "type (SUMO)",
         }
         found: set[str] = set()
-        for table in _chunks(head, 0, tuple(OPTIONAL)):
+        for table in in_degrees(_chunks(head, 0, tuple(OPTIONAL))):
             book.rows += table.num_rows
             found |= set(table.column_names)
             yield table
-        for name in set(OPTIONAL) - found:
-            book.units.pop(name, None)
+        if columns.LON in found:
+            how = "in degrees (WGS 84): vehicles move as many degrees as their speeds say (SUMO's --fcd-output.geo)"
+            book.units |= {columns.LON: f"x {how}", columns.LAT: f"y {how}"}
+        for name in set(book.units) - found:
+            book.units.pop(name)
 
 
 def _chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.Table"]:
@@ -85,6 +90,9 @@ def normalise_fcd(source: Path, day: int) -> "pa.Table":
     """
     import pyarrow as pa
 
+    lacking = [name for name in NEEDED if name not in (names := parquet_names(source))]
+    if lacking:
+        raise DataError(f"{source} lacks {', '.join(lacking)}; it has {', '.join(names[:12])}")
     chunks = [_as_recorded(table) for table in _parquet_tables(source, day, RECORDED)]
     return pa.concat_tables(chunks).unify_dictionaries() if chunks else columns.schema().empty_table()
 
@@ -114,6 +122,25 @@ def parquet_names(source: Path) -> list[str]:
         ) from error
 
 
+def is_plain(head: FileHead, names: Sequence[str]) -> bool:
+    """True for Parquet that can be used where it lies: lanes, positions and speeds, times and coordinates as numbers of
+    seconds and metres. Raises ``DataError`` where columns are missing or the file is damaged."""
+    import pyarrow.parquet as pq
+
+    check_names(head.path, names)
+    if not set(NEEDED) <= set(names):
+        return False
+    x, y = (OPTIONAL[name][0] for name in (columns.X, columns.Y))
+    with pq.ParquetFile(head.path) as file:
+        if not is_number(file.schema_arrow.field(TIME).type):
+            return False
+        if not {x, y} <= set(names) or not file.num_row_groups or is_wide(file.metadata, x, 180.0):
+            return True
+    return not any(
+        columns.LON in table.column_names for table in islice(in_degrees(parquet_chunks(head, 0, RECORDED)), 1)
+    )
+
+
 def parquet_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.Table"]:
     """A Parquet file, row group by row group."""
     return _parquet_tables(head.path, day, extra)
@@ -125,7 +152,7 @@ def _parquet_tables(source: Path, day: int, extra: Sequence[str]) -> Iterator["p
 
     names = parquet_names(source)
     check_names(source, names)
-    wanted = [*NEEDED, *(OPTIONAL[name][0] for name in extra if OPTIONAL[name][0] in names)]
+    wanted = [name for name in (*NEEDED, *(OPTIONAL[name][0] for name in extra)) if name in names]
     try:
         with pq.ParquetFile(source) as file:
             for group in range(file.num_row_groups):
@@ -144,9 +171,11 @@ def csv_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.T
     from pyarrow import csv
 
     check_names(head.path, list(head.header))
-    optional = [OPTIONAL[name][0] for name in extra if OPTIONAL[name][0] in head.header]
-    words = ("vehicle_id", "vehicle_lane", OPTIONAL[columns.CLASS][0])
-    types = {name: pa.string() if name in words else pa.float64() for name in (*NEEDED, *optional)}
+    wanted = [name for name in (*NEEDED, *(OPTIONAL[name][0] for name in extra)) if name in head.header]
+    words = [ID, LANE, OPTIONAL[columns.CLASS][0]]
+    if _has_clock_times(head):
+        words.append(TIME)
+    types = {name: pa.string() if name in words else pa.float64() for name in wanted}
     options = {
         "read_options": csv.ReadOptions(block_size=1 << 21, column_names=list(head.header)),
         "parse_options": csv.ParseOptions(delimiter=head.delimiter),
@@ -162,6 +191,14 @@ def csv_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.T
                 yield _normalise(table, day, head.path)
     except pa.ArrowInvalid as error:
         raise DataError(f"{head.path} cannot be read as SUMO's CSV: {error}") from error
+
+
+def _has_clock_times(head: FileHead) -> bool:
+    """True where the first row of a CSV file has a time with colons."""
+    lines = head.text.splitlines()
+    cells = lines[1].split(head.delimiter) if len(lines) > 1 else []
+    column = list(head.header).index(TIME)
+    return column < len(cells) and ":" in cells[column]
 
 
 def _one_ahead(tables: "Iterator[pa.Table]") -> "Iterator[pa.Table]":
@@ -180,53 +217,49 @@ def xml_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.T
     asked = (*SOURCES, *(OPTIONAL[name][1] for name in extra))
     names = {TIME: "time", **{theirs: ours for ours, theirs in SOURCES.items()}}
     names |= {OPTIONAL[name][0]: OPTIONAL[name][1] for name in extra}
-    words = ("vehicle_id", "vehicle_lane", OPTIONAL[columns.CLASS][0])
+    words = (TIME, ID, LANE, OPTIONAL[columns.CLASS][0])
+    has: set[str] = set()
     try:
         for rows in xml_rows(head, asked):
-            lacking = [name for name in SOURCES if rows[name].null_count]
+            # What the first vehicles have, all must have.
+            has = has or {theirs for theirs, attribute in names.items() if rows[attribute].null_count < len(rows)}
+            check_names(head.path, sorted(has))
+            lacking = [name for name, theirs in SOURCES.items() if theirs in has and rows[name].null_count]
             if lacking:
-                raise DataError(f"{head.path}: a <vehicle> lacks {lacking[0]!r}, expected {', '.join(SOURCES)}")
+                raise DataError(f"{head.path}: a <vehicle> lacks {lacking[0]!r}, which those before it have")
             table = {
-                theirs: rows[attribute]
-                if theirs in words
-                else rows[attribute].cast(pa.float64() if theirs == TIME else pa.float32())
+                theirs: rows[attribute] if theirs in words else rows[attribute].cast(pa.float64())
                 for theirs, attribute in names.items()
-                if theirs in NEEDED or rows[attribute].null_count < len(rows)
+                if theirs in has
             }
             yield _normalise(pa.table(table), day, head.path)
     except pa.ArrowInvalid as error:
         raise DataError(f"{head.path} cannot be read as SUMO's FCD XML: {error}") from error
 
 
-def check_names(source: Path, names: Sequence[str]) -> None:
-    """Raise ``DataError`` that names the columns of SUMO's output that are not there."""
-    missing = [name for name in NEEDED if name not in names]
-    if missing:
-        raise DataError(
-            f"{source} lacks {', '.join(missing)}; it has {', '.join(names[:12])}. Expected SUMO's --fcd-output"
-        )
-
-
 def _normalise(table: "pa.Table", day: int, source: Path) -> "pa.Table":
     import numpy as np
     import pyarrow as pa
 
-    vehicles = table["vehicle_id"]
+    vehicles = table[ID]
     if vehicles.null_count:
         table = table.filter(vehicles.is_valid())
-    lanes = _one_array(table["vehicle_lane"]).dictionary_encode()
-    names, numbers = _split_lanes(lanes.dictionary.to_pylist(), source)
-    edges, codes = _unique(names)
-    indices = lanes.indices
     made = {
         columns.DAY: pa.array(np.full(table.num_rows, day, dtype=np.int32)),
-        columns.TIME: table[TIME].cast(pa.float64()),
-        columns.VEHICLE: _one_array(table["vehicle_id"]).dictionary_encode(),
-        columns.EDGE: pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()).take(indices), edges),
-        columns.LANE: pa.array(numbers, pa.int16()).take(indices),
-        columns.POSITION: table["vehicle_pos"].cast(pa.float32()),
-        columns.SPEED: table["vehicle_speed"].cast(pa.float32()),
+        columns.TIME: seconds_of(table[TIME], source),
+        columns.VEHICLE: _one_array(table[ID]).dictionary_encode(),
     }
+    if {LANE, POSITION} <= set(table.column_names):
+        lanes = _one_array(table[LANE]).dictionary_encode()
+        names, numbers = _split_lanes(lanes.dictionary.to_pylist(), source)
+        edges, codes = _unique(names)
+        made |= {
+            columns.EDGE: pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()).take(lanes.indices), edges),
+            columns.LANE: pa.array(numbers, pa.int16()).take(lanes.indices),
+            columns.POSITION: table[POSITION].cast(pa.float32()),
+        }
+    if SPEED in table.column_names:
+        made[columns.SPEED] = table[SPEED].cast(pa.float32())
     for ours, (theirs, _) in OPTIONAL.items():
         if theirs in table.column_names:
             column = table[theirs]
