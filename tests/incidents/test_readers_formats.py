@@ -257,6 +257,25 @@ def test_us_accidents_are_in_the_zone_of_the_row(tmp_path: Path):
         convert_text(tmp_path, US_ACCIDENTS.replace("US/Eastern", ""))
 
 
+@pytest.mark.parametrize(
+    ("text", "closed", "side", "full"),
+    [
+        ("Right lane blocked due to accident on I-70 Eastbound at Exit 41 OH-235.", [0.0, 1.0], "right", False),
+        ("Two lanes blocked due to accident on I-75 Northbound at Exit 3.", [0.0, 0.0, 1.0], "", False),
+        ("At I-71/Exit 7 - Accident. Left lane closed.", [0.0, 1.0], "left", False),
+        ("Left and center lanes blocked. Accident.", [0.0, 0.0, 2 / 3, 1 / 3], "", False),
+        ("Closed between CR-1 and CR-2 - Road closed due to accident.", None, "", True),
+        ("Road closed due to accident. Use 2 Lane Rd.", None, "", True),
+        ("Accident on 4 Mile Rd at Exit 3 right lane drop.", None, "", False),
+        ("Lanes blocked on exit ramp due to accident on I-5 at Exit 4.", None, "", False),
+    ],
+)
+def test_descriptions_tell_of_lanes_in_phrases_of_their_own(tmp_path: Path, text, closed, side, full):
+    row = one(tmp_path, US_ACCIDENTS.replace(",text,", f',"{text}",'))
+    assert (row["lanes_closed"], row["lanes_side"], row["full_closure"]) == (closed, side, full)
+    assert "Exit" not in str(row)  # free text is never kept
+
+
 def test_stats19_days_come_first_and_clocks_are_british(tmp_path: Path):
     row = one(tmp_path, STATS19)
     assert row["start"] == datetime(2023, 7, 1, 7, 30, tzinfo=UTC)  # summer time
