@@ -133,6 +133,18 @@ def test_a_csv_export_says_the_same_as_the_feed(geometry: str, tmp_path: Path):
     assert from_export["lon_deg"] == pytest.approx(-122.01)
 
 
+def test_a_csv_export_may_have_the_two_ends_in_columns_of_degrees(tmp_path: Path):
+    header = "road_event_id,core_details.road_names,core_details_direction,start_date,end_date,vehicle_impact"
+    export = (
+        f"{header},beginning_latitude,beginning_longitude,ending_latitude,ending_longitude\n"
+        'a,"[""I-5""]",northbound,2024-03-01T08:00:00Z,2024-03-01T16:00:00Z,some-lanes-closed,38.0,-122.0,38.0,-122.02\n'
+    )
+    from_feed = one(tmp_path, feed(work_zone()))
+    assert {**from_feed, "status": ""} == one(tmp_path, export)
+    row = one(tmp_path, export.replace(",38.0,-122.02\n", ",,\n"))
+    assert (row["lon_deg"], row["lat_deg"]) == (-122.0, 38.0)
+
+
 def test_records_of_one_situation_are_one_incident(tmp_path: Path):
     row = one(tmp_path, datex2(accident()))
     assert (row["kind"], row["kind_text"]) == (EventKind.CRASH, "Accident accident")

@@ -9,7 +9,7 @@ feeds hold no road event.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from scenariogen.accounts import AccountBook
@@ -20,13 +20,19 @@ from scenariogen.incidents.lane_words import SOME_LANES_SAID
 from scenariogen.incidents.readers.contract import EventOptions, EventReader
 from scenariogen.incidents.readers.geometry import from_geojson, from_text
 from scenariogen.incidents.readers.rows import json_items, table_rows
-from scenariogen.incidents.readers.values import list_of, mapping_of, text_of, time_of
+from scenariogen.incidents.readers.values import list_of, mapping_of, number_of, text_of, time_of
 from scenariogen.incidents.readers.wzdx_event import IMPACTS_SAID, FeedInfo, road_event
 
 HEADERS = ("feed_info", "road_event_feed_info")
 _JSON_MARKS = ('"road_event_feed_info"', '"core_details"', '"vehicle_impact"', '"road_event_id"')
 CSV_MARKS = ("vehicle_impact", "start_date", "end_date")
 GEOMETRY_COLUMNS = ("geometry", "the_geom", "geom", "linestring", "multipoint", "wkt", "shape")
+END_COLUMNS = (
+    ("beginning_longitude", "beginning_latitude"),
+    ("longitude", "latitude"),
+    ("ending_longitude", "ending_latitude"),
+)
+"""Columns of the two ends of an event, or of one point, where an export has no geometry."""
 DEVICE_FEED = (
     "is a WZDx device feed: it holds devices (arrow boards, cameras, ...) and no road event; expected a work zone feed"
 )
@@ -117,12 +123,17 @@ def _from_csv(head: FileHead, book: AccountBook) -> Iterator[Event]:
     names = _flat_names(head.header)
     book.facts["version"] = "a CSV export, which does not say its version"
     geometry = next((names[name] for name in GEOMETRY_COLUMNS if name in names), "")
-    if not geometry:
+    ends = [pair for pair in END_COLUMNS if set(pair) <= set(names)]
+    if not geometry and ends:
+        book.units["lon_deg, lat_deg"] = f"{', '.join(name for pair in ends for name in pair)} in degrees (WGS 84)"
+    elif not geometry:
         book.note("the export has no column with a geometry")
     for row in table_rows(head, book):
         properties = {name: _cell(row[column]) for name, column in names.items()}
         points: Points = ()
-        if text_of(row.get(geometry)):
+        if not geometry:
+            points = _ends(row, [(names[lon], names[lat]) for lon, lat in ends])
+        elif text_of(row.get(geometry)):
             try:
                 points = from_text(row[geometry])
             except ValueError as error:
@@ -131,6 +142,12 @@ def _from_csv(head: FileHead, book: AccountBook) -> Iterator[Event]:
         event = road_event(properties, points, identifier, FeedInfo(), book)
         if event is not None:
             yield event
+
+
+def _ends(row: Mapping[str, str], ends: Sequence[tuple[str, str]]) -> Points:
+    """The ends of an event that have both coordinates, each once."""
+    degrees = [(number_of(row.get(lon)), number_of(row.get(lat))) for lon, lat in ends]
+    return tuple(dict.fromkeys((lon, lat) for lon, lat in degrees if lon is not None and lat is not None))
 
 
 def _cell(text: str) -> Any:
