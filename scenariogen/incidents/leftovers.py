@@ -10,7 +10,8 @@ BEHIND_M, AHEAD_M = 1_500.0, 500.0
 DISSOLVING_M = 2_500.0
 BEFORE_END_S, AFTER_END_S = 300.0, 600.0
 SHORT_S = 600.0
-"""When the road is clear again the head of its queue moves upstream: short findings about that time are that."""
+"""When the road is clear again the head of its queue moves upstream: findings about that time that are short, or last
+no longer than the incident, are that; at half the capacity, a queue dissolves in the time in which it built up."""
 
 
 def without_leftovers(
@@ -38,9 +39,12 @@ def _is_left_by(row: dict[str, Any], other: dict[str, Any], network: "RoadNetwor
 
 
 def is_aftermath(row: dict[str, Any], other: dict[str, Any], network: "RoadNetwork") -> bool:
-    """A short finding upstream of another one, at the time when that one ended and its queue dissolved."""
+    """A finding upstream of another one from the time on when that one ended, as long as its queue may take to dissolve."""
     other_end_s = other["start_s"] + other["duration_s"]
-    if row["duration_s"] > SHORT_S or not other_end_s - BEFORE_END_S <= row["start_s"] <= other_end_s + AFTER_END_S:
+    if (
+        row["duration_s"] > max(SHORT_S, other["duration_s"])
+        or not other_end_s - BEFORE_END_S <= row["start_s"] <= other_end_s + AFTER_END_S
+    ):
         return False
     return road_m(network, row, other, DISSOLVING_M) <= DISSOLVING_M
 

@@ -1,14 +1,21 @@
 """Incidents from trajectories in which nobody stands out of order: the vehicles that block the road were not recorded,
 or only a share of all vehicles was (probe data).
 
-What is left to see is what traffic does: a queue that does not stand there on other days, less discharge past its
-head, a free road beyond. Trajectories are laid into cells of road and time, and
-:mod:`scenariogen.incidents.from_fields` looks for that. Where most vehicles were recorded, the first driver of a
-standing queue is looked for as well, and where both see the same incident its lanes come from the standing driver.
+What is left to see is what traffic does, and four things tell it, each incident once in the end:
 
-With a share of 10 % a street with 300 vehicles an hour shows one vehicle in two minutes: a closure of ten minutes
-is then five vehicles that did not come, which chance alone explains too often to report. What is reported there rests
-on longer or busier incidents.
+* *flow*: a queue that does not stand there on other days, less discharge past its head, a free road beyond.
+  Trajectories are laid into cells of road and time, and :mod:`scenariogen.incidents.from_fields` looks for that;
+* *unused lanes* (:mod:`scenariogen.incidents.lane_gaps`);
+* *releases*: nearly everybody who passes a place was slow up to it and drives freely from there on, and hardly anybody
+  does on other days (:mod:`scenariogen.incidents.release_scan`). A speed profile says more of a place than a count, so
+  some five vehicles do, and an incident is seen that only slows people down;
+* *held vehicles*, where few were recorded: they stand far longer than anybody does there on other days, and nobody
+  passes ahead of them (:mod:`scenariogen.incidents.closures`). Where most vehicles were recorded, the first driver of
+  a standing queue is looked for instead.
+
+With a share of 10 % a closed street is placed by the foremost vehicle that was seen, 75 m a lane behind what closes
+it on average; where a junction lies in between, the edge may be the one beside it. An incident that begins in the
+queue of another one is told late. A street on which a few vehicles an hour were recorded shows nothing.
 """
 
 from collections.abc import Sequence
@@ -26,7 +33,7 @@ from scenariogen.incidents.from_fields_lanes import track_lanes
 from scenariogen.incidents.records import OBSERVED_COLUMNS
 from scenariogen.incidents.sparse_gaps import gap_rows, same_queue_head
 from scenariogen.incidents.sparse_held import with_held
-from scenariogen.incidents.sparse_join import joined
+from scenariogen.incidents.sparse_join import CLOSED, joined
 from scenariogen.incidents.sparse_places import gap_along_m
 from scenariogen.incidents.sparse_refine import FINE_M, refined
 from scenariogen.incidents.sparse_share import estimate_share
@@ -148,7 +155,9 @@ def merged(found: list[dict], standing: list[dict], network: "RoadNetwork") -> l
         same = [other for other in left if _is_same(row, other, network)]
         same = same or [other for other in left if _stops_later(row, other, network)]
         if not same:
-            rows.append(row)
+            # On a single lane, somebody stands first before a closed road, with a free lane ahead, and is seen.
+            if row["capacity_left"] >= CLOSED or len(network.edges[row["edge"]].driving_lanes) > 1:
+                rows.append(row)
             continue
         other = min(same, key=lambda other: abs(other["start_s"] - row["start_s"]))
         left = [item for item in left if item not in same]

@@ -69,8 +69,8 @@ def release_row(
     speeds = stretch_speeds(tracks, network, number, position_m - QUEUE_M[0], position_m - QUEUE_M[1], span)
     is_queued = len(speeds) >= LEAST_SAMPLES and float(speeds.mean()) < QUEUED * edge.speed_mps
     chances = blocked_lanes(edge, Counted(capacity_left=left, capacity_left_se=error, is_lower_bound=not is_queued))
-    if not is_queued and len(edge.driving_lanes) == 1:
-        # Who squeezes past so slowly could not be followed by more than this.
+    if len(edge.driving_lanes) == 1:
+        # Where people squeeze past so slowly, no more of them could follow each other.
         places_m = np.linspace(position_m, min(position_m + REACH_M, edge.length_m - 0.1), 4)
         slow_mps = _slowest_mps(tracks, number, places_m, span, free_mps=edge.speed_mps)
         share_left = saturation_veh_h(slow_mps, settings) / saturation_veh_h(edge.speed_mps, settings)

@@ -146,3 +146,10 @@ def test_the_unused_lane_tells_the_start_unless_a_closed_road_drained_late(capac
     gap = flow_row(gap_s, 2400.0 - gap_s, expected=50.0, lanes=[0, 1], capacity_left=capacity_left)
     (row,) = joined(found, [gap], road(3), share=1.0).to_dict("records")
     assert row["start_s"] == start_s and row["lanes"] == [0, 1]
+
+
+@pytest.mark.parametrize(("lanes", "is_kept"), [(1, False), (2, True)])
+def test_a_closed_single_lane_needs_somebody_who_stands_before_it(lanes, is_kept):
+    row = flow_row(1000.0, 1400.0, capacity_left=0.01)
+    assert bool(merged([row], [], road(lanes))) == is_kept
+    assert len(merged([row], [flow_row(1060.0, 1300.0)], road(lanes))) == 1

@@ -9,7 +9,7 @@ from scenariogen.incidents.detect_files import detect_file
 from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.lane_gaps import find_lane_gaps
 from scenariogen.incidents.lane_shares import lane_chances, number_chances
-from scenariogen.incidents.leftovers import road_m, without_leftovers
+from scenariogen.incidents.leftovers import is_aftermath, road_m, without_leftovers
 from scenariogen.incidents.records import check_observed
 from scenariogen.incidents.sparse_gaps import gap_rows
 from scenariogen.trajectories.tracks import Tracks, load_day
@@ -99,6 +99,9 @@ def test_queue_behind_an_incident_and_what_dissolves_after_it_are_left_out():
     later = row("before", 300.0, 4000.0, 900.0)
     assert without_leftovers([behind, incident, dissolving, later], network) == [incident, later]
     assert without_leftovers([behind, incident], network, {0}) == [behind, incident]
+    assert is_aftermath(row("before", 300.0, 2250.0, 1100.0), incident, network)  # no longer than the incident
+    assert not is_aftermath(row("before", 300.0, 2250.0, 1300.0), incident, network)
+    assert not is_aftermath(row("before", 300.0, 1500.0, 300.0), incident, network)
     earlier = row("here", 400.0, 500.0, 900.0)
     assert without_leftovers([earlier, incident], network) == [earlier, incident]
 
