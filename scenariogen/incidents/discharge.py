@@ -11,7 +11,15 @@ import numpy as np
 
 from scenariogen.incidents.blockages import Blockage
 from scenariogen.incidents.detect_settings import DetectSettings
-from scenariogen.incidents.saturation import claimed_m, grid_size, saturation_veh_h, smoothed, stretch_rows
+from scenariogen.incidents.saturation import (
+    claimed_m,
+    grid_size,
+    mean_speed_mps,
+    saturation_veh_h,
+    smoothed,
+    stretch_rows,
+    vehicles_present,
+)
 from scenariogen.network import Edge, RoadNetwork
 from scenariogen.trajectories.tracks import Tracks
 
@@ -22,8 +30,14 @@ UPSTREAM_TO_M = 130.0
 LEAST_STRETCH_M = 30.0
 """Where less of the edge lies upstream, the ends of the edges before it are looked at as well, unless they end at a
 signal: a queue there may wait for green."""
+QUEUED_SPEED_SHARE = 0.5
+"""Queues move at less than this share of the limit, unless they discharge nearly all that the road carries."""
 LEAST_OWN_M = 8.0
 """Less road than this, a vehicle and its gap, shows no queue."""
+BEYOND_FROM_M, BEYOND_TO_M = 30.0, 130.0
+"""Drivers who leave a queue's head get faster over this stretch beyond it, ..."""
+FASTER_BEYOND = 1.2
+"""... by at least this factor: from 8 m/s, accelerating at 1 m/s2, to 13 m/s on average."""
 DOWNSTREAM_M = 25.0
 """A vehicle that stands this close past the spot keeps others from passing it."""
 SMOOTHING_S = 30.0
@@ -60,6 +74,7 @@ def capacity_left(tracks: Tracks, network: RoadNetwork, blockage: Blockage, sett
     count = grid_size(tracks, begin_s, end_s)
     fed = queue_upstream(tracks, network, blockage, begin_s, end_s, settings)
     fed &= ~queue_downstream(tracks, network, blockage, begin_s, end_s)
+    fed &= ~queue_goes_on(tracks, network, blockage, begin_s, end_s, settings)
     slot = np.floor((blockage.past.time_s - begin_s) / tracks.period_s).astype(int)
     passed = np.bincount(slot[(slot >= 0) & (slot < count)], minlength=count).astype(float)
     queued_s = float(fed.sum()) * tracks.period_s
@@ -91,38 +106,86 @@ def _rate(passed: np.ndarray, period_s: float) -> tuple[float, float]:
 def queue_upstream(
     tracks: Tracks, network: RoadNetwork, blockage: Blockage, begin_s: float, end_s: float, settings: DetectSettings
 ) -> np.ndarray:
-    """For each sampled second, whether vehicles claim the road behind the blockage as a queue does."""
+    """For each sampled second, whether vehicles behind the blockage claim the road and move as slowly as a queue does.
+
+    Traffic near capacity claims the road as well, but at speed: what passes is then what came, not what could.
+    """
     edge = network.edges[network.edge_ids[blockage.edge]]
     back_m = min(blockage.position_m, edge.length_m)
     low_m, high_m = max(0.0, back_m - UPSTREAM_TO_M), max(0.0, back_m - UPSTREAM_FROM_M)
-    span = {"begin_s": begin_s, "end_s": end_s, "settings": settings}
-    claims = np.zeros(grid_size(tracks, begin_s, end_s))
-    if high_m > low_m:
-        claims += claimed_m(tracks, _traffic(tracks, blockage, edge, low_m, high_m), **span) / len(edge.driving_lanes)
     length_m = high_m - low_m
+    claims, present = (np.zeros(grid_size(tracks, begin_s, end_s)) for _ in range(2))
+    if high_m > low_m:
+        rows = _traffic(tracks, blockage, edge, low_m, high_m)
+        claims, present = _occupied(tracks, edge, rows, begin_s, end_s, settings)
     if length_m < LEAST_STRETCH_M:
         behind = [
-            _behind(tracks, network, before, span)
+            _behind(tracks, network, before, begin_s, end_s, settings)
             for before in edge.predecessors
             if not network.edges[before].signalised
         ]
         if behind:
-            more_m, more = max(behind, key=lambda part: float(part[1].sum()))
-            claims, length_m = claims + more, length_m + more_m
+            more_m, more, others = max(behind, key=lambda part: float(part[1].sum()))
+            claims, present, length_m = claims + more, present + others, length_m + more_m
     if length_m < LEAST_OWN_M:
         return np.zeros(len(claims), dtype=bool)
     width = round(SMOOTHING_S / tracks.period_s)
-    return smoothed(claims / length_m, width) >= settings.queued_share
+    claims, present = smoothed(claims, width), smoothed(present, width)
+    is_slow = mean_speed_mps(claims, present, settings) < QUEUED_SPEED_SHARE * edge.speed_mps
+    return (claims / length_m >= settings.queued_share) & is_slow
 
 
-def _behind(tracks: Tracks, network: RoadNetwork, before: str, span: dict) -> tuple[float, np.ndarray]:
-    """Length of the end of an edge before, and the metres claimed per lane on it."""
+def queue_goes_on(
+    tracks: Tracks, network: RoadNetwork, blockage: Blockage, begin_s: float, end_s: float, settings: DetectSettings
+) -> np.ndarray:
+    """For each sampled second, whether a moving queue passes the place without getting faster beyond it.
+
+    Its head is then farther downstream, and what passes is what that lets through. At a stop line the road ends here.
+    """
+    edge = network.edges[network.edge_ids[blockage.edge]]
+    none = np.zeros(grid_size(tracks, begin_s, end_s), dtype=bool)
+    back_m = min(blockage.position_m, edge.length_m)
+    low_m, high_m = back_m + BEYOND_FROM_M, back_m + BEYOND_TO_M
+    if edge.signalised:
+        high_m = min(high_m, edge.length_m)
+    if high_m - low_m < LEAST_STRETCH_M:
+        return none
+    rows = [_traffic(tracks, blockage, edge, low_m, high_m)]
+    if high_m > edge.length_m:
+        for name in edge.successors:
+            after = network.edges[name]
+            span_m = (max(0.0, low_m - edge.length_m) - 1.0, min(high_m - edge.length_m, after.length_m))
+            rows.append(stretch_rows(tracks, network.edge_index[name], after.driving_lanes, *span_m))
+    behind = _traffic(tracks, blockage, edge, max(0.0, back_m - UPSTREAM_TO_M), max(0.0, back_m - UPSTREAM_FROM_M))
+    width = round(SMOOTHING_S / tracks.period_s)
+    states = [_occupied(tracks, edge, each, begin_s, end_s, settings) for each in (np.concatenate(rows), behind)]
+    (claims, speed_mps), (_, before_mps) = (
+        (smoothed(claims, width), mean_speed_mps(smoothed(claims, width), smoothed(present, width), settings))
+        for claims, present in states
+    )
+    is_queue = (claims / (high_m - low_m) >= settings.queued_share) & (speed_mps < QUEUED_SPEED_SHARE * edge.speed_mps)
+    return is_queue & (speed_mps < FASTER_BEYOND * before_mps)
+
+
+def _behind(
+    tracks: Tracks, network: RoadNetwork, before: str, begin_s: float, end_s: float, settings: DetectSettings
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Length of the end of an edge before, and the metres claimed and vehicles present per lane on it."""
     edge = network.edges[before]
     length_m = min(edge.length_m, UPSTREAM_TO_M / 2)
     rows = stretch_rows(
         tracks, network.edge_index[before], edge.driving_lanes, edge.length_m - length_m, edge.length_m + 1
     )
-    return length_m, claimed_m(tracks, rows, **span) / len(edge.driving_lanes)
+    return length_m, *_occupied(tracks, edge, rows, begin_s, end_s, settings)
+
+
+def _occupied(
+    tracks: Tracks, edge: Edge, rows: np.ndarray, begin_s: float, end_s: float, settings: DetectSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Metres claimed and vehicles present per lane, at each sampled second."""
+    claims = claimed_m(tracks, rows, begin_s=begin_s, end_s=end_s, settings=settings)
+    present = vehicles_present(tracks, rows, begin_s=begin_s, end_s=end_s)
+    return claims / len(edge.driving_lanes), present / len(edge.driving_lanes)
 
 
 def _traffic(tracks: Tracks, blockage: Blockage, edge: Edge, low_m: float, high_m: float) -> np.ndarray:

@@ -36,6 +36,19 @@ def claimed_m(
     return np.bincount(slot[inside], weights=claim, minlength=count)
 
 
+def mean_speed_mps(claims_m: np.ndarray, present: np.ndarray, settings: DetectSettings) -> np.ndarray:
+    """Mean speed of so many vehicles that claim so much road; not a number where nobody is."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (claims_m / present - settings.jam_spacing_m) / settings.reaction_s
+
+
+def vehicles_present(tracks: Tracks, rows: np.ndarray, *, begin_s: float, end_s: float) -> np.ndarray:
+    """Number of vehicles among ``rows`` at each sampled second of a span."""
+    count = grid_size(tracks, begin_s, end_s)
+    slot = np.floor((tracks.time_s[rows] - begin_s) / tracks.period_s + 1e-6).astype(int)
+    return np.bincount(slot[(slot >= 0) & (slot < count)], minlength=count).astype(float)
+
+
 def grid_size(tracks: Tracks, begin_s: float, end_s: float) -> int:
     """Number of sampling periods in a span."""
     return max(1, int(np.floor((end_s - begin_s) / tracks.period_s + 1e-6)))
