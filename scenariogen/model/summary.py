@@ -53,7 +53,8 @@ def _exposure_lines(exposure: dict) -> list[str]:
     error = exposure["standard_error"]
     spread = f" +/- {error:,.0f}" if error is not None else ""
     return [
-        f"exposure: {exposure['vehicle_km_a_day']:,.0f}{spread} vehicle-km a day, from {exposure['source']}",
+        f"exposure: {exposure['vehicle_km_a_day']:,.0f}{spread} vehicle-km a day while incidents may start, "
+        f"from {exposure['source']}",
         *exposure["remarks"],
     ]
 
