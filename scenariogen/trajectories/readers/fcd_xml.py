@@ -123,7 +123,7 @@ def _block(data: bytes, names: tuple[str, ...], time: str | None) -> tuple["pa.T
     import pyarrow as pa
     from pyarrow import csv
 
-    if b"&" in data or b"<!" in data or b"<?" in data:
+    if b"&" in data or b"<!" in data or b"<?" in data or not _is_utf8(data):
         raise _UnlikeError
     if b"<timestep" not in data and b"<vehicle" not in data:
         if not all(_OTHER_LINE.fullmatch(line.decode(errors="replace")) for line in data.splitlines()):
@@ -161,6 +161,17 @@ def _block(data: bytes, names: tuple[str, ...], time: str | None) -> tuple["pa.T
     if strangers:
         raise _UnlikeError
     return _vehicles(table, layout, names, wanted, time)
+
+
+def _is_utf8(data: bytes) -> bool:
+    """Arrow prints an error of its own where a line that it hands back is no text."""
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _vehicles(
