@@ -39,7 +39,7 @@ def _is_left_by(row: dict[str, Any], other: dict[str, Any], network: "RoadNetwor
 
 
 def is_aftermath(row: dict[str, Any], other: dict[str, Any], network: "RoadNetwork") -> bool:
-    """A finding upstream of another one from the time on when that one ended, as long as its queue may take to dissolve."""
+    """A finding upstream of another from when that one ended, for as long as its queue may take to dissolve."""
     other_end_s = other["start_s"] + other["duration_s"]
     if (
         row["duration_s"] > max(SHORT_S, other["duration_s"])
