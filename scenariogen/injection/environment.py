@@ -14,7 +14,7 @@ its connection in ``sumo``; for others, ``connection_of`` says where it is.
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from scenariogen.errors import SimulationError
 from scenariogen.injection.attach import Injection
@@ -23,6 +23,16 @@ from scenariogen.scenarios.records import Scenario
 
 Episodes = Callable[[int], "Scenario | str | Path"]
 """Gives the scenario of an episode, counted from 0."""
+
+
+class Environmental(Protocol):
+    """What can be reset and stepped, as Gymnasium's and PettingZoo's environments can."""
+
+    def reset(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def step(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
 DEPTH = 20
 """Wrappers around an environment that are looked through."""
 

@@ -17,6 +17,7 @@ VERBS = (
     "fit",
     "sample",
     "incident",
+    "attach",
     "run",
     "evaluate",
     "report",

@@ -63,7 +63,7 @@ def test_every_command_on_a_page_names_a_verb_and_options_that_exist(path: Path)
 def test_the_readme_shows_all_stages_in_order():
     verbs = [command[1] for command in commands(ROOT / "README.md")]
     assert [verb for verb in VERBS if verb not in verbs] == ["networks", "demo"]
-    stages = verbs[1:]  # the incident by hand stands first
+    stages = verbs[2:]  # an incident by hand, and in a simulation that runs already, stand first
     assert stages == sorted(stages, key=VERBS.index)
 
 

@@ -105,6 +105,22 @@ def test_an_error_in_a_scenario_leaves_the_environment_as_it_was(start, road):
     env.sumo.close()
 
 
+@pytest.mark.sumo
+def test_inject_takes_an_environment_as_well(start, road):
+    import scenariogen
+
+    network = road(2)
+    env = Rough(lambda: start("libsumo", network))
+    asked = roads.scenario(roads.incident(start_s=10, duration_s=10, capacity_left=0.3))
+    with scenariogen.inject(env, asked, network=network) as injection:
+        env.reset()
+        for _ in range(6):
+            env.step(0)
+    assert isinstance(injection, EnvironmentInjection)
+    assert injection.reports[0][0].realised
+    env.sumo.close()
+
+
 def test_an_environment_without_a_connection_is_refused():
     class Other:
         def reset(self):

@@ -1,0 +1,70 @@
+"""A simulation that somebody else runs, joined as a second client."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scenariogen.cli import common
+
+if TYPE_CHECKING:
+    from scenariogen.injection.records import RealisedIncident
+
+
+def attach(
+    scenario: Annotated[
+        Path, typer.Argument(metavar="SCENARIO", help="Scenario file, .json of one, or a batch with --index.")
+    ],
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="TraCI port of the running simulation.")],
+    host: Annotated[str, typer.Option(help="Where it runs.")] = "localhost",
+    order: Annotated[int, typer.Option(min=1, help="Our number among its clients.")] = 2,
+    index: Annotated[int | None, typer.Option(min=0, help="Which scenario of a batch.")] = None,
+    net: Annotated[
+        Path | None, typer.Option("--net", metavar="FILE", help="Network file, where SUMO's own path is not here.")
+    ] = None,
+    wait: Annotated[float, typer.Option(min=0.0, help="Seconds to look for the port.")] = 10.0,
+    json: common.Json = False,
+) -> None:
+    """Make a scenario happen in a simulation that somebody else drives.
+
+    For projects in other languages and for programs that are not to be touched: SUMO takes several clients where it
+    was started with `--num-clients 2`. The one that drives it calls setOrder(1); this one steps along until its last
+    incident is over, and leaves.
+
+    \b
+    Example:
+      scenariogen attach one.json --port 8813
+    """
+    from scenariogen.injection.second_client import inject_by_port
+    from scenariogen.scenarios.files import read_scenario
+
+    chosen = read_scenario(scenario, index)
+    last_s = max((each.end_s for each in chosen.incidents), default=0.0)
+    with common.progress("simulated seconds") as update:
+        reports = inject_by_port(
+            port,
+            chosen,
+            host=host,
+            order=order,
+            network=net,
+            wait_s=wait,
+            progress=lambda now_s: update(int(now_s), int(last_s)),
+        )
+    if json:
+        common.print_json([_row(each) for each in reports])
+        return
+    for each in reports:
+        said = f"from {each.start_s:g} s to {each.end_s:g} s" if each.realised else "not realised"
+        print(f"{each.asked.kind} on {each.asked.edge}: {said}{f' ({each.reason})' if each.reason else ''}")
+
+
+def _row(report: "RealisedIncident") -> dict[str, object]:
+    return {
+        "edge": report.asked.edge,
+        "realised": report.realised,
+        "reason": report.reason,
+        "start_s": report.start_s,
+        "end_s": report.end_s,
+        "lanes": list(report.lanes),
+        "position_m": report.position_m,
+    }
