@@ -32,6 +32,8 @@ class Link:
         self.lane = self.handle.lane
         self.edge = self.handle.edge
         self.route = self.handle.route
+        self.vehicle_type = self.handle.vehicletype
+        self.traffic_light = self.handle.trafficlight
         self.simulation = self.handle.simulation
         self.step_s = float(self.simulation.getDeltaT())
         self._watched: dict[str, float] = {}

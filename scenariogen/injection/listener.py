@@ -48,11 +48,18 @@ class Interception:
     """Replaces ``simulationStep``, ``close`` and ``load`` on a connection, and puts them back.
 
     A long step is split where ``next_due`` says so, so that nothing due within it is lost; ``before_end`` is called
-    before the simulation is closed or loaded anew.
+    before the simulation is closed or loaded anew, ``before_step`` before each step: what a policy wrote since the
+    step before can be undone before anything moves.
     """
 
     def __init__(
-        self, link: Link, clock: Clock, *, next_due: Callable[[], float], before_end: Callable[[str], None]
+        self,
+        link: Link,
+        clock: Clock,
+        *,
+        next_due: Callable[[], float],
+        before_end: Callable[[str], None],
+        before_step: Callable[[], None] = lambda: None,
     ) -> None:
         self._handle = link.handle
         self._originals: dict[str, Any] = {}
@@ -61,6 +68,7 @@ class Interception:
         step = self._handle.simulationStep
 
         def simulation_step(*args: Any, **kwargs: Any) -> Any:
+            before_step()
             if args or kwargs:  # steps without a target, most of them, go straight through
                 split(float(args[0] if args else next(iter(kwargs.values()))))
             return step(*args, **kwargs)

@@ -34,6 +34,11 @@ def diamond(tmp_path_factory) -> RoadNetwork:
     return read_network(roads.diamond(tmp_path_factory.mktemp("diamond")))
 
 
+@pytest.fixture(scope="session")
+def signal_road(tmp_path_factory) -> RoadNetwork:
+    return read_network(roads.crossing(tmp_path_factory.mktemp("crossing")))
+
+
 @pytest.fixture
 def start() -> Iterator[Callable[..., Any]]:
     """Start a simulation on ``libsumo`` or ``traci``; it is closed at the end of the test."""

@@ -32,6 +32,30 @@ def diamond(folder: Path) -> Path:
     return build_network(folder, DIAMOND_NODES, DIAMOND_EDGES)
 
 
+CROSS_NODES = "".join(
+    f'<node id="{name}" x="{x}" y="{y}" type="{kind}"/>'
+    for name, x, y, kind in (
+        ("c", 0, 0, "traffic_light"),
+        ("w", -400, 0, "priority"),
+        ("e", 400, 0, "priority"),
+        ("s", 0, -400, "priority"),
+        ("n", 0, 400, "priority"),
+    )
+)
+CROSS_EDGES = "".join(
+    f'<edge id="{start}{end}" from="{start}" to="{end}" numLanes="2" speed="13.89" priority="{priority}"/>'
+    for start, end, priority in (
+        ("w", "c", 3), ("c", "e", 3), ("e", "c", 3), ("c", "w", 3),
+        ("s", "c", 1), ("c", "n", 1), ("n", "c", 1), ("c", "s", 1),
+    )
+)  # fmt: skip
+
+
+def crossing(folder: Path) -> Path:
+    """Four arms of two lanes each way, a main road from west to east, a signal between them."""
+    return build_network(folder, CROSS_NODES, CROSS_EDGES)
+
+
 def flows(
     folder: Path, *, lanes: int, per_lane_veh_h: float, edges: str = "before middle after", end: int = 7200
 ) -> Path:

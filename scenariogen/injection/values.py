@@ -1,0 +1,206 @@
+"""The values in force: what effects write into a simulation, over what was there, and how it comes back.
+
+Each attribute of each object (the speed of a lane, the headway of a vehicle type, ...) that an effect writes has a
+*base*, the value somebody else gave it last, and the *claims* of the effects that are active. In force is the
+strictest of all of them. Where SUMO holds something else than what was written here last, somebody else wrote, a
+policy or a script: that becomes the base, and the claims stay on top of it. When the last claim goes, the base is
+written back, the very value that was read.
+
+What cannot be told apart: somebody else writing exactly the value that is in force already.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from scenariogen.injection.connection import Link
+
+_COMPARED_AT_ONCE = 2000
+_COMPARED_AT_ONCE_BY_SOCKET = 200
+"""Values compared with SUMO's at each look. With more of them, each look goes on where the one before ended."""
+
+
+class Attribute(ABC):
+    """One kind of value: how it is read and written, and which of several is the strictest."""
+
+    name: str
+    may_vanish = False
+    """True where the objects may go while a claim stands, as a private vehicle type goes with its vehicle."""
+
+    @abstractmethod
+    def read(self, link: Link, thing: Any) -> Any:
+        """The value that SUMO holds now."""
+
+    @abstractmethod
+    def write(self, link: Link, thing: Any, value: Any) -> None:
+        """Make SUMO hold ``value``, so that reading it afterwards gives it back."""
+
+    @abstractmethod
+    def strictest(self, base: Any, claims: Collection[Any]) -> Any:
+        """The value in force: the base itself where no claim is stricter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overwritten:
+    """Somebody else wrote a value while claims stood on it."""
+
+    attribute: str
+    thing: Hashable
+    theirs: Any
+    owners: tuple[Hashable, ...]
+
+
+@dataclass
+class _Entry:
+    """One attribute of one object: somebody else's value, what was written here last, and who claims what."""
+
+    attribute: Attribute
+    thing: Hashable
+    base: Any
+    ours: Any
+    claims: dict[Hashable, Any] = field(default_factory=dict)
+
+
+class Ledger:
+    """All values that the effects of one injection write."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._entries: dict[tuple[str, Hashable], _Entry] = {}
+        self._owned: dict[Hashable, dict[tuple[str, Hashable], None]] = {}
+        self._waiting: list[tuple[str, Hashable]] = []
+        self._most = _COMPARED_AT_ONCE if link.direct else _COMPARED_AT_ONCE_BY_SOCKET
+
+    def __len__(self) -> int:
+        """Values under at least one claim."""
+        return len(self._entries)
+
+    def base(self, attribute: Attribute, thing: Hashable) -> Any:
+        """The value without our claims: the base where there are some, otherwise what SUMO holds."""
+        entry = self._entries.get((attribute.name, thing))
+        return attribute.read(self._link, thing) if entry is None else entry.base
+
+    def in_force(self, attribute: Attribute, thing: Hashable) -> Any:
+        """What was written here last; None where nothing is claimed."""
+        entry = self._entries.get((attribute.name, thing))
+        return None if entry is None else entry.ours
+
+    def claim(
+        self, owner: Hashable, attribute: Attribute, thing: Hashable, value: Any, *, base: Any = None
+    ) -> Overwritten | None:
+        """Ask for a value on behalf of ``owner``, in place of what it asked for before.
+
+        ``base`` is given where what SUMO holds is known to be a copy of what we wrote elsewhere. Returns what somebody
+        else wrote since the last look, where that is so.
+        """
+        key = attribute.name, thing
+        entry = self._entries.get(key)
+        found = None
+        if entry is None:
+            held = self._read(attribute, thing)
+            if held is _GONE:
+                return None
+            entry = self._entries[key] = _Entry(attribute, thing, held if base is None else base, held)
+        else:
+            found = self._compare(entry)
+            if key not in self._entries:
+                return None
+        entry.claims[owner] = value
+        self._owned.setdefault(owner, {})[key] = None
+        self._enforce(entry)
+        return found
+
+    def release(self, owner: Hashable) -> None:
+        """Take back all that ``owner`` asked for; where nobody else asks, the base is written back."""
+        for key in self._owned.pop(owner, {}):
+            entry = self._entries.get(key)
+            if entry is None:
+                continue
+            self._compare(entry)
+            if key in self._entries:
+                del entry.claims[owner]
+                self._enforce(entry)
+                if not entry.claims:
+                    del self._entries[key]
+
+    def refresh(self) -> list[Overwritten]:
+        """Look which values somebody else wrote, and put the claims on top again."""
+        if not self._waiting:
+            self._waiting = list(self._entries)
+        looked, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+        return [
+            found for key in looked if key in self._entries and (found := self._compare(self._entries[key])) is not None
+        ]
+
+    def check(self, attribute: Attribute, things: Iterable[Hashable]) -> list[Overwritten]:
+        """The same for some values of one attribute, now."""
+        keys = [(attribute.name, thing) for thing in things]
+        return [
+            found for key in keys if key in self._entries and (found := self._compare(self._entries[key])) is not None
+        ]
+
+    def release_all(self) -> None:
+        """Every claim ends. What cannot be written back does not keep the rest from it; it is raised at the end."""
+        first: Exception | None = None
+        for owner in list(self._owned):
+            try:
+                self.release(owner)
+            except Exception as error:
+                if not self._link.refuses(error):
+                    raise
+                first = first or error
+        if first is not None:
+            raise first
+
+    def forget(self) -> None:
+        """The simulation is gone."""
+        self._entries.clear()
+        self._owned.clear()
+        self._waiting.clear()
+
+    def _compare(self, entry: _Entry) -> Overwritten | None:
+        """Take over what somebody else wrote since we did, with the claims on top of it."""
+        held = self._read(entry.attribute, entry.thing)
+        if held is _GONE:
+            self._drop(entry)
+            return None
+        if held == entry.ours:
+            return None
+        entry.base = entry.ours = held
+        self._enforce(entry)
+        return Overwritten(
+            attribute=entry.attribute.name, thing=entry.thing, theirs=held, owners=tuple(sorted(entry.claims, key=str))
+        )
+
+    def _enforce(self, entry: _Entry) -> None:
+        wanted = entry.attribute.strictest(entry.base, entry.claims.values()) if entry.claims else entry.base
+        if wanted == entry.ours:
+            return
+        if entry.attribute.may_vanish:
+            if self._link.attempt(entry.attribute.write, self._link, entry.thing, wanted)[1]:
+                self._drop(entry)
+                return
+        else:
+            entry.attribute.write(self._link, entry.thing, wanted)
+        entry.ours = self._read(entry.attribute, entry.thing)
+
+    def _read(self, attribute: Attribute, thing: Hashable) -> Any:
+        if not attribute.may_vanish:
+            return attribute.read(self._link, thing)
+        held, refusal = self._link.attempt(attribute.read, self._link, thing)
+        return _GONE if refusal else held
+
+    def _drop(self, entry: _Entry) -> None:
+        """The object is gone, and with it all that was claimed."""
+        key = entry.attribute.name, entry.thing
+        self._entries.pop(key, None)
+        for owner in entry.claims:
+            self._owned.get(owner, {}).pop(key, None)
+
+
+class _Gone:
+    """What is read of an object that is no more."""
+
+
+_GONE = _Gone()
