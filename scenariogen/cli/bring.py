@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from scenariogen.cli import common
+from scenariogen.errors import DataError
 
 Format = Annotated[str, typer.Option("--format", metavar="NAME", help="The format, where content is not to decide.")]
 Map = Annotated[
@@ -22,6 +23,8 @@ TimeZone = Annotated[
 ]
 CONVERTED = Path("converted.parquet")
 MATCHED = Path("matched.parquet")
+PUBLISHER = "scenariogen"
+COUNTRY = "eu"
 
 
 def inspect(
@@ -166,31 +169,62 @@ def _lane_pairs(text: str) -> dict[int, int]:
 
 
 def export(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Incident records, of any format that is read.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Incident records of any format that is read; for sumo, scenarios.")
+    ],
     to: Annotated[
-        str, typer.Option(help="datex2 (3.5, incidents), wzdx (4.2, planned work and closures) or geoparquet.")
+        str,
+        typer.Option(
+            help="datex2 (3.5, incidents), wzdx (4.2, planned work and closures) or geoparquet for incident records; "
+            "sumo for a scenario."
+        ),
     ] = "datex2",
-    publisher: Annotated[str, typer.Option(help="Who publishes.")] = "scenariogen",
-    country: Annotated[str, typer.Option(help="Publisher's country, two letters (DATEX II); eu for none.")] = "eu",
+    network: common.Network = "",
+    sumocfg: common.Sumocfg = None,
+    index: Annotated[int | None, typer.Option(help="Which scenario of the file, for sumo.")] = None,
+    publisher: Annotated[str, typer.Option(help="Who publishes; records only.")] = PUBLISHER,
+    country: Annotated[str, typer.Option(help="Publisher's country, two letters (DATEX II); eu for none.")] = COUNTRY,
     format: Format = "",
     map: Map = None,
     time_zone: TimeZone = "",
-    out: Annotated[Path, typer.Option(help="File to write.")] = Path("incidents.xml"),
+    out: Annotated[
+        Path | None, typer.Option(help="File to write (incidents.xml); for sumo a folder, new or empty.")
+    ] = None,
     json: common.Json = False,
 ) -> None:
-    """Write incident records in an agency's exchange format.
+    """Write incident records in an agency's exchange format, or a scenario for plain SUMO.
 
     DATEX II takes every incident with a place. WZDx takes planned work and closures only, since its schema knows no
-    crash: others are left out and counted. GeoParquet holds everything; `convert` writes it as well.
+    crash: others are left out and counted. GeoParquet holds everything; `convert` writes it as well. With --to sumo a
+    scenario becomes a .sumocfg and an additional file that sumo or sumo-gui runs alone; what XML cannot say is listed.
 
     \b
     Example:
       scenariogen export incidents.parquet --to wzdx --publisher 'City of Springfield' --out feed.geojson
+      scenariogen export scenarios.parquet --to sumo --network cologne8 --index 7 --out plain
     """
-    if to not in ("datex2", "wzdx", "geoparquet"):
-        raise typer.BadParameter(f"--to is {to!r}, expected datex2, wzdx or geoparquet")
+    if to not in ("datex2", "wzdx", "geoparquet", "sumo"):
+        raise typer.BadParameter(f"--to is {to!r}, expected datex2, wzdx, geoparquet or sumo")
+    for_scenarios = {"--network": network, "--sumocfg": sumocfg, "--index": index is not None}
+    for_records = {
+        "--publisher": publisher != PUBLISHER,
+        "--country": country != COUNTRY,
+        "--format": format,
+        "--map": map,
+        "--time-zone": time_zone,
+    }
+    stray = [name for name, given in (for_records if to == "sumo" else for_scenarios).items() if given]
+    if stray:
+        belongs = "incident records" if to == "sumo" else "a scenario (--to sumo)"
+        raise typer.BadParameter(f"{', '.join(stray)}: for {belongs}, not for --to {to}")
+    if to == "sumo":
+        _export_scenario(file, network, sumocfg, index, out, json)
+        return
+    if _holds_scenarios(file):
+        raise DataError(f"{file} holds scenarios, not incident records: write one for plain SUMO with --to sumo")
     from scenariogen.incidents.files import export_file
 
+    out = out or Path("incidents.xml")
     written = export_file(
         file,
         out=out,
@@ -205,3 +239,43 @@ def export(
         common.print_json({"out": out, "written": written.rows, "left_out": dict(written.refused)})
     else:
         print("\n".join([*written.lines(), f"written to {out}"]))
+
+
+def _holds_scenarios(file: Path) -> bool:
+    """Whether a file is one of ours that `sample` or `incident` wrote, by its header alone."""
+    if file.suffix == ".json" and file.is_file():
+        with file.open("rb") as stream:
+            return b'"schema": "scenariogen-scenarios/' in stream.read(4096)
+    if file.suffix == ".parquet" and file.is_file():
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return b"scenariogen-scenarios/" in (pq.read_schema(file).metadata or {}).get(b"scenariogen", b"")
+        except pa.ArrowInvalid:  # not Parquet: reading it as records says so
+            return False
+    return False
+
+
+def _export_scenario(
+    file: Path, network: str, sumocfg: Path | None, index: int | None, out: Path | None, json: bool
+) -> None:
+    if out is None:
+        raise typer.BadParameter("--to sumo needs --out FOLDER, new or empty")
+    project, _ = common.open_target(network, sumocfg)
+    from scenariogen.injection.plain import export_plain
+    from scenariogen.scenarios.files import read_batch, read_scenario
+
+    made = export_plain(project, read_batch(file), read_scenario(file, index), out)
+    if json:
+        common.print_json(
+            {
+                "configuration": made.configuration,
+                "additional": made.additional,
+                "vehicles": made.vehicles,
+                "limits": made.limits,
+            }
+        )
+        return
+    print(f"written to {made.folder}; run it: sumo -c {made.configuration}")
+    print("\n".join(["what XML cannot say:", *(f"  {text}" for text in made.limits)]))

@@ -216,3 +216,60 @@ def test_fields_and_diagrams_of_a_recording(tmp_path):
     assert pd.read_csv(diagrams)["edge"].tolist() == [edge.id]
     wrong = scenariogen("fields", tmp_path / "tracks.parquet", "--network", "cologne8", "--cell", "0s")
     assert wrong.exit_code == 1 and "expected 1 s to a day" in wrong.stderr
+
+
+@pytest.fixture
+def by_hand(tmp_path):
+    """One incident on the corridor, as a scenario file."""
+    path = tmp_path / "scenario.json"
+    said = scenariogen(
+        "incident", "--network", "corridor", "--edge", "mw_04", "--lanes", "0", "--at", "26000s", "--for", "20min",
+        "--out", path,
+    )  # fmt: skip
+    assert said.exit_code == 0, said.output
+    return path
+
+
+@pytest.mark.sumo
+def test_a_scenario_becomes_a_configuration_that_plain_sumo_takes(by_hand, tmp_path):
+    import subprocess
+
+    from scenariogen.simulation.launch import sumo_home
+
+    ours = ("--to", "sumo", "--network", "corridor", "--out", tmp_path / "plain")
+    result = scenariogen("export", by_hand, *ours, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["vehicles"] == ["incident.0.0"]
+    assert any("whole" in text or "edge" in text for text in told["limits"])
+    command = [sumo_home() / "bin" / "sumo", "-c", told["configuration"], "--end", "26010"]
+    assert subprocess.run(command, capture_output=True, text=True).returncode == 0
+    again = scenariogen("export", by_hand, *ours)
+    assert again.exit_code == 1
+    assert "not empty" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--to", "sumo", "--publisher", "me", "--network", "corridor", "--out", "x"], "--publisher"),
+        (["--to", "wzdx", "--network", "corridor", "--index", "1"], "--network, --index"),
+        (["--to", "sumo", "--network", "corridor"], "--out FOLDER"),
+        (["--to", "sumo", "--out", "x"], "exactly one of --network"),
+        (["--to", "gtfs"], "expected datex2, wzdx, geoparquet or sumo"),
+    ],
+)
+def test_what_is_for_records_and_what_for_scenarios_is_not_mixed(records, arguments, said):
+    result = scenariogen("export", records, *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_a_file_of_the_other_kind_is_called_so(records, by_hand, tmp_path):
+    result = scenariogen("export", records, "--to", "sumo", "--network", "corridor", "--out", tmp_path / "plain")
+    assert result.exit_code == 1
+    assert "scenario file" in result.stderr
+    result = scenariogen("export", by_hand, "--to", "wzdx", "--out", tmp_path / "feed.geojson")
+    assert result.exit_code == 1
+    assert "--to sumo" in result.stderr
+    assert not (tmp_path / "plain").exists()
