@@ -146,7 +146,7 @@ def scenario_content(scenario: Scenario) -> dict[str, Any]:
         },
         "incidents": [asdict(incident) for incident in scenario.incidents],
         "drivers": asdict(scenario.drivers),
-    }
+    } | ({"effects": [effect.to_plain() for effect in scenario.effects]} if scenario.effects else {})
 
 
 def window_content(window: StudyWindow) -> dict[str, Any]:
@@ -161,8 +161,14 @@ def batch_hash(batch: ScenarioBatch) -> str:
     }
     return digest(
         {name: asdict(value) if name == "design" and value is not None else value for name, value in content.items()}
-        | {"window": window_content(batch.window), "scenarios": [asdict(scenario) for scenario in batch.scenarios]}
+        | {"window": window_content(batch.window), "scenarios": [_scenario_plain(each) for each in batch.scenarios]}
     )
+
+
+def _scenario_plain(scenario: Scenario) -> dict[str, Any]:
+    plain = asdict(scenario)
+    del plain["effects"]  # named by kind, and left out where there are none, as before there were any
+    return plain | ({"effects": [effect.to_plain() for effect in scenario.effects]} if scenario.effects else {})
 
 
 def digest(content: Any) -> str:

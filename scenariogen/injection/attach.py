@@ -18,17 +18,21 @@ from scenariogen.incidents.records import Incident
 from scenariogen.injection.blockers import Blockers
 from scenariogen.injection.connection import Link
 from scenariogen.injection.drivers import Obstacle, QueuedDrivers
+from scenariogen.injection.effects import EffectOccurrence, Scene, active_effect
 from scenariogen.injection.lanes import LaneMap
 from scenariogen.injection.listener import Clock, Interception, add_listener
 from scenariogen.injection.occurrence import Occurrence, Phase, Place, passing_speed_mps
-from scenariogen.injection.records import InjectionWarning, RealisedIncident
+from scenariogen.injection.records import InjectionWarning, RealisedEffect, RealisedIncident
 from scenariogen.injection.stretch import SlowStretches
 from scenariogen.injection.validation import check_scenario, option_warnings
+from scenariogen.injection.values import Ledger
 from scenariogen.network import Edge, RoadNetwork, read_network
 from scenariogen.scenarios.records import Scenario
 
 POLL_S = 1.0
 """While an incident stands, vehicles around it are looked at once a second (or once a step, where steps are longer)."""
+COMPARE_S = 5.0
+"""What effects wrote is compared with what SUMO holds this often."""
 _SYNC_S = 60.0
 """Under libsumo our own clock is compared with the simulation's this often; over TraCI that would cost a message."""
 
@@ -84,6 +88,7 @@ class Injection:
         self._in_step = False
         self._listener: int | None = None
         self._occurrences: tuple[Occurrence, ...] = ()
+        self._effects: tuple[EffectOccurrence, ...] = ()
         self.warnings: tuple[str, ...] = ()
 
     def __enter__(self) -> "Injection":
@@ -94,7 +99,7 @@ class Injection:
         network = self._read_network(link)
         check_scenario(scenario, network, link, with_capacity=self._passing_speed is None)
         self._was_entered = True
-        if scenario.incidents:
+        if scenario.incidents or scenario.effects:
             self.warnings = tuple(option_warnings(link))
             for text in self.warnings:
                 warnings.warn(text, InjectionWarning, stacklevel=2)
@@ -112,9 +117,27 @@ class Injection:
             step_s=link.step_s,
         )
         self._occurrences = tuple(Occurrence(n, incident, place) for n, incident in enumerate(scenario.incidents))
+        self._ledger = Ledger(link)
+        scene = Scene(
+            link=link,
+            network=network,
+            lanes=lanes,
+            ledger=self._ledger,
+            seed=scenario.seed,
+            own=lambda: self.own_vehicles,
+        )
+        self._effects = tuple(
+            EffectOccurrence(active_effect(n, effect, scene), step_s=link.step_s)
+            for n, effect in enumerate(scenario.effects)
+        )
+        self._compared_s = float("-inf")
         self._clock = Clock(link.time_s(), link.step_s)
         self._interception = Interception(
-            link, self._clock, next_due=lambda: self._due_s, before_end=lambda why: self.finish(f"{why} before its end")
+            link,
+            self._clock,
+            next_due=lambda: self._due_s,
+            before_end=lambda why: self.finish(f"{why} before its end"),
+            before_step=self._before_step,
         )
         self._due_s = self._clock.now_s
         self._is_on = True
@@ -135,6 +158,10 @@ class Injection:
     def report(self) -> tuple[RealisedIncident, ...]:
         """Each incident of the scenario as asked and as it happened, so far."""
         return tuple(occurrence.report(self._drivers.rerouted[occurrence.number]) for occurrence in self._occurrences)
+
+    def effects_report(self) -> tuple[RealisedEffect, ...]:
+        """Each effect of the scenario as asked and as it happened, so far."""
+        return tuple(effect.report() for effect in self._effects)
 
     @property
     def own_vehicles(self) -> frozenset[str]:
@@ -167,17 +194,19 @@ class Injection:
 
     def _undo(self, reason: str) -> None:
         now_s = self._link.time_s()
+        for part in (*self._effects, *self._occurrences):
+            part.end(now_s, reason if part.phase is Phase.STANDING else _never(reason))
+        self._ledger.release_all()
         self._stretches.release_all()
-        for occurrence in self._occurrences:
-            occurrence.end(now_s, reason if occurrence.phase is Phase.STANDING else _never(reason))
 
     def _let_go(self, reason: str) -> None:
         """The simulation is gone: nothing can be undone, and nothing has to be."""
         self._stretches.forget()
         self._blockers.forget()
-        for occurrence in self._occurrences:
-            why = reason if occurrence.phase is Phase.STANDING else _never(reason)
-            occurrence.end(self._clock.now_s, why, simulation_is_gone=True)
+        self._ledger.forget()
+        for part in (*self._effects, *self._occurrences):
+            why = reason if part.phase is Phase.STANDING else _never(reason)
+            part.end(self._clock.now_s, why, simulation_is_gone=True)
 
     def _remove_listener(self) -> None:
         """Unless SUMO did so already, or is going through its listeners right now (then the next step does it)."""
@@ -207,6 +236,21 @@ class Injection:
                 self._in_step = False
         return self._is_on
 
+    def _before_step(self) -> None:
+        for effect in self._effects:
+            if effect.phase is Phase.STANDING:
+                effect.effect.before_step()
+
+    def _update_effects(self, now_s: float) -> None:
+        for effect in self._effects:
+            effect.update(now_s)
+        if len(self._ledger) and now_s >= self._compared_s + COMPARE_S - 1e-6:
+            self._compared_s = now_s
+            by_owner = {effect.effect.owner: effect.effect for effect in self._effects}
+            for found in self._ledger.refresh():
+                for owner in found.owners:
+                    by_owner[str(owner)].overwritten(found)
+
     def _work(self) -> None:
         """Do what is due, and note when to come again."""
         now_s = self._link.time_s()
@@ -216,13 +260,17 @@ class Injection:
         self._clock.now_s = now_s
         for occurrence in self._occurrences:
             occurrence.update(now_s)
+        if self._effects:
+            self._update_effects(now_s)
         own = self._blockers.ever  # TraCI's lists are as old as the step, and some of ours may just have gone
         if self._stretches:
             self._stretches.update(now_s, own)
         standing = [occurrence for occurrence in self._occurrences if occurrence.phase is Phase.STANDING]
         if standing:
             self._drivers.update(now_s, [Obstacle(number=o.number, edge=o.incident.edge) for o in standing], own)
-        due_s = min((occurrence.due_s for occurrence in self._occurrences), default=float("inf"))
+        due_s = min((part.due_s for part in (*self._occurrences, *self._effects)), default=float("inf"))
+        if len(self._ledger):
+            due_s = min(due_s, self._compared_s + COMPARE_S)
         if standing or self._stretches:
             due_s = min(due_s, now_s + POLL_S)
         elif self._link.direct and due_s < float("inf"):

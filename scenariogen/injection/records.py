@@ -1,8 +1,10 @@
 """What was asked of an incident and what became of it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from scenariogen.incidents.records import Incident
+from scenariogen.scenarios.effects import Effect
 from scenariogen.units import clock_text, duration_text
 
 
@@ -47,6 +49,41 @@ class RealisedIncident:
         lanes = f"lanes {list(self.lanes)}" if self.lanes else "no lane blocked"
         note = f" ({self.reason})" if self.reason else ""
         return f"{where} at {self.position_m:.0f} m, {lanes}, from {clock_text(self.start_s)} {until}{note}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealisedEffect:
+    """One effect of a scenario, as asked and as it happened.
+
+    ``number``             place in the scenario's effects, from 0
+    ``asked``              the effect as the scenario says
+    ``realised``           it held; False: nothing of it happened, ``reason`` says why
+    ``reason``             empty where all went as asked; otherwise what is worth knowing, in words
+    ``start_s``, ``end_s`` simulation seconds between which it held (``end_s`` None while it does)
+    ``counts``             what it did, in numbers, by name
+    """
+
+    number: int
+    asked: Effect
+    realised: bool
+    reason: str = ""
+    start_s: float | None = None
+    end_s: float | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def is_over(self) -> bool:
+        """True once nothing more will happen."""
+        return not self.realised or self.end_s is not None
+
+    def __str__(self) -> str:
+        what = f"effect {self.number}: {self.asked.kind}"
+        if not self.realised or self.start_s is None:
+            return f"{what}: not realised, {self.reason}"
+        until = "still on" if self.end_s is None else f"for {duration_text(self.end_s - self.start_s)}"
+        told = [f"{name} {count}" for name, count in self.counts.items()] + ([self.reason] if self.reason else [])
+        note = f" ({'; '.join(told)})" if told else ""
+        return f"{what} from {clock_text(self.start_s)} {until}{note}"
 
 
 class InjectionWarning(UserWarning):

@@ -4,7 +4,9 @@ from scenariogen.errors import Problems, ScenarioError
 from scenariogen.incidents import capacity
 from scenariogen.incidents.records import Incident
 from scenariogen.injection.connection import Link
+from scenariogen.injection.effects.closure import closure_problems
 from scenariogen.network import RoadNetwork
+from scenariogen.scenarios.effects import Closure, effect_problems
 from scenariogen.scenarios.records import Scenario
 from scenariogen.units import clock_text
 
@@ -29,13 +31,18 @@ def check_scenario(scenario: Scenario, network: RoadNetwork, link: Link, *, with
         if with_capacity and not faults and (fault := capacity_problem(incident, network)):
             faults.append(fault)
         problems.extend(f"incident {number}: {fault}" for fault in faults)
+    effects = scenario.effects
+    faults = effect_problems(effects, network, begin_s=now_s, end_s=end_s if end_s >= 0 else None)
+    if not faults:
+        faults = closure_problems([effect for effect in effects if isinstance(effect, Closure)], network, link)
+    problems.extend(faults)
     share = scenario.drivers.reroute_share
     if not 0 <= share <= 1:
         problems.add(f"reroute_share is {share:g}, expected 0 to 1")
     if scenario.drivers.reroute_after_s < 0:
         problems.add(f"reroute_after_s is {scenario.drivers.reroute_after_s:g}, expected seconds of at least 0")
-    if scenario.incidents and link.option("mesosim") == "true":
-        problems.add("the simulation is mesoscopic, where vehicles cannot block lanes: run it without --mesosim")
+    if (scenario.incidents or effects) and link.option("mesosim") == "true":
+        problems.add("the simulation is mesoscopic, where lanes cannot be blocked or closed: run it without --mesosim")
     problems.raise_as(ScenarioError)
 
 

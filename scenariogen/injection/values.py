@@ -16,7 +16,7 @@ from typing import Any
 
 from scenariogen.injection.connection import Link
 
-_COMPARED_AT_ONCE = 2000
+_COMPARED_AT_ONCE = 20_000
 _COMPARED_AT_ONCE_BY_SOCKET = 200
 """Values compared with SUMO's at each look. With more of them, each look goes on where the one before ended."""
 

@@ -5,12 +5,14 @@ key-value metadata, the top level of the JSON file.
 """
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from scenariogen.errors import Problems, ScenarioError
 from scenariogen.incidents.records import KINDS, Incident
+from scenariogen.scenarios.columns import parquet_schema
+from scenariogen.scenarios.effects import effect_from_plain
 from scenariogen.scenarios.records import (
     Condition,
     ConditionNode,
@@ -23,7 +25,8 @@ from scenariogen.scenarios.records import (
 from scenariogen.window import StudyWindow
 from scenariogen.written import written_whole
 
-SCHEMA_VERSION = "scenariogen-scenarios/1"
+SCHEMA_VERSION = "scenariogen-scenarios/2"
+"""Version 2 has effects; files of version 1 are read as scenarios without any."""
 SCHEMA_FILE = "scenarios.schema.json"
 OPTIONAL = ("demand_factors", "entry_scales")
 """Parts of a condition that a file leaves out where they are empty."""
@@ -99,7 +102,11 @@ def _header(batch: ScenarioBatch) -> dict[str, Any]:
 
 
 def _plain(scenario: Scenario) -> dict[str, Any]:
-    plain = asdict(scenario)
+    plain = asdict(replace(scenario, effects=()))
+    if scenario.effects:
+        plain["effects"] = [effect.to_plain() for effect in scenario.effects]
+    else:
+        del plain["effects"]
     condition = plain["condition"]
     condition["entry_scales"] = dict(condition["entry_scales"])
     for name in OPTIONAL:
@@ -116,61 +123,11 @@ def _write_parquet(batch: ScenarioBatch, path: Path) -> None:
     import pyarrow.parquet as pq
 
     rows = [_plain(scenario) for scenario in batch.scenarios]
+    for row in rows:
+        row["effects"] = [json.dumps(effect) for effect in row.get("effects", ())]
     table = pa.Table.from_pylist(rows, schema=parquet_schema())
     header = json.dumps(_header(batch), allow_nan=False).encode()
     pq.write_table(table.replace_schema_metadata({b"scenariogen": header}), path)
-
-
-def parquet_schema():
-    """Arrow schema of the Parquet form; nested fields as in the records."""
-    import pyarrow as pa
-
-    real, whole = pa.float64(), pa.int64()
-    incident = pa.struct(
-        {
-            "edge": pa.string(),
-            "start_s": real,
-            "position_m": real,
-            "kind": pa.string(),
-            "lanes": pa.list_(whole),
-            "capacity_left": real,
-            "detection_s": real,
-            "response_s": real,
-            "clearance_s": real,
-        }
-    )
-    condition = pa.struct(
-        {
-            "clock_s": real,
-            "day_type": pa.string(),
-            "weather": pa.string(),
-            "demand_scale": real,
-            "day_multiplier": real,
-            "demand_factors": pa.list_(real),
-            "entry_scales": pa.map_(pa.string(), real),
-        }
-    )
-    density = pa.struct(
-        {
-            "component": whole,
-            "log_model": real,
-            "log_proposal": real,
-            "counts": pa.list_(whole),
-            "expected": pa.list_(real),
-            "expected_given": pa.list_(real),
-            "counts_given": pa.list_(whole),
-        }
-    )
-    return pa.schema(
-        {
-            "index": whole,
-            "seed": whole,
-            "condition": condition,
-            "incidents": pa.list_(incident),
-            "drivers": pa.struct({"reroute_share": real, "reroute_after_s": real}),
-            "density": density,
-        }
-    )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -196,12 +153,20 @@ def _read_parquet(path: Path) -> dict[str, Any]:
         raise ScenarioError(f"{path} has no scenariogen header, so it was not written by scenariogen sample")
     rows = table.to_pylist()
     for row in rows:
+        row["effects"] = [_effect_object(text, path) for text in row.get("effects") or ()]
         condition = row["condition"] or {}
         condition["entry_scales"] = dict(condition.get("entry_scales") or ())  # Arrow gives a map as pairs
         for name in OPTIONAL:
             if not condition.get(name):
                 condition.pop(name, None)
     return {**json.loads(header), "scenarios": rows}
+
+
+def _effect_object(text: str, path: Path) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ScenarioError(f"{path} holds an effect that is not JSON: {text[:_LONGEST_MESSAGE]} ({error})") from error
 
 
 def _schema_problems(document: dict[str, Any]) -> list[str]:
@@ -238,6 +203,7 @@ def _build(document: dict[str, Any], path: Path) -> ScenarioBatch:
                 incidents=tuple(Incident(**incident) for incident in row["incidents"]),
                 drivers=Drivers(**row["drivers"]),
                 density=Density(**_tuples(density)) if density else None,
+                effects=tuple(effect_from_plain(effect) for effect in row.get("effects", ())),
             )
         )
         if density and len(density["counts"]) != len(KINDS):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from scenariogen.errors import Problems, ScenarioError
 from scenariogen.incidents.records import Incident
 from scenariogen.network import RoadNetwork
+from scenariogen.scenarios.effects import Effect, effect_problems
 from scenariogen.trajectories.entries import OTHERS
 from scenariogen.units import clock_text
 from scenariogen.window import StudyWindow
@@ -17,6 +18,7 @@ class Condition:
     ``clock_s``         seconds after midnight at SUMO's second ``begin``
     ``day_type``        ``weekday`` or ``weekend``
     ``weather``         ``dry``, ``rain``, ``snow``, ``fog`` or ``ice``; stored and weighed, without effect on vehicles
+                        (the effect ``Weather`` has one)
     ``demand_scale``    factor on the project's demand
     ``day_multiplier``  factor on every incident rate of that day (mean 1): it carries over-dispersion
     ``demand_factors``  the factors that the scales of the entries follow from; empty without a pattern of demand
@@ -70,7 +72,10 @@ class Density:
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """One day to try. ``seed`` is the simulator's, shared by all policies; ``density`` is None if hand-made."""
+    """One day to try. ``seed`` is the simulator's, shared by all policies; ``density`` is None if hand-made.
+
+    ``effects`` are what happens besides incidents; a density is of condition and incidents alone.
+    """
 
     index: int
     seed: int
@@ -78,6 +83,7 @@ class Scenario:
     incidents: tuple[Incident, ...] = ()
     drivers: Drivers = Drivers()
     density: Density | None = None
+    effects: tuple[Effect, ...] = ()
 
     @property
     def is_incident_free(self) -> bool:
@@ -85,9 +91,12 @@ class Scenario:
 
     def __str__(self) -> str:
         what = "; ".join(
-            f"{i.kind} on {i.edge} lanes {list(i.lanes) or 'shoulder'} at {clock_text(i.start_s)} for "
-            f"{i.duration_s / 60:.0f} min, capacity left {i.capacity_left:.2f}"
-            for i in self.incidents
+            [
+                f"{i.kind} on {i.edge} lanes {list(i.lanes) or 'shoulder'} at {clock_text(i.start_s)} for "
+                f"{i.duration_s / 60:.0f} min, capacity left {i.capacity_left:.2f}"
+                for i in self.incidents
+            ]
+            + [str(effect) for effect in self.effects]
         )
         return f"scenario {self.index}: {what or 'no incident'}"
 
@@ -180,6 +189,8 @@ def scenario_problems(scenario: Scenario, network: RoadNetwork, window: StudyWin
                 f"{clock_text(window.begin_s)}-{clock_text(window.end_s)}"
             )
         found += [f"scenario {scenario.index}, incident {number}: {fault}" for fault in faults]
+    faults = effect_problems(scenario.effects, network, begin_s=window.begin_s, end_s=window.end_s)
+    found += [f"scenario {scenario.index}, {fault}" for fault in faults]
     if not 0 < scenario.condition.demand_scale < 100:
         found.append(f"scenario {scenario.index}: demand_scale is {scenario.condition.demand_scale:g}, expected > 0")
     found += _entry_problems(scenario, network)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from scenariogen.incidents.records import Incident, IncidentKind
 from scenariogen.injection.rig import build_network
+from scenariogen.scenarios.effects import Effect
 from scenariogen.scenarios.records import Drivers, Scenario
 
 MOTORWAY_MPS = 110 / 3.6
@@ -98,10 +99,14 @@ def incident(
 
 
 def scenario(
-    *incidents: Incident, seed: int = 1, reroute_share: float = 0.0, reroute_after_s: float = 30.0
+    *incidents: Incident,
+    seed: int = 1,
+    reroute_share: float = 0.0,
+    reroute_after_s: float = 30.0,
+    effects: tuple[Effect, ...] = (),
 ) -> Scenario:
     drivers = Drivers(reroute_share=reroute_share, reroute_after_s=reroute_after_s)
-    return Scenario(index=0, seed=seed, incidents=incidents, drivers=drivers)
+    return Scenario(index=0, seed=seed, incidents=incidents, drivers=drivers, effects=effects)
 
 
 def stand_still(connection, *, edge: str, lanes: int, position_m: float, name: str = "wall") -> None:

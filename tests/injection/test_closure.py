@@ -1,0 +1,131 @@
+"""Closed lanes and edges: nobody enters, nobody is deleted, and everybody goes on afterwards."""
+
+import pytest
+
+from scenariogen.errors import ScenarioError
+from scenariogen.injection import inject
+from scenariogen.scenarios.effects import Closure
+from tests.injection import roads
+
+pytestmark = pytest.mark.sumo
+BACKENDS = ("libsumo", "traci")
+PERMISSIVE = ("--ignore-route-errors", "true")
+
+
+def demand(folder, *ways: str, kind: str = "passenger", rate: int = 400, end: int = 300):
+    lines = "".join(
+        f'<route id="r{n}" edges="{way}"/><flow id="f{n}" type="t" route="r{n}" begin="0" end="{end}" '
+        f'vehsPerHour="{rate}" departLane="free"/>'
+        for n, way in enumerate(ways)
+    )
+    path = folder / "closure.rou.xml"
+    path.write_text(f'<routes><vType id="t" vClass="{kind}"/>{lines}</routes>', encoding="utf-8")
+    return path
+
+
+def run(sumo, until: float) -> dict[str, int]:
+    counted = {"loaded": 0, "departed": 0, "arrived": 0}
+    while sumo.simulation.getTime() < until:
+        sumo.simulationStep()
+        counted["loaded"] += sumo.simulation.getLoadedNumber()
+        counted["departed"] += sumo.simulation.getDepartedNumber()
+        counted["arrived"] += sumo.simulation.getArrivedNumber()
+    return counted
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("place", [{"edges": ("direct",)}, {"lanes": ("direct_0",)}])
+def test_an_edge_is_closed_at_its_entrances(start, diamond, tmp_path, backend, place):
+    """Who is to depart on it is not dropped, who is on it leaves, the others wait before it."""
+    sumo = start(backend, diamond, demand(tmp_path, "in direct out", "direct out"), *PERMISSIVE)
+    before = {lane: sumo.lane.getAllowed(lane) for lane in sumo.lane.getIDList()}
+    closed = Closure(start_s=60, duration_s=250, **place)
+    with inject(sumo, roads.scenario(effects=(closed,)), network=diamond) as injection:
+        counted = run(sumo, 62)
+        inside = set(sumo.edge.getLastStepVehicleIDs("direct"))
+        assert inside
+        counted = {name: n + counted[name] for name, n in run(sumo, 308).items()}
+        assert counted["loaded"] == counted["departed"]
+        assert sumo.edge.getLastStepVehicleNumber("in") > 20
+        assert all(v.startswith("f1") for v in sumo.edge.getLastStepVehicleIDs("direct"))
+        (report,) = injection.effects_report()
+        assert report.realised and report.counts["could_not_leave"] == 0
+        assert report.counts["inside_when_closed"] > 0
+        counted = {name: n + counted[name] for name, n in run(sumo, 700).items()}
+        assert counted["loaded"] == counted["departed"] == counted["arrived"] > 60
+    (report,) = injection.effects_report()
+    assert (report.start_s, report.end_s) == (60, 310)
+    assert {lane: sumo.lane.getAllowed(lane) for lane in before} == before
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_closed_lane_empties_and_stays_empty(start, road, tmp_path, backend):
+    sumo = start(backend, road(2), roads.flows(tmp_path, lanes=2, per_lane_veh_h=500))
+    closed = Closure(start_s=60, duration_s=200, lanes=("middle_0",))
+    with inject(sumo, roads.scenario(effects=(closed,)), network=road(2)) as injection:
+        run(sumo, 120)
+        seen = set()
+        while sumo.simulation.getTime() < 255:
+            sumo.simulationStep()
+            seen |= set(sumo.lane.getLastStepVehicleIDs("middle_0"))
+        assert not seen and sumo.lane.getLastStepVehicleNumber("middle_1")
+        run(sumo, 400)
+        assert sumo.lane.getLastStepVehicleNumber("middle_0")
+    assert injection.effects_report()[0].counts["could_not_leave"] == 0
+
+
+def test_vehicles_that_cannot_leave_a_closed_lane_are_counted(start, road, tmp_path):
+    sumo = start("libsumo", road(2))
+    roads.stand_still(sumo, edge="middle", lanes=1, position_m=200)
+    sumo.simulationStep()
+    closed = Closure(start_s=10, duration_s=100, lanes=("middle_0",))
+    with inject(sumo, roads.scenario(effects=(closed,)), network=road(2)) as injection:
+        run(sumo, 120)
+    (report,) = injection.effects_report()
+    assert report.counts == {"inside_when_closed": 1, "could_not_leave": 1}
+    assert sumo.vehicle.getIDList() == ("wall.0",)
+
+
+@pytest.mark.parametrize("kind", ["truck", "passenger"])
+def test_only_the_named_classes_are_kept_out(start, diamond, tmp_path, kind):
+    sumo = start("libsumo", diamond, demand(tmp_path, "in direct out", kind=kind), *PERMISSIVE)
+    closed = Closure(start_s=5, duration_s=250, edges=("direct",), classes=("truck", "trailer"))
+    with inject(sumo, roads.scenario(effects=(closed,)), network=diamond):
+        counted = run(sumo, 200)
+    assert (counted["arrived"] > 5) == (kind == "passenger")
+
+
+def test_a_closure_that_would_end_the_simulation_is_refused(start, diamond, tmp_path):
+    sumo = start("libsumo", diamond, demand(tmp_path, "in direct out"))
+    for place in ({"edges": ("direct",)}, {"lanes": ("out_0",)}):
+        closed = Closure(start_s=5, duration_s=250, **place)
+        with pytest.raises(ScenarioError, match="--ignore-route-errors"):
+            inject(sumo, roads.scenario(effects=(closed,)), network=diamond).__enter__()
+
+
+def test_two_closures_that_together_cut_a_connection_are_refused(start, road):
+    sumo = start("libsumo", road(2))
+    pair = tuple(Closure(start_s=5, duration_s=250, lanes=(f"middle_{n}",)) for n in range(2))
+    with pytest.raises(ScenarioError, match="before -> middle"):
+        inject(sumo, roads.scenario(effects=pair), network=road(2)).__enter__()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_overlapping_closures_and_somebody_elses(start, road, backend):
+    sumo = start(backend, road(3))
+    lane = "middle_1"
+    effects = (
+        Closure(start_s=10, duration_s=50, lanes=(lane,), classes=("truck",)),
+        Closure(start_s=20, duration_s=20, lanes=(lane,)),
+    )
+    with inject(sumo, roads.scenario(effects=effects), network=road(3)) as injection:
+        run(sumo, 30)
+        assert sumo.lane.getAllowed(lane) == ()
+        sumo.lane.setAllowed(lane, ["bus", "truck"])
+        run(sumo, 36)
+        assert sumo.lane.getAllowed(lane) == ()
+        run(sumo, 45)
+        assert sumo.lane.getAllowed(lane) == ("bus",)
+        run(sumo, 65)
+        assert sumo.lane.getAllowed(lane) == ("bus", "truck")
+    assert [report.counts["overwritten_by_others"] for report in injection.effects_report()] == [1, 1]
