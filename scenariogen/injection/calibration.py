@@ -1,15 +1,25 @@
-"""Measures the capacity table on the rig, and checks it by asking for shares and measuring what comes."""
+"""Measures a capacity table on the rig, and checks it by asking for shares and measuring what comes."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import get_context
 
 import numpy as np
 
-from scenariogen.incidents import capacity
-from scenariogen.injection import stretch
-from scenariogen.injection.rig import LEVEL_S, NOMINAL_LIMIT_MPS, SETTLE_S, Rig, summarise
-from scenariogen.network import RoadClass
+from scenariogen.incidents.capacity_tables import (
+    MOST_LANES_MEASURED,
+    CapacityTable,
+    Section,
+    cross_sections,
+    shipped_table,
+)
+from scenariogen.injection.calibration_cache import installed_sumo
+from scenariogen.injection.rig import LEVEL_S, NOMINAL_LIMIT_MPS, SETTLE_S, Discharge, Rig, summarise
+from scenariogen.injection.stretch import stretch_settings
+from scenariogen.injection.vehicle_mix import DEFAULT_TRAFFIC, Traffic
+from scenariogen.network import RoadClass, RoadNetwork
 
 SPEEDS_MPS: dict[RoadClass, tuple[float, ...]] = {
     RoadClass.MOTORWAY: (3.0, 4.0, 5.0, 6.0, 7.0, 8.5, 10.0, 12.0, 15.0, 19.0, 24.0),
@@ -17,17 +27,28 @@ SPEEDS_MPS: dict[RoadClass, tuple[float, ...]] = {
     RoadClass.STREET: (1.5, 2.0, 2.5, 3.2, 4.0, 5.0, 6.0, 7.5, 9.0, 11.0),
 }
 """Stretch speeds measured, besides none at all. The lowest is where the delay stays below 15 s a vehicle."""
+SIDES = ("right", "left", "inner")
+FREE_RUNS_PER_SEED = 4
+"""Every share of a road is divided by its free discharge, so that is measured longer."""
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One share asked for and what was measured, as shares of the free discharge."""
+    """One share asked for and what was measured, as shares of the free discharge.
+
+    ``side``        the blocked lanes begin at the right, at the left, or with the second lane (inner)
+    ``speed_mps``   of the stretch that the table gave
+    ``measured``    with ``standard_error`` between minutes, that of the free discharge included
+    """
 
     road_class: RoadClass
     lanes: int
     blocked: int
-    inner: bool
+    side: str
     asked: float
+    speed_mps: float
     measured: float
     standard_error: float
 
@@ -37,85 +58,91 @@ class Check:
         return abs(self.measured - self.asked) <= max(0.03, 0.1 * self.asked)
 
 
-def cross_sections(most_lanes: int = capacity.MOST_LANES_MEASURED) -> Iterator[tuple[int, int, bool]]:
-    """(lanes, blocked, inner) of every row of the table: adjacent lanes from one side, or open lanes on both."""
-    for lanes in range(1, most_lanes + 1):
-        for blocked in range(max(1, lanes)):
-            yield lanes, blocked, False
-            if blocked and blocked <= lanes - 2:
-                yield lanes, blocked, True
+def blocked_lanes(lanes: int, blocked: int, side: str) -> tuple[int, ...]:
+    """Lane indices: from the right, from the left, or beginning with the second lane.
+
+    >>> blocked_lanes(4, 2, "right"), blocked_lanes(4, 2, "left"), blocked_lanes(4, 2, "inner")
+    ((0, 1), (2, 3), (1, 2))
+    """
+    first = {"right": 0, "left": lanes - blocked, "inner": 1}[side]
+    return tuple(range(first, first + blocked))
 
 
-def blocked_lanes(blocked: int, inner: bool) -> tuple[int, ...]:
-    """Lane indices: from the right, or beginning with the second lane."""
-    return tuple(range(inner, blocked + inner))
+def all_roads(road_classes: Iterable[RoadClass] = tuple(RoadClass)) -> tuple[tuple[RoadClass, int], ...]:
+    """(road class, lanes) of a whole table."""
+    return tuple((kind, lanes) for kind in road_classes for lanes in range(1, MOST_LANES_MEASURED + 1))
+
+
+def roads_of(network: RoadNetwork) -> tuple[tuple[RoadClass, int], ...]:
+    """(road class, lanes) that a network has; more lanes than a table holds count as its most."""
+    found = {
+        (edge.road_class, min(len(edge.driving_lanes), MOST_LANES_MEASURED))
+        for edge in network.edges.values()
+        if edge.driving_lanes
+    }
+    return tuple(sorted(found))
 
 
 def calibrate(
     *,
     seeds: Iterable[int],
-    road_classes: Iterable[RoadClass] = tuple(RoadClass),
+    roads: Sequence[tuple[RoadClass, int]] = all_roads(),
+    traffic: Traffic = DEFAULT_TRAFFIC,
     jobs: int = 1,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict:
-    """Measure everything and return the table as it is written to ``capacity_table.json``.
+    """Measure every cross-section of some roads and return the table as it is written to a file.
 
-    One road after the other, ``jobs`` of them at a time, each in a process of its own. ``say`` is given a line a row.
+    One road after the other, ``jobs`` of them at a time, each in a process of its own, since libsumo holds one
+    simulation per process and the caller's may be running. ``say`` is given a line a row, ``progress`` (done, total)
+    in cross-sections.
     """
-    from joblib import Parallel, delayed
-    from sumolib import __version__ as sumo_version
-
     seeds = tuple(seeds)
-    roads = [(kind, lanes) for kind in road_classes for lanes in range(1, capacity.MOST_LANES_MEASURED + 1)]
-    rows = []
-    for found in Parallel(n_jobs=jobs, return_as="generator")(delayed(_rows)(*road, seeds) for road in roads):
-        rows += found  # type: ignore[operator]
-        for row in found:  # type: ignore[union-attr]
-            say(_line(row))
+    total, rows = len(cross_sections([lanes for _, lanes in roads])), []
+    if progress:
+        progress(0, total)
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        waiting = [pool.submit(_rows, kind, lanes, seeds, traffic) for kind, lanes in roads]
+        for done in as_completed(waiting):
+            rows += done.result()
+            if say:
+                for row in done.result():
+                    say(line_of(row))
+            if progress:
+                progress(len(rows), total)
+    order = {road: number for number, road in enumerate((str(kind), lanes) for kind, lanes in roads)}
+    rows.sort(key=lambda row: (order[row["road_class"], row["lanes"]], row["blocked"], row["inner"]))
     return {
-        "sumo_version": sumo_version,
-        "vehicles": "default passenger car (Krauss, tau 1 s, sigma 0.5), step length 1 s, default lane changing",
-        "settings": {
-            "core_s": stretch.CORE_S,
-            "core_least_m": stretch.CORE_LEAST_M,
-            "core_most_m": stretch.CORE_MOST_M,
-            "approach_decel_mps2": stretch.APPROACH_DECEL_MPS2,
-            "upstream_m": stretch.UPSTREAM_M,
-            "downstream_m": stretch.DOWNSTREAM_M,
-            "level_s": LEVEL_S,
-            "settle_s": SETTLE_S,
-            "seeds": list(seeds),
-        },
+        "sumo_version": installed_sumo(),
+        "vehicles": str(traffic),
+        "traffic": traffic.as_record(),
+        "settings": settings(seeds),
         "rows": rows,
     }
 
 
-def _rows(road_class: RoadClass, lanes: int, seeds: tuple[int, ...]) -> list[dict]:
-    """All rows of one road."""
-    speeds = (*SPEEDS_MPS[road_class], math.inf)
-    with Rig(lanes, NOMINAL_LIMIT_MPS[road_class]) as rig:
-        free = summarise([rig.free_discharge(seed=seed) for seed in range(1, 4 * len(seeds) + 1)])
-        return [
-            _row(rig, road_class, blocked, inner, speeds, seeds, free)
-            for count, blocked, inner in cross_sections()
-            if count == lanes
-        ]
+def settings(seeds: Iterable[int]) -> dict:
+    """What else decides about a table: how the stretch is driven, and how long was measured."""
+    return stretch_settings() | {"level_s": LEVEL_S, "settle_s": SETTLE_S, "seeds": list(seeds)}
 
 
-def _row(rig: Rig, road_class: RoadClass, blocked: int, inner: bool, speeds, seeds, free) -> dict:
-    runs = [rig.discharge(blocked_lanes(blocked, inner), speeds, seed=seed) for seed in seeds]
+def measure_section(
+    rig: Rig, section: Section, *, seeds: Sequence[int], speeds: Sequence[float], free: Discharge
+) -> dict:
+    """One row: shares left at a range of speeds, the last of them infinite (no stretch)."""
+    road_class, lanes, blocked, inner = section
+    closed = blocked_lanes(lanes, blocked, "inner" if inner else "right")
+    runs = [rig.discharge(closed, speeds, seed=seed) for seed in seeds]
     levels = [summarise(minutes) for minutes in zip(*runs, strict=True)]
     shares = [level.veh_h / free.veh_h for level in levels]
-    errors = [
-        share * math.hypot(level.standard_error / level.veh_h, free.standard_error / free.veh_h)
-        for share, level in zip(shares, levels, strict=True)
-    ]
+    errors = [_error(level, free) for level in levels]
     if not blocked:
         shares[-1] = 1.0  # by definition: nothing blocked and nobody slowed
     return {
-        "road_class": str(road_class),
+        "road_class": road_class,
         "limit_mps": round(rig.limit_mps, 4),
-        "lanes": rig.lanes,
+        "lanes": lanes,
         "blocked": blocked,
         "inner": inner,
         "free_veh_h": round(free.veh_h, 1),
@@ -125,7 +152,25 @@ def _row(rig: Rig, road_class: RoadClass, blocked: int, inner: bool, speeds, see
     }
 
 
-def _line(row: dict) -> str:
+def _rows(road_class: RoadClass, lanes: int, seeds: tuple[int, ...], traffic: Traffic) -> list[dict]:
+    """All rows of one road."""
+    speeds = (*SPEEDS_MPS[road_class], math.inf)
+    with Rig(lanes, NOMINAL_LIMIT_MPS[road_class], traffic) as rig:
+        free = summarise([rig.free_discharge(seed=seed) for seed in range(1, FREE_RUNS_PER_SEED * len(seeds) + 1)])
+        return [
+            measure_section(rig, (str(road_class), *section), seeds=seeds, speeds=speeds, free=free)
+            for section in cross_sections([lanes])
+        ]
+
+
+def _error(level: Discharge, free: Discharge) -> float:
+    """Standard error of the ratio of two discharges measured apart, to first order."""
+    share = level.veh_h / free.veh_h
+    return share * math.hypot(level.standard_error / max(level.veh_h, 1.0), free.standard_error / free.veh_h)
+
+
+def line_of(row: dict) -> str:
+    """A row of a table for people."""
     where = f"{row['blocked']} of {row['lanes']}{' inner' if row['inner'] else ''}"
     shares = " ".join(f"{speed:.1f}:{share:.2f}" for speed, share in zip(row["speeds_mps"], row["share"], strict=True))
     return f"{row['road_class']:8s} {where:12s} free {row['free_veh_h']:6.0f} veh/h  {shares}"
@@ -139,30 +184,38 @@ def verify(
     lanes: Iterable[int] = (2, 3, 4),
     most_blocked: int = 2,
     points: int = 4,
+    sides: Sequence[str] = SIDES,
+    table: CapacityTable | None = None,
+    traffic: Traffic = DEFAULT_TRAFFIC,
 ) -> Iterator[Check]:
     """Ask for shares spread over the reachable range and measure them, with seeds the table was not made with."""
     seeds, limit = tuple(seeds), limit_mps or NOMINAL_LIMIT_MPS[road_class]
-    wanted = set(lanes)
-    for count in sorted(wanted):
-        with Rig(count, limit) as rig:
-            free = summarise([rig.free_discharge(seed=seed) for seed in seeds])
-            for _, blocked, inner in (row for row in cross_sections(max(wanted)) if row[0] == count):
+    table = table or shipped_table()
+    for count in sorted(set(lanes)):
+        with Rig(count, limit, traffic) as rig:
+            free = summarise([rig.free_discharge(seed=seed + n) for seed in seeds for n in (0, 100, 200)])
+            for _, blocked, inner in cross_sections([count]):
                 if blocked > most_blocked:
                     continue
-                low, high = capacity.reachable(road_class, count, blocked, inner=inner)
+                low, high = table.reachable(road_class, count, blocked, inner=inner)
                 asked = np.linspace(low, high, points)
                 speeds = [
-                    capacity.stretch_speed_mps(road_class, count, blocked, share, limit, inner=inner) for share in asked
+                    table.stretch_speed_mps(road_class, count, blocked, share, limit, inner=inner) for share in asked
                 ]
-                runs = [rig.discharge(blocked_lanes(blocked, inner), speeds, seed=seed) for seed in seeds]
-                for share, minutes in zip(asked, zip(*runs, strict=True), strict=True):
-                    level = summarise(minutes)
-                    yield Check(
-                        road_class=road_class,
-                        lanes=count,
-                        blocked=blocked,
-                        inner=inner,
-                        asked=float(share),
-                        measured=level.veh_h / free.veh_h,
-                        standard_error=level.standard_error / free.veh_h,
-                    )
+                for side in (
+                    ("inner",) if inner else [each for each in sides if each in ("right", "left")[: 1 + (blocked > 0)]]
+                ):
+                    closed = blocked_lanes(count, blocked, side)
+                    runs = [rig.discharge(closed, speeds, seed=seed) for seed in seeds]
+                    for share, speed, minutes in zip(asked, speeds, zip(*runs, strict=True), strict=True):
+                        level = summarise(minutes)
+                        yield Check(
+                            road_class=road_class,
+                            lanes=count,
+                            blocked=blocked,
+                            side=side,
+                            asked=float(share),
+                            speed_mps=speed,
+                            measured=level.veh_h / free.veh_h,
+                            standard_error=_error(level, free),
+                        )

@@ -17,6 +17,7 @@ import numpy as np
 from scenariogen.errors import SimulationError
 from scenariogen.incidents.records import Incident, IncidentKind
 from scenariogen.injection.attach import Injection
+from scenariogen.injection.vehicle_mix import DEFAULT_TRAFFIC, Traffic
 from scenariogen.network import RoadClass, RoadNetwork, read_network
 from scenariogen.scenarios.records import Drivers, Scenario
 
@@ -49,11 +50,15 @@ class Discharge:
 
 
 class Rig:
-    """A straight road of ``lanes`` lanes at a limit, in a temporary folder. A context manager."""
+    """A straight road of ``lanes`` lanes at a limit with somebody's traffic, in a temporary folder. A context manager.
 
-    def __init__(self, lanes: int, limit_mps: float) -> None:
+    All measurements take a SUMO seed; the same seed gives the same numbers.
+    """
+
+    def __init__(self, lanes: int, limit_mps: float, traffic: Traffic = DEFAULT_TRAFFIC) -> None:
         self.lanes = lanes
         self.limit_mps = limit_mps
+        self.traffic = traffic
 
     def __enter__(self) -> "Rig":
         self._folder = tempfile.TemporaryDirectory(prefix="scenariogen-rig-")
@@ -89,24 +94,24 @@ class Rig:
         with self._running(FLOW_PER_LANE_VEH_H * self.lanes, levels, seconds, seed):
             for _ in range(max(1, len(levels))):
                 arrived = []
-                for _ in range(round(seconds)):
+                for _ in range(round(seconds / self.traffic.step_s)):
                     libsumo.simulationStep()
                     arrived.append(libsumo.simulation.getArrivedNumber())
-                settled = np.array(arrived[round(SETTLE_S) :])
-                counts.append(settled.reshape(-1, round(BATCH_S)).sum(axis=1))
+                counts.append(in_batches(arrived, self.traffic.step_s))
         return counts
 
     def _mean_travel_s(self, levels: list[tuple[tuple[int, ...], float]], flow_veh_h: float, seed: int) -> float:
         import libsumo
 
-        seconds, entered, spent = 1500, {}, []
+        seconds, entered, spent = 1500.0, {}, []
         with self._running(flow_veh_h, levels, seconds, seed):
-            for second in range(seconds):
+            for step in range(round(seconds / self.traffic.step_s)):
                 libsumo.simulationStep()
-                entered |= dict.fromkeys(libsumo.simulation.getDepartedIDList(), second)
+                now_s = step * self.traffic.step_s
+                entered |= dict.fromkeys(libsumo.simulation.getDepartedIDList(), now_s)
                 for vehicle in libsumo.simulation.getArrivedIDList():
-                    if vehicle in entered and second >= SETTLE_S:
-                        spent.append(second - entered[vehicle])
+                    if vehicle in entered and now_s >= SETTLE_S:
+                        spent.append(now_s - entered[vehicle])
         return float(np.mean(spent))
 
     def _running(self, flow_veh_h: float, levels: list, seconds: float, seed: int) -> "_Saturated":
@@ -125,9 +130,10 @@ class _Saturated:
 
         saturated = self._flow_veh_h >= FLOW_PER_LANE_VEH_H * self._rig.lanes
         routes = self._rig.network_file.with_name("demand.rou.xml")
-        routes.write_text(_demand(self._rig.lanes, self._flow_veh_h, saturated), encoding="utf-8")
+        demand = _demand(self._rig.lanes, self._flow_veh_h, saturated, self._rig.traffic)
+        routes.write_text(demand, encoding="utf-8")
         files = ["-n", str(self._rig.network_file), "-r", str(routes)]
-        libsumo.start(["sumo", *files, "--seed", str(self._seed), *SUMO_OPTIONS])
+        libsumo.start(["sumo", *files, "--seed", str(self._seed), *SUMO_OPTIONS, *traffic_options(self._rig.traffic)])
         try:
             speeds = {number: speed for number, (_, speed) in enumerate(self._levels)}
             incidents = tuple(self._incident(n, lanes) for n, (lanes, _) in enumerate(self._levels))
@@ -200,16 +206,37 @@ def build_network(folder: Path, nodes: str, edges: str) -> Path:
     return network
 
 
-def _demand(lanes: int, flow_veh_h: float, saturated: bool) -> str:
+def _demand(lanes: int, flow_veh_h: float, saturated: bool, traffic: Traffic) -> str:
     """One flow a lane; a saturated road is fed at two places, since one entry does not fill several lanes."""
     entries = SATURATED_ENTRIES if saturated else ('departPos="base" departSpeed="desired"',)
+    types, kind = mix_xml(traffic)
     flows = "".join(
         f'<flow id="entry{n}.{lane}" route="all" begin="0" end="1000000" vehsPerHour="{flow_veh_h / lanes}" '
-        f'departLane="{lane}" {entry}/>'
+        f'departLane="{lane}" {kind}{entry}/>'
         for n, entry in enumerate(entries)
         for lane in range(lanes)
     )
-    return f'<routes><route id="all" edges="before middle after"/>{flows}</routes>'
+    return f'<routes>{types}<route id="all" edges="before middle after"/>{flows}</routes>'
+
+
+def mix_xml(traffic: Traffic) -> tuple[str, str]:
+    """The definition of a traffic's vehicle types, and the attribute by which a flow takes them; empty for default."""
+    if traffic.types == DEFAULT_TRAFFIC.types:
+        return "", ""
+    return traffic.xml("mix"), 'type="mix" '
+
+
+def traffic_options(traffic: Traffic) -> list[str]:
+    """SUMO options of a traffic: step length and what else changes how vehicles drive."""
+    options = {"step-length": f"{traffic.step_s:g}"} | dict(traffic.options)
+    return [part for name, value in options.items() for part in (f"--{name}", value)]
+
+
+def in_batches(arrived: Sequence[int], step_s: float) -> np.ndarray:
+    """Vehicles per step to vehicles per minute, without the time in which the queue settles."""
+    settled = np.array(arrived[round(SETTLE_S / step_s) :])
+    steps = round(BATCH_S / step_s)
+    return settled[: len(settled) // steps * steps].reshape(-1, steps).sum(axis=1)
 
 
 def summarise(minutes: Sequence[np.ndarray]) -> Discharge:

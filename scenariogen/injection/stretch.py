@@ -37,6 +37,18 @@ _WORTH_SLEEPING_S = 2.0
 _MOST_ASLEEP = 5000
 
 
+def stretch_settings() -> dict[str, float]:
+    """How the stretch is driven: a capacity table measured with another one does not hold."""
+    return {
+        "core_s": CORE_S,
+        "core_least_m": CORE_LEAST_M,
+        "core_most_m": CORE_MOST_M,
+        "approach_decel_mps2": APPROACH_DECEL_MPS2,
+        "upstream_m": UPSTREAM_M,
+        "downstream_m": DOWNSTREAM_M,
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class SpeedProfile:
     """Speed (m/s) in the core, and how it is approached."""

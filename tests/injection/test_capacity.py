@@ -19,10 +19,14 @@ from scenariogen.incidents.capacity import (
     stretch_speed_mps,
     unreachable,
 )
+from scenariogen.incidents.capacity_tables import cross_sections
 from scenariogen.injection import stretch
-from scenariogen.injection.calibration import SPEEDS_MPS, cross_sections, verify
-from scenariogen.injection.rig import NOMINAL_LIMIT_MPS
+from scenariogen.injection.attach import Injection
+from scenariogen.injection.calibration import SPEEDS_MPS, verify
+from scenariogen.injection.rig import NOMINAL_LIMIT_MPS, Rig, summarise
+from scenariogen.injection.vehicle_mix import DEFAULT_TRAFFIC, traffic_from_record
 from scenariogen.network import RoadClass
+from tests.injection import roads
 
 LIMIT = NOMINAL_LIMIT_MPS
 
@@ -119,10 +123,8 @@ def test_the_isotonic_fit_rises_and_keeps_the_mean(values):
 def test_the_table_is_whole_and_was_measured_with_the_stretch_that_is_driven():
     table = json.loads(files("scenariogen.incidents").joinpath(capacity.TABLE_FILE).read_text())
     settings = table["settings"]
-    assert settings["core_s"] == stretch.CORE_S
-    assert settings["approach_decel_mps2"] == stretch.APPROACH_DECEL_MPS2
-    assert (settings["upstream_m"], settings["downstream_m"]) == (stretch.UPSTREAM_M, stretch.DOWNSTREAM_M)
-    assert (settings["core_least_m"], settings["core_most_m"]) == (stretch.CORE_LEAST_M, stretch.CORE_MOST_M)
+    assert stretch.stretch_settings().items() <= settings.items()
+    assert traffic_from_record(table["traffic"]) == DEFAULT_TRAFFIC
     assert table["sumo_version"].startswith("1.28")
     found = {(row["road_class"], row["lanes"], row["blocked"], row["inner"]) for row in table["rows"]}
     assert found == {(str(c), *section) for c in RoadClass for section in cross_sections()}
@@ -144,3 +146,41 @@ def test_what_is_asked_for_is_measured():
     misses = [check for check in checks if not check.is_close]
     assert not misses, misses
     assert math.isfinite(sum(check.measured for check in checks))
+
+
+@given(st.integers(1, 8), st.floats(8, 40), st.floats(0.99, 1.0))
+def test_a_vehicle_at_the_roadside_that_takes_next_to_nothing_slows_nobody(lanes, limit, share):
+    """At 105 km/h, between two measured limits, 0.997 of five lanes once slowed everybody to 19 m/s."""
+    for road_class in RoadClass:
+        assert stretch_speed_mps(road_class, lanes, 0, share, limit) == limit
+
+
+@pytest.mark.sumo
+@pytest.mark.parametrize("share", [0.98, 0.87])
+def test_at_the_roadside_of_five_lanes_the_share_asked_is_left(share):
+    limit = 29.06
+    speed = stretch_speed_mps(RoadClass.MOTORWAY, 5, 0, share, limit)
+    with Rig(5, limit) as rig:
+        free = summarise([rig.free_discharge(seed=seed) for seed in (11, 12)])
+        left = summarise([rig.discharge((), [speed], seed=11)[0]])
+    assert abs(left.veh_h / free.veh_h - share) < 0.03
+
+
+@pytest.mark.sumo
+def test_beside_a_vehicle_at_the_roadside_nobody_drives_slower_than_on_the_other_lanes(start, road, tmp_path):
+    network = road(5, 29.06)
+    sumo = start("libsumo", network, roads.flows(tmp_path, lanes=5, per_lane_veh_h=1500))
+    asked = roads.incident(start_s=60, duration_s=600, lanes=(), capacity_left=0.98, position_m=300)
+    speeds = {lane: [] for lane in range(5)}
+    with Injection(sumo, roads.scenario(asked), network=network) as injection:
+        while sumo.simulation.getTime() < 400:
+            sumo.simulationStep()
+            for lane, found in speeds.items() if sumo.simulation.getTime() > 90 else ():
+                found += [
+                    sumo.vehicle.getSpeed(vehicle)
+                    for vehicle in sumo.lane.getLastStepVehicleIDs(f"middle_{lane}")
+                    if 280 < sumo.vehicle.getLanePosition(vehicle) < 310 and vehicle not in injection.own_vehicles
+                ]
+        (report,) = injection.report()
+    means = [float(np.mean(found)) for found in speeds.values()]
+    assert min(means) > 0.85 * max(means) and min(means) > 0.85 * report.stretch_speed_mps, means

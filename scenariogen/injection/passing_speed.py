@@ -1,0 +1,107 @@
+"""The speed past an incident at which the asked share of capacity is left, for the traffic of the running simulation.
+
+:func:`passing_speeds` is what an injection calls once, when it begins. Nothing is replaced silently: which table is
+looked up stands in ``table``, and whatever the injection cannot promise is a line of ``warnings``.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from scenariogen.errors import ProjectError
+from scenariogen.incidents import capacity
+from scenariogen.incidents.capacity_tables import CapacityTable, shipped_table
+from scenariogen.incidents.records import Incident
+from scenariogen.injection.calibration_cache import find_table
+from scenariogen.injection.connection import Link
+from scenariogen.injection.vehicle_mix import DEFAULT_TRAFFIC, Traffic
+from scenariogen.injection.vehicle_mix_reading import running_traffic
+from scenariogen.network import Edge, RoadNetwork
+
+_DIFFERENCES_TOLD = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassingSpeeds:
+    """Called with an incident and its edge, gives the speed (m/s) past it; the limit where no stretch is needed.
+
+    ``table``     what speeds are looked up in
+    ``warnings``  what to tell the user: why another traffic's table is used, which shares cannot be had
+    """
+
+    table: CapacityTable
+    warnings: tuple[str, ...] = ()
+
+    def __call__(self, incident: Incident, edge: Edge) -> float:
+        inner = capacity.is_inner(edge.driving_lanes, incident.lanes)
+        lanes, blocked = len(edge.driving_lanes), len(incident.lanes)
+        table = self.table if self.table.holds(edge.road_class, lanes, blocked, inner=inner) else shipped_table()
+        share = _nearest(table, incident, edge)
+        return table.stretch_speed_mps(edge.road_class, lanes, blocked, share, _limit_mps(edge), inner=inner)
+
+
+def passing_speeds(link: Link, network: RoadNetwork, incidents: Iterable[Incident]) -> PassingSpeeds:
+    """The table that holds for a running simulation, with warnings about what it does not.
+
+    The traffic is read from the files that the simulation was started with. Where it differs materially from that of
+    every table at hand, the shipped one is used and a warning names the differences and what to type.
+    """
+    try:
+        traffic = running_traffic(link)
+    except ProjectError as error:
+        return _checked(shipped_table(), network, incidents, (_unknown(str(error)),))
+    table = find_table(traffic)
+    if table is not None:
+        return _checked(table, network, incidents, ())
+    return _checked(
+        shipped_table(), network, incidents, (difference_warning(traffic, link.option("configuration-file")),)
+    )
+
+
+def difference_warning(traffic: Traffic, sumocfg: str = "") -> str:
+    """That a traffic has no table of its own, why it needs one, and how to measure it."""
+    found = traffic.differences(DEFAULT_TRAFFIC)
+    more = f" and {len(found) - _DIFFERENCES_TOLD} more" if len(found) > _DIFFERENCES_TOLD else ""
+    return (
+        "shares of capacity are those of SUMO's default car at steps of 1 s, and this traffic differs from it: "
+        f"{'; '.join(found[:_DIFFERENCES_TOLD])}{more}. Measure it once: "
+        f"scenariogen calibrate --sumocfg {sumocfg or 'FILE'}"
+    )
+
+
+def _unknown(why: str) -> str:
+    return (
+        "shares of capacity are those of SUMO's default car at steps of 1 s; whether this traffic differs from it is "
+        f"not known: {why}"
+    )
+
+
+def _checked(
+    table: CapacityTable, network: RoadNetwork, incidents: Iterable[Incident], warnings: tuple[str, ...]
+) -> PassingSpeeds:
+    found = list(warnings)
+    for number, incident in enumerate(incidents):
+        edge = network.edges.get(incident.edge)
+        if edge is None or incident.capacity_left <= 0 or table is shipped_table():
+            continue  # the shipped table's range was checked with the scenario
+        lanes, blocked = len(edge.driving_lanes), len(incident.lanes)
+        inner = capacity.is_inner(edge.driving_lanes, incident.lanes)
+        if not table.holds(edge.road_class, lanes, blocked, inner=inner):
+            found.append(
+                f"incident {number}: {table.name} holds no {edge.road_class} of {lanes} lanes, so the shipped table "
+                "is used there; run scenariogen calibrate for this project"
+            )
+        elif out_of_reach := table.unreachable(edge.road_class, lanes, blocked, incident.capacity_left, inner=inner):
+            nearest = _nearest(table, incident, edge)
+            found.append(f"incident {number}: {out_of_reach} with this traffic; {nearest:.3g} will be left")
+    return PassingSpeeds(table=table, warnings=tuple(found))
+
+
+def _nearest(table: CapacityTable, incident: Incident, edge: Edge) -> float:
+    """The asked share, or the end of the reachable range that is nearest to it."""
+    inner = capacity.is_inner(edge.driving_lanes, incident.lanes)
+    low, high = table.reachable(edge.road_class, len(edge.driving_lanes), len(incident.lanes), inner=inner)
+    return incident.capacity_left if table is shipped_table() else min(max(incident.capacity_left, low), high)
+
+
+def _limit_mps(edge: Edge) -> float:
+    return max(lane.speed_mps for lane in edge.lanes if lane.drives)

@@ -1,0 +1,177 @@
+"""Which traffic a project or a running simulation has: read from its files, without simulating."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree.ElementTree import Element
+
+from scenariogen.errors import ProjectError
+from scenariogen.injection.connection import Link
+from scenariogen.injection.vehicle_mix import DEFAULT_STEP_S, Traffic, make_traffic
+from scenariogen.simulation.options import parse_time_s
+from scenariogen.simulation.references import input_references
+from scenariogen.simulation.xmlfiles import children, opened
+
+if TYPE_CHECKING:
+    from scenariogen.simulation.project import SumoProject
+
+DEFAULT_TYPE = "DEFAULT_VEHTYPE"
+DRIVING_OPTIONS = {
+    "lateral-resolution": "-1",
+    "step-method.ballistic": "false",
+    "default.action-step-length": "0",
+    "default.carfollowmodel": "Krauss",
+    "default.speeddev": "-1",
+    "lanechange.duration": "0",
+    "lanechange.overtake-right": "false",
+    "collision.mingap-factor": "-1",
+}
+"""Options that change how vehicles drive, with SUMO's defaults."""
+_ENDLESS_S = 3600.0
+_SIGN_OF_TYPES = re.compile(rb"<vType|<include")
+_CHUNK = 1 << 22
+
+Attributes = dict[str, str]
+
+
+def project_traffic(project: "SumoProject") -> Traffic:
+    """The traffic of a project, from its route and additional files and its options."""
+    options = {name: project.options[name] for name in DRIVING_OPTIONS if name in project.options}
+    files = (*project.additional_files, *project.route_files)
+    return read_traffic(files, step_s=project.step_length_s, options=options)
+
+
+def running_traffic(link: Link) -> Traffic:
+    """The traffic of a running simulation, from the files that it was started with.
+
+    Raises ``ProjectError`` where they cannot be read from here, or hold no vehicle (a script adds them later).
+    """
+    options = {name: link.option(name) for name in DRIVING_OPTIONS}
+    names = [name.strip() for option in ("additional-files", "route-files") for name in link.option(option).split(",")]
+    files = [Path(name) for name in names if name]
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        raise ProjectError(f"{', '.join(missing)} cannot be read from here")
+    return read_traffic(files, step_s=link.step_s, options=options)
+
+
+def read_traffic(
+    files: Sequence[Path], *, step_s: float = DEFAULT_STEP_S, options: Mapping[str, str] | None = None
+) -> Traffic:
+    """The traffic in route and additional files; ``options`` by their full names, defaults may be among them.
+
+    Raises ``ProjectError`` where the files hold no vehicle, trip or flow, or a fault that SUMO would refuse too.
+    """
+    stamps = tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+    changed = {name: value for name, value in (options or {}).items() if not _is_default(name, value)}
+    return make_traffic(_weights(stamps), step_s=step_s, options=changed)
+
+
+def _is_default(name: str, value: str) -> bool:
+    default = DRIVING_OPTIONS[name]
+    try:
+        return float(value) == float(default)
+    except ValueError:
+        return value.lower() == default.lower()
+
+
+@lru_cache(maxsize=32)
+def _weights(stamps: tuple[tuple[str, int, int], ...]) -> tuple[tuple[float, Attributes], ...]:
+    """Number of vehicles and attributes of each type used; kept, since runs of one batch read the same files."""
+    files = [Path(name) for name, _, _ in stamps]
+    if not files:
+        raise ProjectError("the simulation was started without route files")
+    if not any(_mentions_types(file) for each in files for file in (each, *input_references(each))):
+        return ((1.0, {}),)  # nobody says what vehicles are like: all are SUMO's default car
+    reader = _Reader()
+    for file in files:
+        reader.read(file)
+    if not reader.counts:
+        raise ProjectError(f"{', '.join(file.name for file in files)} hold no vehicle, trip or flow")
+    return tuple(reader.weights())
+
+
+def _mentions_types(file: Path) -> bool:
+    """A look at the raw content, which spares most projects from being parsed."""
+    with opened(file) as stream:
+        before = b""
+        while chunk := stream.read(_CHUNK):
+            if _SIGN_OF_TYPES.search(before + chunk):
+                return True
+            before = chunk[-16:]
+    return False
+
+
+class _Reader:
+    """Types, distributions and vehicle counts while the files stream by."""
+
+    def __init__(self) -> None:
+        self.types: dict[str, Attributes] = {}
+        self.distributions: dict[str, list[tuple[float, str]]] = {}
+        self.counts: dict[str, float] = {}
+
+    def read(self, path: Path) -> None:
+        for _, element in children(path):
+            if element.tag == "vType":
+                self._type(element)
+            elif element.tag == "vTypeDistribution":
+                self._distribution(element)
+            elif element.tag in ("vehicle", "trip", "flow"):
+                kind = element.get("type") or DEFAULT_TYPE
+                self.counts[kind] = self.counts.get(kind, 0.0) + _vehicles(element)
+
+    def weights(self) -> Iterable[tuple[float, Attributes]]:
+        for name, count in self.counts.items():
+            members = self.distributions.get(name, [(1.0, name)])
+            total = sum(probability for probability, _ in members)
+            for probability, member in members:
+                if member not in self.types and member != DEFAULT_TYPE:
+                    if member.startswith("DEFAULT_"):
+                        continue  # SUMO's own types of those who do not drive cars
+                    raise ProjectError(f"vehicle type {member!r} is used and nowhere defined")
+                yield count * probability / total, self.types.get(member, {})
+
+    def _type(self, element: Element) -> str:
+        attributes = dict(element.attrib)
+        for child in element:
+            if child.tag.startswith("carFollowing-"):
+                attributes |= {"carFollowModel": child.tag.removeprefix("carFollowing-"), **child.attrib}
+        name = attributes.get("id", "")
+        self.types[name] = attributes
+        return name
+
+    def _distribution(self, element: Element) -> None:
+        names = element.get("vTypes", "").split()
+        told = [float(each) for each in element.get("probabilities", "").split()]
+        members = [(told[n] if n < len(told) else self._probability(name), name) for n, name in enumerate(names)]
+        for child in element:
+            if child.tag == "vType":
+                name = self._type(child)
+                members.append((self._probability(name), name))
+        if not members or sum(probability for probability, _ in members) <= 0:
+            raise ProjectError(f"the distribution of vehicle types {element.get('id')!r} is empty")
+        self.distributions[element.get("id", "")] = members
+
+    def _probability(self, name: str) -> float:
+        return float(self.types.get(name, {}).get("probability", "1"))
+
+
+def _vehicles(element: Element) -> float:
+    """Vehicles of an entry; a flow without an end counts for an hour."""
+    if element.tag != "flow":
+        return 1.0
+    if element.get("number"):
+        return float(element.get("number", ""))
+    span_s = parse_time_s(element.get("end", "3600")) - parse_time_s(element.get("begin", "0"))
+    span_s = span_s if span_s > 0 else _ENDLESS_S
+    for name in ("vehsPerHour", "perHour"):
+        if element.get(name):
+            return float(element.get(name, "")) / 3600 * span_s
+    if element.get("probability"):
+        return float(element.get("probability", "")) * span_s
+    period = element.get("period", "")
+    if period.startswith("exp("):
+        return float(period[4:].rstrip(")")) * span_s
+    return span_s / parse_time_s(period) if period else 0.0
