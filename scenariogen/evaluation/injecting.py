@@ -42,6 +42,7 @@ class PaperInjection:
     """Injects into the dummy simulator, which takes a share of an edge's capacity instead of standing vehicles."""
 
     own_vehicles: frozenset[str] = frozenset()
+    own_present: frozenset[str] = frozenset()
 
     def __init__(self, run: "DummyRun", scenario: Scenario) -> None:
         self._run, self._scenario = run, scenario

@@ -98,6 +98,8 @@ def outcomes(
 def _trouble(run: RunResult) -> str | None:
     if run.not_realised:
         return "incident not realised"
+    if run.balance_broken:
+        return "vehicles not accounted for"
     words = {
         EndReason.SIMULATOR_DIED: "simulator died",
         EndReason.POLICY_RAISED: "policy raised",

@@ -35,7 +35,11 @@ class RunResult:
     ``incidents_realised`` those that stood
     ``incidents``          JSON list: asked and realised start, end, lanes and position of each, and the reason
     ``rerouted``           drivers who took another way because of an incident
-    ``teleports``, ``collisions``  counted by the simulator
+    ``teleports``, ``collisions``, ``emergency_stops``  counted by the simulator
+    ``backlog_most``       most vehicles that were due and could not enter, looked at once a minute
+    ``stuck_share_most``   largest share of the vehicles in the network that moved less than 10 m in a minute
+    ``balance_checks``     how often it was looked at whether loaded and inserted vehicles are all accounted for
+    ``balance_broken``     what did not add up first; empty where everything did
     ``cpu_s``, ``wall_s``  what the run took to compute
     ``policy_sha256``, ``sumo_version``, ``scenariogen_version``  what it was made with
     """
@@ -64,6 +68,11 @@ class RunResult:
     rerouted: int = 0
     teleports: int = 0
     collisions: int = 0
+    emergency_stops: int = 0
+    backlog_most: int = 0
+    stuck_share_most: float = 0.0
+    balance_checks: int = 0
+    balance_broken: str = ""
     cpu_s: float = 0.0
     wall_s: float = 0.0
     policy_sha256: str = ""

@@ -116,7 +116,8 @@ def _drive(run: Run, policy: Policy, room: ControlRoom, injection: Any) -> dict[
     from scenariogen.simulation.health import HealthWatch
     from scenariogen.simulation.measures import DelayMeter
 
-    meter, watch = DelayMeter(run), HealthWatch(run)
+    meter = DelayMeter(run)
+    watch = HealthWatch(run, meter=meter, own=lambda: (injection.own_vehicles, injection.own_present))
     end_s = run.request.window.end_s - run.step_length_s * 1e-3
     with _started(policy, room):
         while run.time_s < end_s:
@@ -149,6 +150,11 @@ def _drive(run: Run, policy: Policy, room: ControlRoom, injection: Any) -> dict[
         "locked_up_at_s": health.locked_up_since_s,
         "teleports": health.teleports,
         "collisions": health.collisions,
+        "emergency_stops": health.emergency_stops,
+        "backlog_most": health.backlog_most,
+        "stuck_share_most": health.stuck_share_most,
+        "balance_checks": health.balance_checks,
+        "balance_broken": health.balance_broken,
         "incidents_due": sum(each.asked.start_s < run.time_s for each in report),
         "incidents_realised": sum(each.realised for each in report),
         "incidents": json.dumps([_as_json(each) for each in report], allow_nan=False),

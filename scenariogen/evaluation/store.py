@@ -37,7 +37,9 @@ _ARROW = {
     "due": "int64", "arrived": "int64", "discarded": "int64", "running_at_end": "int64", "waiting_at_end": "int64",
     "locked_up": "bool", "locked_up_at_s": "double", "error": "string", "incidents_asked": "int64",
     "incidents_due": "int64", "incidents_realised": "int64", "incidents": "string", "rerouted": "int64",
-    "teleports": "int64", "collisions": "int64", "cpu_s": "double", "wall_s": "double",
+    "teleports": "int64", "collisions": "int64", "emergency_stops": "int64",
+    "backlog_most": "int64", "stuck_share_most": "double", "balance_checks": "int64", "balance_broken": "string",
+    "cpu_s": "double", "wall_s": "double",
     "policy_sha256": "string", "sumo_version": "string", "scenariogen_version": "string",
 }  # fmt: skip
 """Columns of ``runs.parquet``."""

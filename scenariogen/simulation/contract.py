@@ -133,11 +133,12 @@ class Departure:
 
 @dataclass(frozen=True, kw_only=True)
 class Counters:
-    """Totals of a run so far: ``left`` counts vehicles that arrived or were removed."""
+    """Totals of a run so far: ``left`` counts vehicles that arrived or were removed, ``loaded`` all, due or not."""
 
     running: int
     waiting: int
     left: int
+    loaded: int = 0
     teleports: int = 0
     collisions: int = 0
     emergency_stops: int = 0
@@ -173,6 +174,14 @@ class Run(ABC):
     @abstractmethod
     def loaded_ids(self) -> tuple[str, ...]:
         """Vehicles that became known since the step before, due or not yet due."""
+
+    @abstractmethod
+    def is_known(self, vehicle: str) -> bool:
+        """False for a vehicle that is gone, or was dropped before it could enter."""
+
+    @abstractmethod
+    def departed_ids(self) -> tuple[str, ...]:
+        """Vehicles that entered the network in the last step."""
 
     @abstractmethod
     def arrived_ids(self) -> tuple[str, ...]:

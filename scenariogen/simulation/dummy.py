@@ -156,6 +156,7 @@ class DummyRun(Run):
         self._due_s: dict[str, float] = {}
         self._loaded: tuple[str, ...] = ()
         self._arrived: tuple[str, ...] = ()
+        self._departed: tuple[str, ...] = ()
         self._left = 0
         self._inside = 0
         self._open = True
@@ -217,9 +218,11 @@ class DummyRun(Run):
             self._outside.append(vehicle)
             loaded.append(vehicle)
         self._loaded = tuple(loaded)
-        while self._outside and self._inside < self.project.room:
-            self._enter(self._queues[0], self._outside.popleft())
-            self._inside += 1
+        room = min(len(self._outside), self.project.room - self._inside)
+        self._departed = tuple(self._outside.popleft() for _ in range(room))
+        for vehicle in self._departed:
+            self._enter(self._queues[0], vehicle)
+        self._inside += len(self._departed)
 
     def _enter(self, queue: _Queue, vehicle: str) -> None:
         queue.driving.append((self._time_s + queue.edge.travel_s, vehicle))
@@ -232,6 +235,12 @@ class DummyRun(Run):
 
     def loaded_ids(self) -> tuple[str, ...]:
         return self._loaded
+
+    def is_known(self, vehicle: str) -> bool:
+        return vehicle in self._outside or vehicle in self.running_ids()
+
+    def departed_ids(self) -> tuple[str, ...]:
+        return self._departed
 
     def arrived_ids(self) -> tuple[str, ...]:
         return self._arrived
@@ -252,7 +261,7 @@ class DummyRun(Run):
         return Departure(self._due_s[vehicle], alone_s, vehicle not in self._outside)
 
     def counters(self) -> Counters:
-        return Counters(running=self.running(), waiting=self.waiting(), left=self._left)
+        return Counters(running=self.running(), waiting=self.waiting(), left=self._left, loaded=len(self._due_s))
 
     def driven_m(self) -> dict[str, float]:
         """Ten metres for each second driven; vehicles in a queue stand where they stood."""

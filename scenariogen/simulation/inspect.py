@@ -225,7 +225,8 @@ def _watched_run(project: SumoProject, window: StudyWindow, seed: int, folder: P
     request = RunRequest(window=window, seed=seed, folder=own, edge_data_period_s=CELL_S)
     with simulator.open(request) as run:
         green = green_shares(run.control_room.signals)
-        meter, watch = DelayMeter(run), HealthWatch(run)
+        meter = DelayMeter(run)
+        watch = HealthWatch(run, meter=meter)
         while run.time_s < window.end_s and watch.locked_up_since_s is None:
             run.step()
             meter.update()

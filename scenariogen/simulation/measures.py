@@ -65,16 +65,24 @@ class DelayMeter:
         self._excluded: set[str] = set()
         self._just_loaded: list[str] = []
         self._unknown: set[str] = set()
+        self.seen: set[str] = set()
+        """Every vehicle that was loaded, those that are left out of the delay as well."""
+        self.entered: set[str] = set()
+        """Every vehicle that entered the network."""
+        self.left: dict[str, bool] = {}
+        """Every vehicle that is gone after it had entered, and whether it reached its destination."""
         self._load(run.loaded_ids())
 
     def update(self) -> None:
         """Take in the last step."""
         run = self._run
+        self.entered.update(run.departed_ids())
         arrived = run.arrived_ids()
         if arrived:
             now_s = run.time_s - run.step_length_s
             for vehicle in arrived:
-                if vehicle in self._due_s and run.reached_destination(vehicle):
+                self.left[vehicle] = run.reached_destination(vehicle)
+                if vehicle in self._due_s and self.left[vehicle]:
                     self._exit_s[vehicle] = now_s
         if self._just_loaded:
             self._find_triggered()
@@ -89,6 +97,7 @@ class DelayMeter:
         self._excluded.update(vehicles)
 
     def _load(self, vehicles: tuple[str, ...]) -> None:
+        self.seen.update(vehicles)
         for vehicle in vehicles:
             departure = None
             if vehicle not in self._due_s and vehicle not in self._excluded:

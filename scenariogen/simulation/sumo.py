@@ -93,13 +93,14 @@ class SumoRun(Run):
             flying_start=self.project.demand.flying_start,
         )
         if self.by_socket:
-            from traci.constants import VAR_ARRIVED_VEHICLES_IDS, VAR_LOADED_VEHICLES_IDS
+            from traci.constants import VAR_ARRIVED_VEHICLES_IDS, VAR_DEPARTED_VEHICLES_IDS, VAR_LOADED_VEHICLES_IDS
 
-            self._events = (VAR_LOADED_VEHICLES_IDS, VAR_ARRIVED_VEHICLES_IDS)
+            self._events = (VAR_LOADED_VEHICLES_IDS, VAR_ARRIVED_VEHICLES_IDS, VAR_DEPARTED_VEHICLES_IDS)
             self._simulation.subscribe(self._events)
         else:  # called every step: one frame less each
             self.loaded_ids = self._simulation.getLoadedIDList
             self.arrived_ids = self._simulation.getArrivedIDList
+            self.departed_ids = self._simulation.getDepartedIDList
 
     @property
     def time_s(self) -> float:
@@ -166,6 +167,7 @@ class SumoRun(Run):
             running=running,
             waiting=total("vehicles.waiting"),
             left=total("vehicles.inserted") - running,
+            loaded=total("vehicles.loaded"),
             teleports=total("teleports.total"),
             collisions=total("safety.collisions"),
             emergency_stops=total("safety.emergencyStops"),
@@ -185,6 +187,20 @@ class SumoRun(Run):
         if self.by_socket and self._steps:
             return self._simulation.getSubscriptionResults()[self._events[1]]
         return self._simulation.getArrivedIDList()
+
+    def is_known(self, vehicle: str) -> bool:
+        try:
+            self.connection.vehicle.getDeparture(vehicle)
+        except Exception as error:
+            if type(error).__name__ not in SUMO_ERRORS:
+                raise
+            return False
+        return True
+
+    def departed_ids(self) -> tuple[str, ...]:
+        if self.by_socket and self._steps:
+            return self._simulation.getSubscriptionResults()[self._events[2]]
+        return self._simulation.getDepartedIDList()
 
     def close(self) -> None:
         if not self._open:
