@@ -2,10 +2,14 @@
 
 from scenariogen.injection.effects.closure import ActiveClosure
 from scenariogen.injection.effects.contract import ActiveEffect, Scene
+from scenariogen.injection.effects.signal_failure import ActiveSignalFailure
 from scenariogen.injection.effects.speed_limit import ActiveSpeedLimit
+from scenariogen.injection.effects.weather import ActiveWeather
 from scenariogen.scenarios.effects import Effect
 
-ACTIVE: dict[type[Effect], type[ActiveEffect]] = {each.of: each for each in (ActiveSpeedLimit, ActiveClosure)}
+ACTIVE: dict[type[Effect], type[ActiveEffect]] = {
+    each.of: each for each in (ActiveSpeedLimit, ActiveClosure, ActiveWeather, ActiveSignalFailure)
+}
 
 
 def active_effect(number: int, asked: Effect, scene: Scene) -> ActiveEffect:

@@ -1,0 +1,91 @@
+"""A traffic signal that shows nothing, or flashes, and obeys nobody until it is repaired.
+
+SUMO's state letters: ``O`` has the right of way, ``o`` must yield; neither is red. A dark signal leaves the junction
+to its signs, which netconvert wrote into the network beside each connection; flashing is ``o`` everywhere. SUMO's own
+programme ``off`` shows the same, but is not used, since it stays in the signal's list of programmes for good.
+
+A fixed-time programme has its phases' states rewritten while its clock runs on: after the repair the signal is in the
+phase of an undisturbed clock, with the right remaining duration (only SUMO's count of seconds already spent in that
+phase begins anew). Signals under another kind of programme (actuated, NEMA, delay-based) and those whose state a policy
+sets are set directly, in SUMO's programme ``online``. After the repair they are restarted into the programme that was
+in force, at the point that its own logic has reached meanwhile, or get the state that the policy wrote last; where no
+policy had set one before, the unused programme ``online`` remains in the signal's list.
+
+What a policy writes meanwhile is noticed before the next step and does not show; it is what comes back afterwards.
+"""
+
+from scenariogen.injection.attributes import ONLINE, PROGRAMME_STATES, SIGNAL_DISPLAY, STATIC, programme
+from scenariogen.injection.effects.contract import ActiveEffect
+from scenariogen.injection.values import Attribute
+from scenariogen.network import RoadNetwork
+from scenariogen.scenarios.effects import FailureMode, SignalFailure
+from scenariogen.simulation.xmlfiles import children
+
+_RAIL = (1, 2)
+"""Types of rail signals and rail crossings, which follow trains and nothing else."""
+
+
+class ActiveSignalFailure(ActiveEffect):
+    """Claims what a signal shows, whatever programme somebody puts in force."""
+
+    of = SignalFailure
+    asked: SignalFailure
+
+    def apply(self, now_s: float) -> str:
+        link, signal = self.scene.link, self.asked.signal
+        if any(logic.type in _RAIL for logic in link.traffic_light.getAllProgramLogics(signal)):
+            return f"signal {signal!r} is a rail signal or crossing, which cannot be switched"
+        links = len(link.traffic_light.getRedYellowGreenState(signal))
+        self._state = failed_state(self.scene.network, links, signal, FailureMode(self.asked.mode))
+        self._claimed: dict[tuple[str, object], Attribute] = {}
+        self._take_over()
+        return ""
+
+    def before_step(self) -> None:
+        """Undo what somebody wrote since the step before, before anybody drives by it."""
+        light, signal = self.scene.link.traffic_light, self.asked.signal
+        if light.getRedYellowGreenState(signal) == self._shown and light.getProgram(signal) == self._programme:
+            return
+        for (_, thing), attribute in list(self._claimed.items()):
+            for found in self.scene.ledger.check(attribute, [thing]):
+                self.overwritten(found)
+        if light.getProgram(signal) != self._programme:
+            self.overwrites += not self._is_claimed(SIGNAL_DISPLAY, signal)
+        self._take_over()
+
+    def _take_over(self) -> None:
+        """Claim whatever is in force."""
+        link, signal = self.scene.link, self.asked.signal
+        name = link.traffic_light.getProgram(signal)
+        if name != ONLINE and programme(link, signal, name).type == STATIC:
+            self._claim(PROGRAMME_STATES, (signal, name))
+        else:
+            self._claim(SIGNAL_DISPLAY, signal)
+        self._programme = link.traffic_light.getProgram(signal)
+        self._shown = link.traffic_light.getRedYellowGreenState(signal)
+
+    def _claim(self, attribute: Attribute, thing: str | tuple[str, str]) -> None:
+        if not self._is_claimed(attribute, thing):
+            self._claimed[attribute.name, thing] = attribute
+            self.scene.ledger.claim(self.owner, attribute, thing, self._state)
+
+    def _is_claimed(self, attribute: Attribute, thing: object) -> bool:
+        return (attribute.name, thing) in self._claimed
+
+
+def failed_state(network: RoadNetwork, links: int, signal: str, mode: FailureMode) -> str:
+    """What a failed signal of so many links shows, one letter each."""
+    letters = ["o"] * links
+    if mode is FailureMode.OFF:
+        for index, letter in right_of_way(network, signal).items():
+            letters[index] = letter
+    return "".join(letters)
+
+
+def right_of_way(network: RoadNetwork, signal: str) -> dict[int, str]:
+    """``O`` or ``o`` by link, as netconvert wrote them beside each connection: what holds without the signal."""
+    return {
+        int(connection.get("linkIndex", 0)): connection.get("state", "o")
+        for _, connection in children(network.path)
+        if connection.tag == "connection" and connection.get("tl") == signal and connection.get("state") in ("O", "o")
+    }

@@ -1,0 +1,208 @@
+"""Failed signals obey nobody, and come back in the phase of an undisturbed clock."""
+
+import pytest
+
+from scenariogen.injection import inject
+from scenariogen.scenarios.effects import SignalFailure
+from tests.injection import roads
+
+pytestmark = pytest.mark.sumo
+BACKENDS = ("libsumo", "traci")
+MODES = ("off", "flashing")
+FAILED = SignalFailure(signal="c", start_s=50, duration_s=137)
+
+
+def crossing_traffic(folder, rate: int = 300):
+    ways = ("wc ce", "ec cw", "sc cn", "nc cs", "wc cn", "sc ce")
+    lines = "".join(
+        f'<route id="r{n}" edges="{way}"/><flow id="f{n}" route="r{n}" begin="0" end="400" vehsPerHour="{rate}" '
+        'departLane="best"/>'
+        for n, way in enumerate(ways)
+    )
+    path = folder / "crossing.rou.xml"
+    path.write_text(f"<routes>{lines}</routes>", encoding="utf-8")
+    return path
+
+
+def light_of(sumo) -> tuple:
+    light = sumo.trafficlight
+    return (
+        light.getProgram("c"),
+        light.getPhase("c"),
+        light.getNextSwitch("c"),
+        light.getPhaseDuration("c"),
+        light.getRedYellowGreenState("c"),
+    )
+
+
+def programmes(sumo) -> list:
+    return [
+        (logic.programID, logic.type, [(p.state, p.duration, p.minDur, p.maxDur, tuple(p.next), p.name)
+                                       for p in logic.phases])
+        for logic in sumo.trafficlight.getAllProgramLogics("c")
+    ]  # fmt: skip
+
+
+def trace(sumo, until: float) -> list[tuple]:
+    found = []
+    while sumo.simulation.getTime() < until:
+        sumo.simulationStep()
+        found.append(light_of(sumo))
+    return found
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_fixed_time_signal_comes_back_as_if_nothing_had_been(start, signal_road, backend, mode):
+    sumo = start(backend, signal_road)
+    usual = [*trace(sumo, 400)]
+    before = programmes(sumo)
+    sumo.close()
+    sumo = start(backend, signal_road)
+    failed = SignalFailure(signal="c", start_s=50, duration_s=137, mode=mode)
+    with inject(sumo, roads.scenario(effects=(failed,)), network=signal_road) as injection:
+        disturbed = trace(sumo, 400)
+    assert programmes(sumo) == before
+    assert disturbed[:49] == usual[:49] and disturbed[186:] == usual[186:]
+    for was, now in zip(usual[49:186], disturbed[49:186], strict=True):
+        assert now[:4] == was[:4]  # programme, phase, next switch, duration
+        assert set(now[4]) == ({"o"} if mode == "flashing" else {"o", "O"})
+    (report,) = injection.effects_report()
+    assert (report.start_s, report.end_s, dict(report.counts)) == (50, 187, {})
+
+
+def test_a_dark_signal_leaves_the_right_of_way_to_the_main_road(start, signal_road):
+    """Straight on along the main road nobody has to yield; it is what SUMO's own programme ``off`` shows."""
+    sumo = start("libsumo", signal_road)
+    sumo.trafficlight.setProgram("c", "off")
+    own = sumo.trafficlight.getRedYellowGreenState("c")
+    sumo.trafficlight.setProgram("c", "0")
+    with inject(sumo, roads.scenario(effects=(FAILED,)), network=signal_road):
+        trace(sumo, 60)
+        state = sumo.trafficlight.getRedYellowGreenState("c")
+        links = sumo.trafficlight.getControlledLinks("c")
+    shown = {(group[0][0][:2], group[0][1][:2]): letter for group, letter in zip(links, state, strict=True)}
+    assert shown["wc", "ce"] == shown["ec", "cw"] == "O"
+    assert {shown[way] for way in shown if way[0] in ("sc", "nc")} == {"o"} and state == own
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_traffic_passes_a_failed_signal_without_colliding(start, signal_road, tmp_path, mode):
+    sumo = start("libsumo", signal_road, crossing_traffic(tmp_path))
+    failed = SignalFailure(signal="c", start_s=50, duration_s=400, mode=mode)
+    arrived = collisions = 0
+    with inject(sumo, roads.scenario(effects=(failed,)), network=signal_road):
+        while sumo.simulation.getTime() < 450:
+            sumo.simulationStep()
+            arrived += sumo.simulation.getArrivedNumber()
+            collisions += sumo.simulation.getCollidingVehiclesNumber()
+    assert arrived > 100 and collisions == 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_policy_that_sets_states_is_ignored_until_the_repair(start, signal_road, backend):
+    """It writes after every step; without a look before the step its state would be what everybody drives by."""
+    sumo = start(backend, signal_road)
+    wish = "G" * len(sumo.trafficlight.getRedYellowGreenState("c"))
+    with inject(sumo, roads.scenario(effects=(FAILED,)), network=signal_road) as injection:
+        trace(sumo, 100)
+        for _ in range(20):
+            sumo.trafficlight.setRedYellowGreenState("c", wish)
+            sumo.simulationStep()
+            assert set(sumo.trafficlight.getRedYellowGreenState("c")) == {"o", "O"}
+        last = wish.replace("G", "r")
+        sumo.trafficlight.setRedYellowGreenState("c", last)
+        trace(sumo, 186)
+        assert set(sumo.trafficlight.getRedYellowGreenState("c")) == {"o", "O"}
+        trace(sumo, 188)
+        assert sumo.trafficlight.getRedYellowGreenState("c") == last
+    (report,) = injection.effects_report()
+    assert report.counts["overwritten_by_others"] == 21
+    sumo.trafficlight.setProgram("c", "0")
+    assert all("o" not in phase[0] and "O" not in phase[0] for phase in programmes(sumo)[0][2])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_policy_that_sets_states_from_the_start_gets_its_last_one_back(start, signal_road, backend):
+    sumo = start(backend, signal_road)
+    length = len(sumo.trafficlight.getRedYellowGreenState("c"))
+    with inject(sumo, roads.scenario(effects=(FAILED,)), network=signal_road):
+        sumo.trafficlight.setRedYellowGreenState("c", "g" * length)
+        before = [name for name, *_ in programmes(sumo)]
+        trace(sumo, 120)
+        assert set(sumo.trafficlight.getRedYellowGreenState("c")) == {"o", "O"}
+        trace(sumo, 190)
+        assert sumo.trafficlight.getRedYellowGreenState("c") == "g" * length
+    assert [name for name, *_ in programmes(sumo)] == before
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_phases_set_by_a_policy_move_the_clock_beneath(start, signal_road, backend):
+    lights = []
+    for fails in (False, True):
+        sumo = start(backend, signal_road)
+        with inject(sumo, roads.scenario(effects=(FAILED,) if fails else ()), network=signal_road):
+            trace(sumo, 100)
+            sumo.trafficlight.setPhase("c", 2)
+            sumo.trafficlight.setPhaseDuration("c", 77.0)
+            shown = trace(sumo, 150)
+            assert all(("O" in light[4]) == fails for light in shown)
+            lights.append(trace(sumo, 300)[40:])
+        sumo.close()
+    assert lights[0] == lights[1]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_policy_that_changes_programmes_gets_its_programme_after_the_repair(start, signal_road, backend):
+    sumo = start(backend, signal_road)
+    logic = sumo.trafficlight.getAllProgramLogics("c")[0]
+    logic.programID = "night"
+    sumo.trafficlight.setProgramLogic("c", logic)
+    sumo.trafficlight.setProgram("c", "0")
+    before = programmes(sumo)
+    with inject(sumo, roads.scenario(effects=(FAILED,)), network=signal_road):
+        trace(sumo, 100)
+        sumo.trafficlight.setProgram("c", "night")
+        assert all("O" in light[4] for light in trace(sumo, 180))
+        trace(sumo, 190)
+        assert sumo.trafficlight.getProgram("c") == "night"
+    assert programmes(sumo) == before
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("first", MODES)
+def test_two_failures_of_one_signal(start, signal_road, backend, first):
+    sumo = start(backend, signal_road)
+    before = programmes(sumo)
+    second = MODES[1 - MODES.index(first)]
+    pair = (
+        SignalFailure(signal="c", start_s=10, duration_s=50, mode=first),
+        SignalFailure(signal="c", start_s=30, duration_s=60, mode=second),
+    )
+    with inject(sumo, roads.scenario(effects=pair), network=signal_road):
+        shown = [set(light[4]) for light in trace(sumo, 100)]
+    letters = {"off": {"o", "O"}, "flashing": {"o"}}
+    assert (shown[20], shown[45], shown[75]) == (letters[first], {"o"}, letters[second])
+    assert not {"o", "O"} & shown[95] and programmes(sumo) == before
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_actuated_signal_is_restarted_where_its_logic_has_got_to(start, signal_road, tmp_path, backend):
+    import re
+
+    text = signal_road.path.read_text(encoding="utf-8")
+    path = tmp_path / "actuated.net.xml"
+    path.write_text(re.sub('type="static"', 'type="actuated"', text), encoding="utf-8")
+    from scenariogen.network import read_network
+
+    network = read_network(path)
+    sumo = start(backend, network, crossing_traffic(tmp_path))
+    before = programmes(sumo)
+    assert before[0][1] != 0
+    with inject(sumo, roads.scenario(effects=(FAILED,)), network=network):
+        assert all(set(light[4]) == {"o", "O"} for light in trace(sumo, 185)[55:])
+        after = trace(sumo, 400)
+    assert [logic for logic in programmes(sumo) if logic[0] != "online"] == before
+    assert all(light[0] == "0" for light in after[5:])
+    assert len({light[1] for light in after[5:]}) >= 3  # it goes through its phases
+    assert all(not {"o", "O"} & set(light[4]) for light in after[5:])
