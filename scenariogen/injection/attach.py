@@ -22,6 +22,7 @@ from scenariogen.injection.effects import EffectOccurrence, Scene, active_effect
 from scenariogen.injection.lanes import LaneMap
 from scenariogen.injection.listener import Clock, Interception, add_listener
 from scenariogen.injection.occurrence import Occurrence, Phase, Place, passing_speed_mps
+from scenariogen.injection.passing_speed import passing_speeds
 from scenariogen.injection.records import InjectionWarning, RealisedEffect, RealisedIncident
 from scenariogen.injection.stretch import SlowStretches
 from scenariogen.injection.validation import check_scenario, option_warnings
@@ -67,6 +68,7 @@ class Injection:
 
     ``passing_speed`` replaces the measured capacity table, which calibration has to do before there is one: it gives
     the speed (m/s) in the stretch past an incident, and no share of capacity is then checked or promised.
+    ``capacity_table`` names the table that speeds were looked up in; empty where none was needed.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Injection:
         self._occurrences: tuple[Occurrence, ...] = ()
         self._effects: tuple[EffectOccurrence, ...] = ()
         self.warnings: tuple[str, ...] = ()
+        self.capacity_table = ""
 
     def __enter__(self) -> "Injection":
         if self._was_entered:
@@ -99,8 +102,13 @@ class Injection:
         network = self._read_network(link)
         check_scenario(scenario, network, link, with_capacity=self._passing_speed is None)
         self._was_entered = True
+        passing_speed = self._passing_speed
         if scenario.incidents or scenario.effects:
             self.warnings = tuple(option_warnings(link))
+            if passing_speed is None and scenario.incidents:
+                passing_speed = passing_speeds(link, network, scenario.incidents)
+                self.warnings += passing_speed.warnings
+                self.capacity_table = passing_speed.table.name
             for text in self.warnings:
                 warnings.warn(text, InjectionWarning, stacklevel=2)
         lanes = LaneMap(link, network)
@@ -113,7 +121,7 @@ class Injection:
             blockers=self._blockers,
             stretches=self._stretches,
             blocker_id=self._blocker_id,
-            passing_speed_mps=self._passing_speed or passing_speed_mps,
+            passing_speed_mps=passing_speed or passing_speed_mps,
             step_s=link.step_s,
         )
         self._occurrences = tuple(Occurrence(n, incident, place) for n, incident in enumerate(scenario.incidents))
@@ -167,6 +175,11 @@ class Injection:
     def own_vehicles(self) -> frozenset[str]:
         """Ids of all vehicles that we put into the simulation so far, to leave them out of what is counted."""
         return self._blockers.ever if self._occurrences else frozenset()
+
+    @property
+    def surge_vehicles(self) -> frozenset[str]:
+        """Ids of all vehicles that surges of demand added so far: an account of their own, beside ``own_vehicles``."""
+        return frozenset(vehicle for effect in self._effects for vehicle in effect.effect.vehicles())
 
     @property
     def own_present(self) -> frozenset[str]:

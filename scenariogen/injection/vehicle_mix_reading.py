@@ -46,7 +46,8 @@ def project_traffic(project: "SumoProject") -> Traffic:
 def running_traffic(link: Link) -> Traffic:
     """The traffic of a running simulation, from the files that it was started with.
 
-    Raises ``ProjectError`` where they cannot be read from here, or hold no vehicle (a script adds them later).
+    Where it was started without, a script adds the vehicles: they are SUMO's default car as long as no other type is
+    defined. Raises ``ProjectError`` where files cannot be read from here, or who drives cannot be known.
     """
     options = {name: link.option(name) for name in DRIVING_OPTIONS}
     names = [name.strip() for option in ("additional-files", "route-files") for name in link.option(option).split(",")]
@@ -54,6 +55,8 @@ def running_traffic(link: Link) -> Traffic:
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
         raise ProjectError(f"{', '.join(missing)} cannot be read from here")
+    if not files and all(name.startswith("DEFAULT_") for name in link.handle.vehicletype.getIDList()):
+        return make_traffic([(1.0, {})], step_s=link.step_s, options=_changed(options))
     return read_traffic(files, step_s=link.step_s, options=options)
 
 
@@ -65,8 +68,11 @@ def read_traffic(
     Raises ``ProjectError`` where the files hold no vehicle, trip or flow, or a fault that SUMO would refuse too.
     """
     stamps = tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
-    changed = {name: value for name, value in (options or {}).items() if not _is_default(name, value)}
-    return make_traffic(_weights(stamps), step_s=step_s, options=changed)
+    return make_traffic(_weights(stamps), step_s=step_s, options=_changed(options or {}))
+
+
+def _changed(options: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in options.items() if not _is_default(name, value)}
 
 
 def _is_default(name: str, value: str) -> bool:

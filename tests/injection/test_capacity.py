@@ -19,7 +19,7 @@ from scenariogen.incidents.capacity import (
     stretch_speed_mps,
     unreachable,
 )
-from scenariogen.incidents.capacity_tables import cross_sections
+from scenariogen.incidents.capacity_tables import cross_sections, shipped_table
 from scenariogen.injection import stretch
 from scenariogen.injection.attach import Injection
 from scenariogen.injection.calibration import SPEEDS_MPS, verify
@@ -29,6 +29,7 @@ from scenariogen.network import RoadClass
 from tests.injection import roads
 
 LIMIT = NOMINAL_LIMIT_MPS
+shipped_table()  # read before the first example, whose time is limited
 
 
 @st.composite
