@@ -70,6 +70,10 @@ class ActiveEffect(ABC):
         """Somebody else wrote a value that this effect claims; the claim is on top of it already."""
         self.overwrites += 1
 
+    def vehicles(self) -> tuple[str, ...]:
+        """Ids of the vehicles that it added so far."""
+        return ()
+
     def counts(self) -> dict[str, int]:
         """What it did, in numbers, by name."""
         return {}

@@ -6,10 +6,10 @@ programme ``off`` shows the same, but is not used, since it stays in the signal'
 
 A fixed-time programme has its phases' states rewritten while its clock runs on: after the repair the signal is in the
 phase of an undisturbed clock, with the right remaining duration (only SUMO's count of seconds already spent in that
-phase begins anew). Signals under another kind of programme (actuated, NEMA, delay-based) and those whose state a policy
-sets are set directly, in SUMO's programme ``online``. After the repair they are restarted into the programme that was
-in force, at the point that its own logic has reached meanwhile, or get the state that the policy wrote last; where no
-policy had set one before, the unused programme ``online`` remains in the signal's list.
+phase begins anew). The same is done to ``online``, the programme under which SUMO shows the states that a policy sets.
+Signals under another kind of programme (actuated, NEMA, delay-based) are set directly. After the repair they are
+restarted into the programme that was in force, at the point that its own logic has reached meanwhile, or get the state
+that the policy wrote last; where nobody had set one before, an unused programme ``online`` remains in their list.
 
 What a policy writes meanwhile is noticed before the next step and does not show; it is what comes back afterwards.
 """
@@ -57,7 +57,8 @@ class ActiveSignalFailure(ActiveEffect):
         """Claim whatever is in force."""
         link, signal = self.scene.link, self.asked.signal
         name = link.traffic_light.getProgram(signal)
-        if name != ONLINE and programme(link, signal, name).type == STATIC:
+        set_by_us = name == ONLINE and self.scene.ledger.in_force(SIGNAL_DISPLAY, signal) is not None
+        if programme(link, signal, name).type == STATIC and not set_by_us:
             self._claim(PROGRAMME_STATES, (signal, name))
         else:
             self._claim(SIGNAL_DISPLAY, signal)
