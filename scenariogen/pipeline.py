@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scenariogen.errors import DataError, ModelError, ProjectError
+from scenariogen.errors import DataError, ModelError, ProjectError, SimulationError
 from scenariogen.written import written_whole
 
 if TYPE_CHECKING:
@@ -184,13 +184,21 @@ def draw_to_file(
 
 
 def run_one(
-    project: "SumoProject", batch: "ScenarioBatch", scenario: "Scenario", *, policy: str, gui: bool = False
+    project: "SumoProject",
+    batch: "ScenarioBatch",
+    scenario: "Scenario",
+    *,
+    policy: str,
+    gui: bool = False,
+    screenshot: Path | None = None,
 ) -> "RunResult":
-    """Simulate one scenario under a policy, in a process of its own or, with ``gui``, in a window."""
+    """Simulate one scenario under a policy, in a process of its own or, with ``gui``, in a window.
+
+    ``screenshot``  a ``.png`` to write while an incident stands, which needs ``gui``; ``SimulationError`` where none is
+    """
     from scenariogen.evaluation.batch import Task, run_tasks
     from scenariogen.evaluation.policy import resolve_policy
     from scenariogen.evaluation.run_one import ProjectRunner
-    from scenariogen.simulation.sumo import Backend
 
     batch.check(project.network())
     if batch.project_hash and batch.project_hash != project.hash:
@@ -201,13 +209,15 @@ def run_one(
     reference = resolve_policy(policy)
     folder = Path(tempfile.mkdtemp(prefix="scenariogen-run-"))
     try:
+        if gui:
+            return _replay(project, batch, scenario, policy, folder / "run", screenshot)
         marks = folder / "marks"
         marks.mkdir()
         runner = ProjectRunner(
             sumocfg=project.sumocfg,
             project_hash=project.hash,
             window=batch.window,
-            simulator=str(Backend.TRACI_GUI if gui else Backend.LIBSUMO),
+            simulator="libsumo",
             work_folder=folder / "work",
         )
         (folder / "work").mkdir()
@@ -219,6 +229,30 @@ def run_one(
         return found[0]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replay(
+    project: "SumoProject",
+    batch: "ScenarioBatch",
+    scenario: "Scenario",
+    policy: str,
+    folder: Path,
+    screenshot: Path | None,
+) -> "RunResult":
+    """One run in a window, with what happens drawn."""
+    from scenariogen.evaluation.run_one import run_scenario
+    from scenariogen.injection.replay import ReplaySimulator, require_display
+
+    require_display(screenshot)
+    simulator = ReplaySimulator(project, scenario, screenshot=screenshot)
+    result = run_scenario(
+        project, scenario, policy, window=batch.window, folder=folder, simulator=simulator, keep=False
+    )
+    if screenshot is not None and not result.failed and simulator.picture_of is None:
+        reasons = [each["reason"] for each in json.loads(result.incidents) if not each["realised"]]
+        why = "; ".join(reasons) or "the scenario has no incident that stands within the window"
+        raise SimulationError(f"{screenshot} was not written: {why}")
+    return result
 
 
 def require_sound(project: "SumoProject", window: "StudyWindow", *, jobs: int, progress: Update | None = None) -> None:

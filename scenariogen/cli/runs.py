@@ -17,17 +17,24 @@ def run(
     sumocfg: common.Sumocfg = None,
     index: Annotated[int, typer.Option(help="Which scenario of the file.")] = 0,
     policy: Annotated[str, typer.Option(help="A policy's name or file.")] = "no_control",
-    gui: Annotated[bool, typer.Option("--gui", help="Watch it in sumo-gui.")] = False,
+    gui: Annotated[bool, typer.Option("--gui", help="Watch it in sumo-gui, with its incidents drawn.")] = False,
+    screenshot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A .png of sumo-gui's window to write while an incident stands."),
+    ] = None,
     json: common.Json = False,
 ) -> None:
     """Simulate one scenario, also to watch it.
 
-    Says what became of each incident and what the scenario cost.
+    Says what became of each incident and what the scenario cost. In the window blocked lanes are red, the stretch that
+    drivers pass slowly is amber, and vehicles have the colour of their speed. A screenshot needs a display or Xvfb.
 
     \b
     Example:
       scenariogen run --network cologne8 --scenarios scenarios.parquet --index 7 --gui
     """
+    if screenshot is not None and screenshot.suffix != ".png":
+        raise typer.BadParameter(f"--screenshot is {screenshot}, expected a file that ends in .png")
     project, _ = common.open_target(network, sumocfg)
     from scenariogen.pipeline import run_one
     from scenariogen.scenarios.files import read_batch
@@ -39,7 +46,8 @@ def run(
         raise ScenarioError(f"{scenarios} has no scenario {index}: its indices go from {have[0]} to {have[-1]}")
     with common.progress(f"scenario {index} under {policy}") as update:
         update(0, 1)
-        result = run_one(project, batch, chosen[0], policy=policy, gui=gui)
+        shown = gui or screenshot is not None
+        result = run_one(project, batch, chosen[0], policy=policy, gui=shown, screenshot=screenshot)
         update(1, 1)
     if result.failed:
         raise SimulationError(f"{result.end_reason}: {result.error}")

@@ -90,7 +90,8 @@ def _plain(number: int, incident: Incident, network: RoadNetwork, begin_s: float
     lanes = incident.lanes or (kerb,)
     shortest = min(edge.lanes[lane].length_m for lane in lanes)
     position = min(max(incident.position_m, BLOCKER_LENGTH_M + _REAR_CLEAR_M), shortest)
-    speed, stretch = _slowed(incident, edge)
+    speed = slowed_speed_mps(incident, edge)
+    stretch = 0.0 if speed is None else SpeedProfile(speed_mps=speed).reach_m(_limit_mps(edge)) + DOWNSTREAM_M
     return PlainIncident(
         number=number,
         incident=incident,
@@ -105,14 +106,16 @@ def _plain(number: int, incident: Incident, network: RoadNetwork, begin_s: float
     )
 
 
-def _slowed(incident: Incident, edge: Edge) -> tuple[float | None, float]:
+def slowed_speed_mps(incident: Incident, edge: Edge) -> float | None:
+    """Speed past an incident, from the measured table; None where the vehicles alone do."""
     if incident.capacity_left <= 0:
-        return None, 0.0
-    limit = max(lane.speed_mps for lane in edge.lanes if lane.drives)
+        return None
     speed = passing_speed_mps(incident, edge)
-    if speed >= limit - _WORTH_A_SIGN_MPS:
-        return None, 0.0
-    return speed, SpeedProfile(speed_mps=speed).reach_m(limit) + DOWNSTREAM_M
+    return None if speed >= _limit_mps(edge) - _WORTH_A_SIGN_MPS else speed
+
+
+def _limit_mps(edge: Edge) -> float:
+    return max(lane.speed_mps for lane in edge.lanes if lane.drives)
 
 
 def blocker_type(scale: float, step_s: float) -> str:

@@ -89,8 +89,11 @@ def _console_in(path: Path) -> Iterator[None]:
         os.close(target)
 
 
-def start_traci(configuration: Path, gui: bool) -> tuple[Any, subprocess.Popen]:
-    """A process of SUMO and a TraCI connection to it. Raises ``SimulationError`` with SUMO's words."""
+def start_traci(configuration: Path, gui: bool, *, delay_ms: str = GUI_DELAY_MS) -> tuple[Any, subprocess.Popen]:
+    """A process of SUMO and a TraCI connection to it; ``delay_ms`` is how long a window rests between two steps.
+
+    Raises ``SimulationError`` with SUMO's words.
+    """
     import traci
     from sumolib.miscutils import getFreeSocketPort
 
@@ -101,7 +104,7 @@ def start_traci(configuration: Path, gui: bool) -> tuple[Any, subprocess.Popen]:
     port = int(str(getFreeSocketPort()))
     command = [str(binary), "-c", str(configuration), "--remote-port", str(port)]
     if gui:
-        command += ["--delay", GUI_DELAY_MS]
+        command += ["--delay", delay_ms]
     with (folder / CONSOLE).open("wb") as console:
         process = subprocess.Popen(
             command, stdout=console, stderr=console, cwd=folder, env=os.environ | {"SUMO_HOME": str(home)}

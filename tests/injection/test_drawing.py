@@ -1,0 +1,192 @@
+"""What is drawn of an incident, where and for how long; and the window with a picture of it."""
+
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+
+from scenariogen.errors import SimulationError
+from scenariogen.injection import inject
+from scenariogen.injection.connection import Link
+from scenariogen.injection.drawing import (
+    BLOCKED_COLOUR,
+    LABEL_PARAMETER,
+    SLOWED_COLOUR,
+    Drawing,
+    line_length_m,
+    part_of_line,
+    strip,
+)
+from scenariogen.injection.replay import ReplaySimulator, require_display
+from scenariogen.simulation import display
+from scenariogen.simulation.contract import RunRequest
+from tests.cli.runner import scenariogen
+from tests.injection import roads
+from tests.simulation import small
+
+BACKENDS = ("libsumo", "traci")
+PREFIX = "scenariogen.drawn."
+
+
+def drawn_of(sumo) -> dict[str, list[tuple[float, float]]]:
+    names = [name for name in sumo.polygon.getIDList() if name.startswith(PREFIX)]
+    return {name.removeprefix(PREFIX): list(sumo.polygon.getShape(name)) for name in names}
+
+
+@pytest.mark.sumo
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_shapes_lie_where_the_vehicles_stand_and_go_with_them(start, road, tmp_path, backend):
+    network = road(3)
+    sumo = start(backend, network, roads.flows(tmp_path, lanes=3, per_lane_veh_h=600))
+    incident = roads.incident(start_s=60, duration_s=60, lanes=(0, 1), capacity_left=0.2, position_m=300.0)
+    scenario = roads.scenario(incident)
+    seen: dict[float, dict] = {}
+    with inject(sumo, scenario, network=network):
+        drawing = Drawing(Link(sumo), network, scenario.incidents)
+        while sumo.simulation.getTime() < 130:
+            sumo.simulationStep()
+            now = sumo.simulation.getTime()
+            drawing.update(now)
+            seen[now] = drawn_of(sumo)
+            if now == 100:
+                fronts = {lane: sumo.vehicle.getPosition(f"incident.0.{lane}") for lane in (0, 1)}
+                colours = {name: tuple(sumo.polygon.getColor(PREFIX + name)) for name in seen[now]}
+                label = sumo.poi.getParameter(PREFIX + "0.label", LABEL_PARAMETER)
+                assert sumo.poi.getIDList().count(PREFIX + "0.label") == 1
+    assert not seen[59.0]
+    assert set(seen[100.0]) >= {"0.blocked.0", "0.blocked.1", "0.slowed.middle_0", "0.slowed.middle_2"}
+    for lane, (x, y) in fronts.items():
+        outline = seen[100.0][f"0.blocked.{lane}"]
+        assert min(point[0] for point in outline) < x < max(point[0] for point in outline)
+        assert min(point[1] for point in outline) < y < max(point[1] for point in outline)
+    assert colours["0.blocked.0"] == BLOCKED_COLOUR
+    assert colours["0.slowed.middle_2"] == SLOWED_COLOUR
+    for words in ("obstruction", "lanes 0, 1", "capacity left 0.20"):
+        assert words in label
+    assert not seen[122.0]
+    assert not [name for name in sumo.poi.getIDList() if name.startswith(PREFIX)]
+
+
+@pytest.mark.sumo
+def test_drawing_changes_nothing_for_traffic(start, road, tmp_path):
+    network = road(2)
+    scenario = roads.scenario(roads.incident(start_s=40, duration_s=80, capacity_left=0.35))
+
+    def positions(draw: bool) -> dict[str, float]:
+        sumo = start("libsumo", network, roads.flows(tmp_path, lanes=2, per_lane_veh_h=900))
+        with inject(sumo, scenario, network=network):
+            drawing = Drawing(Link(sumo), network, scenario.incidents if draw else ())
+            while sumo.simulation.getTime() < 110:
+                sumo.simulationStep()
+                drawing.update(sumo.simulation.getTime())
+            assert bool(drawing.standing) == draw
+            return {vehicle: sumo.vehicle.getDistance(vehicle) for vehicle in sumo.vehicle.getIDList()}
+
+    first = positions(False)
+    import libsumo
+
+    libsumo.close()
+    assert positions(True) == first
+
+
+@pytest.mark.sumo
+def test_an_incident_that_does_not_come_is_not_drawn(start, road, tmp_path):
+    network = road(2)
+    sumo = start("libsumo", network, roads.flows(tmp_path, lanes=2, per_lane_veh_h=300))
+    drawing = Drawing(Link(sumo), network, [roads.incident(start_s=10, duration_s=30)])  # nobody injects it
+    while sumo.simulation.getTime() < 30:
+        sumo.simulationStep()
+        drawing.update(sumo.simulation.getTime())
+    assert not drawing.standing
+    assert not drawn_of(sumo)
+
+
+def test_a_strip_has_the_area_of_its_line():
+    line = [(0.0, 0.0), (30.0, 0.0), (30.0, 40.0)]
+    part = part_of_line(line, 10.0, 60.0)
+    assert line_length_m(part) == pytest.approx(50.0)
+    outline = strip(part_of_line(line, 5.0, 25.0), 3.0)
+    area = 0.5 * abs(sum(x * v - u * y for (x, y), (u, v) in zip(outline, outline[1:] + outline[:1], strict=True)))
+    assert area == pytest.approx(60.0)
+    assert all(math.isfinite(value) for point in strip([(1.0, 1.0), (1.0, 1.0)], 3.0) for value in point)
+
+
+def test_without_a_display_it_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(display.sys, "platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    with pytest.raises(SimulationError, match="--screenshot"):
+        require_display(None)
+    monkeypatch.setattr(display.shutil, "which", lambda name: None)
+    with pytest.raises(SimulationError, match="apt-get install xvfb"):
+        require_display(tmp_path / "x.png")
+    monkeypatch.setenv("DISPLAY", ":7")
+    require_display(None)
+
+
+def colours_of_png(path: Path) -> set[tuple[int, int, int]]:
+    """All colours in a PNG of 8 bit RGB or RGBA without interlacing."""
+    data = path.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    at, pixels, header = 8, b"", (0, 0, 0, 0)
+    while at < len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        body = data[at + 8 : at + 8 + length]
+        if kind == b"IHDR":
+            header = struct.unpack(">IIBB", body[:10])
+        pixels += body if kind == b"IDAT" else b""
+        at += length + 12
+    width, height, depth, colour = header
+    assert (depth, colour in (2, 6)) == (8, True)
+    size = 3 if colour == 2 else 4
+    raw, row = zlib.decompress(pixels), bytearray(width * size)
+    found = set()
+    for line in range(height):
+        begin = line * (width * size + 1)
+        method, values = raw[begin], bytearray(raw[begin + 1 : begin + 1 + width * size])
+        for place in range(len(values)):
+            left = values[place - size] if place >= size else 0
+            up, corner = row[place], row[place - size] if place >= size else 0
+            values[place] = (values[place] + _predicted(method, left, up, corner)) & 255
+        row = values
+        found |= {tuple(values[place : place + 3]) for place in range(0, len(values), size)}
+    return found
+
+
+def _predicted(method: int, left: int, up: int, corner: int) -> int:
+    """The filters of PNG (ISO/IEC 15948, 9.2)."""
+    if method == 4:
+        guess = left + up - corner
+        return min((left, up, corner), key=lambda value: abs(guess - value))
+    return (0, left, up, (left + up) // 2)[method]
+
+
+@pytest.mark.sumo
+@pytest.mark.skipif(not display.has_display() and display.shutil.which(display.XVFB) is None, reason="no Xvfb here")
+def test_the_picture_shows_red_and_amber_and_the_window_is_gone_afterwards(tmp_path):
+    flow = '<flow id="f" type="plain" begin="0" end="600" period="5"><route edges="ab bc cd"/></flow>'
+    project = small.small_project(tmp_path / "city", small.PLAIN + flow)
+    before = small.fingerprint(tmp_path / "city")
+    incident = roads.incident(edge="bc", start_s=40, duration_s=60, capacity_left=0.4)
+    scenario, target = roads.scenario(incident), tmp_path / "pictures" / "one.png"
+    simulator = ReplaySimulator(project, scenario, screenshot=target)
+    request = RunRequest(window=small.window(120.0), seed=1, folder=tmp_path / "run")
+    with simulator.open(request) as run, inject(run.connection, scenario, network=project.network()):
+        while run.time_s < 110:
+            run.step()
+            assert target.exists() == (simulator.picture_of == 0)
+    assert simulator.picture_of == 0
+    colours = colours_of_png(target)
+    assert BLOCKED_COLOUR[:3] in colours
+    assert any(red > 230 and 150 < green < 230 and blue < 160 for red, green, blue in colours)
+    assert small.fingerprint(tmp_path / "city") == before
+    assert [path.name for path in target.parent.iterdir()] == ["one.png"]
+
+
+def test_a_picture_is_a_png(tmp_path):
+    result = scenariogen(
+        "run", "--network", "corridor", "--scenarios", tmp_path / "none.json", "--screenshot", tmp_path / "x.jpg"
+    )
+    assert result.exit_code == 2
+    assert "ends in .png" in result.stderr
