@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from scenariogen.errors import ProjectError
-from scenariogen.incidents.capacity_tables import CapacityTable, shipped_tables
+from scenariogen.incidents.capacity_tables import CapacityTable, section_of, shipped_tables
 from scenariogen.injection.stretch import stretch_settings
 from scenariogen.injection.vehicle_mix import Traffic, traffic_from_record
 
@@ -46,9 +46,14 @@ def keep_table(content: Mapping) -> Path:
     """
     file = cache_file(traffic_from_record(content["traffic"]))
     file.parent.mkdir(parents=True, exist_ok=True)
-    rows = {_section(row): row for row in (_read(file)["rows"] if file.is_file() else ())}
-    rows |= {_section(row): row for row in content["rows"]}
-    text = as_text({**content, "rows": [rows[key] for key in sorted(rows)]})
+    before = _read(file) if file.is_file() else {"rows": []}
+    rows = {section_of(row): row for row in [*before["rows"], *content["rows"]]}
+    lines = {
+        (line["lanes"], line["before_m"], line["asked"] is None): line
+        for line in [*before.get("stop_line", ()), *content.get("stop_line", ())]
+    }
+    whole = {"rows": [rows[key] for key in sorted(rows)], "stop_line": [lines[key] for key in sorted(lines)]}
+    text = as_text({**content, **whole})
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, suffix=".part", delete=False) as part:
         part.write(text)
     Path(part.name).replace(file)
@@ -57,9 +62,13 @@ def keep_table(content: Mapping) -> Path:
 
 def as_text(table: Mapping) -> str:
     """JSON with one line a row, so that a change of the table can be read as a difference."""
-    head = {key: value for key, value in table.items() if key != "rows"}
-    rows = ",\n    ".join(json.dumps(row) for row in table["rows"])
-    return json.dumps(head, indent=2)[:-2] + f',\n  "rows": [\n    {rows}\n  ]\n}}\n'
+    lists = ("stop_line", "rows")
+    text = json.dumps({key: value for key, value in table.items() if key not in lists}, indent=2)[:-2]
+    for name in lists:
+        if table.get(name):
+            rows = ",\n    ".join(json.dumps(row) for row in table[name])
+            text += f',\n  "{name}": [\n    {rows}\n  ]'
+    return text + "\n}\n"
 
 
 def kept_table(file: Path) -> CapacityTable:
@@ -105,7 +114,3 @@ def _read(file: Path) -> dict:
             "`scenariogen calibrate` again"
         ) from error
     return content
-
-
-def _section(row: Mapping) -> tuple[str, int, int, bool]:
-    return row["road_class"], row["lanes"], row["blocked"], row["inner"]

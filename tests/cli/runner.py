@@ -7,6 +7,7 @@ from typer.testing import CliRunner, Result
 VERBS = (
     "networks",
     "check",
+    "calibrate",
     "inspect",
     "convert",
     "match",
