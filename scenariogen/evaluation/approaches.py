@@ -60,6 +60,9 @@ class ApproachDetectors(DetectorBank):
         reach = self._reach.get(lane)
         return self._bank.count(lane) if reach is None else sum(map(self._bank.count, reach))
 
+    def has_data(self, lane: str) -> bool:
+        return all(map(self._bank.has_data, self._reach.get(lane, (lane,))))
+
 
 class ApproachRoom(ControlRoom):
     """A control room whose detectors watch whole approaches."""

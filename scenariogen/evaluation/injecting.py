@@ -26,11 +26,20 @@ def injected(run: Run, scenario: Scenario, network: RoadNetwork) -> Iterator[Any
     if isinstance(run, DummyRun):
         yield PaperInjection(run, scenario)
         return
-    from scenariogen.injection import inject
+    from scenariogen.injection import Injection
+    from scenariogen.simulation.outages import FallibleDetectors
 
+    bank = run.control_room.detectors
     with ExitStack() as stack:
         try:
-            injection = stack.enter_context(inject(run.connection, scenario, network=network))
+            injection = stack.enter_context(
+                Injection(
+                    run.connection,
+                    scenario,
+                    network=network,
+                    detectors=bank if isinstance(bank, FallibleDetectors) else None,
+                )
+            )
         except (ScenarioError, SimulationError):
             raise
         except Exception as error:
@@ -46,6 +55,9 @@ class PaperInjection:
 
     def __init__(self, run: "DummyRun", scenario: Scenario) -> None:
         self._run, self._scenario = run, scenario
+        if scenario.effects:
+            kinds = ", ".join(sorted({effect.kind for effect in scenario.effects}))
+            raise ScenarioError(f"the dummy simulator knows incidents only, and the scenario has effects: {kinds}")
         for incident in scenario.incidents:
             try:
                 run.block(
@@ -56,6 +68,10 @@ class PaperInjection:
                 )
             except SimulationError as error:
                 raise ScenarioError(str(error)) from error
+
+    def effects_report(self) -> tuple[()]:
+        """There are none."""
+        return ()
 
     def report(self) -> tuple["RealisedIncident", ...]:
         """Every incident as asked, as far as the run went."""

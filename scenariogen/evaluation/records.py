@@ -34,6 +34,9 @@ class RunResult:
     ``incidents_due``      those that were to start before the run ended
     ``incidents_realised`` those that stood
     ``incidents``          JSON list: asked and realised start, end, lanes and position of each, and the reason
+    ``effects_due``        effects besides incidents that were to start before the run ended
+    ``effects_realised``   those that held
+    ``effects``            JSON list: each as asked, between which seconds it held, what it did in numbers
     ``rerouted``           drivers who took another way because of an incident
     ``teleports``, ``collisions``, ``emergency_stops``  counted by the simulator
     ``backlog_most``       most vehicles that were due and could not enter, looked at once a minute
@@ -65,6 +68,9 @@ class RunResult:
     incidents_due: int = 0
     incidents_realised: int = 0
     incidents: str = "[]"
+    effects_due: int = 0
+    effects_realised: int = 0
+    effects: str = "[]"
     rerouted: int = 0
     teleports: int = 0
     collisions: int = 0
@@ -94,8 +100,10 @@ class RunResult:
 
     @property
     def not_realised(self) -> bool:
-        """True where an incident that was due did not stand, so that the delay belongs to another scenario."""
-        return not self.failed and self.incidents_realised < self.incidents_due
+        """True where an incident or effect that was due did not happen, so that the delay is another scenario's."""
+        return not self.failed and (
+            self.incidents_realised < self.incidents_due or self.effects_realised < self.effects_due
+        )
 
     def to_json(self) -> str:
         """One line of strict JSON."""

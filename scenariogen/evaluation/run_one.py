@@ -17,6 +17,7 @@ from scenariogen.evaluation.injecting import InjectionFailedError, injected
 from scenariogen.evaluation.policy import describe_failure, resolve_policy
 from scenariogen.evaluation.records import RunResult, replica_seed
 from scenariogen.network import RoadNetwork
+from scenariogen.scenarios.effects import Closure
 from scenariogen.scenarios.records import Scenario
 from scenariogen.simulation.contract import ControlRoom, EndReason, Policy, Run, RunRequest, Simulator
 from scenariogen.simulation.isolation import ProcessDiedError, in_own_process
@@ -105,6 +106,7 @@ def _simulate(task: Task, simulator: Simulator, network: RoadNetwork, window: St
         demand_scale=task.scenario.condition.demand_scale,
         entry_scales=dict(task.scenario.condition.entry_scales),
         detector_lanes=detector_lanes(network, approaches),
+        options={"ignore-route-errors": "true"} if any(isinstance(e, Closure) for e in task.scenario.effects) else {},
     )
     with simulator.open(request) as run, injected(run, task.scenario, network) as injection:
         room = ApproachRoom(run.control_room, approaches) if approaches else run.control_room
@@ -133,7 +135,7 @@ def _drive(run: Run, policy: Policy, room: ControlRoom, injection: Any) -> dict[
                 policy.step(room, run.time_s)
             except (Exception, SystemExit) as error:
                 raise _fault_of_policy(error) from error
-    report = injection.report()
+    report, effects = injection.report(), injection.effects_report()
     meter.exclude(*injection.own_vehicles)
     delay, health = meter.result(), watch.health()
     return {
@@ -158,6 +160,9 @@ def _drive(run: Run, policy: Policy, room: ControlRoom, injection: Any) -> dict[
         "incidents_due": sum(each.asked.start_s < run.time_s for each in report),
         "incidents_realised": sum(each.realised for each in report),
         "incidents": json.dumps([_as_json(each) for each in report], allow_nan=False),
+        "effects_due": sum(each.asked.start_s < run.time_s for each in effects),
+        "effects_realised": sum(each.realised for each in effects),
+        "effects": json.dumps([_effect_as_json(each) for each in effects], allow_nan=False),
         "rerouted": sum(each.rerouted for each in report),
     }
 
@@ -211,6 +216,18 @@ def _as_json(each: Any) -> dict[str, Any]:
             "position_m": each.position_m,
         },
         "rerouted": each.rerouted,
+    }
+
+
+def _effect_as_json(each: Any) -> dict[str, Any]:
+    return {
+        "number": each.number,
+        "asked": each.asked.to_plain(),
+        "realised": each.realised,
+        "reason": each.reason,
+        "start_s": each.start_s,
+        "end_s": each.end_s,
+        "counts": dict(each.counts),
     }
 
 

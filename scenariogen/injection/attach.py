@@ -18,7 +18,7 @@ from scenariogen.incidents.records import Incident
 from scenariogen.injection.blockers import Blockers
 from scenariogen.injection.connection import Link
 from scenariogen.injection.drivers import Obstacle, QueuedDrivers
-from scenariogen.injection.effects import EffectOccurrence, Scene, active_effect
+from scenariogen.injection.effects import Effects, Scene
 from scenariogen.injection.lanes import LaneMap
 from scenariogen.injection.listener import Clock, Interception, add_listener
 from scenariogen.injection.occurrence import Occurrence, Phase, Place, passing_speed_mps
@@ -29,11 +29,10 @@ from scenariogen.injection.validation import check_scenario, option_warnings
 from scenariogen.injection.values import Ledger
 from scenariogen.network import Edge, RoadNetwork, read_network
 from scenariogen.scenarios.records import Scenario
+from scenariogen.simulation.outages import FallibleDetectors
 
 POLL_S = 1.0
 """While an incident stands, vehicles around it are looked at once a second (or once a step, where steps are longer)."""
-COMPARE_S = 5.0
-"""What effects wrote is compared with what SUMO holds this often."""
 _SYNC_S = 60.0
 """Under libsumo our own clock is compared with the simulation's this often; over TraCI that would cost a message."""
 
@@ -68,6 +67,7 @@ class Injection:
 
     ``passing_speed`` replaces the measured capacity table, which calibration has to do before there is one: it gives
     the speed (m/s) in the stretch past an incident, and no share of capacity is then checked or promised.
+    ``detectors`` are those that a policy reads, for outages to reach.
     ``capacity_table`` names the table that speeds were looked up in; empty where none was needed.
     """
 
@@ -79,8 +79,10 @@ class Injection:
         network: RoadNetwork | str | Path | None = None,
         blocker_id: Callable[[int, int], str] = default_blocker_id,
         passing_speed: Callable[[Incident, Edge], float] | None = None,
+        detectors: FallibleDetectors | None = None,
     ) -> None:
         self._passing_speed = passing_speed
+        self._detectors = detectors
         self._connection = connection
         self._scenario = scenario
         self._network = network
@@ -90,7 +92,7 @@ class Injection:
         self._in_step = False
         self._listener: int | None = None
         self._occurrences: tuple[Occurrence, ...] = ()
-        self._effects: tuple[EffectOccurrence, ...] = ()
+        self._effects: Effects | None = None
         self.warnings: tuple[str, ...] = ()
         self.capacity_table = ""
 
@@ -125,27 +127,23 @@ class Injection:
             step_s=link.step_s,
         )
         self._occurrences = tuple(Occurrence(n, incident, place) for n, incident in enumerate(scenario.incidents))
-        self._ledger = Ledger(link)
         scene = Scene(
             link=link,
             network=network,
             lanes=lanes,
-            ledger=self._ledger,
+            ledger=Ledger(link),
             seed=scenario.seed,
             own=lambda: self.own_vehicles,
+            detectors=self._detectors,
         )
-        self._effects = tuple(
-            EffectOccurrence(active_effect(n, effect, scene), step_s=link.step_s)
-            for n, effect in enumerate(scenario.effects)
-        )
-        self._compared_s = float("-inf")
+        self._effects = Effects(scenario, scene)
         self._clock = Clock(link.time_s(), link.step_s)
         self._interception = Interception(
             link,
             self._clock,
             next_due=lambda: self._due_s,
             before_end=lambda why: self.finish(f"{why} before its end"),
-            before_step=self._before_step,
+            before_step=self._effects.before_step,
         )
         self._due_s = self._clock.now_s
         self._is_on = True
@@ -169,7 +167,7 @@ class Injection:
 
     def effects_report(self) -> tuple[RealisedEffect, ...]:
         """Each effect of the scenario as asked and as it happened, so far."""
-        return tuple(effect.report() for effect in self._effects)
+        return self._effects.report() if self._effects else ()
 
     @property
     def own_vehicles(self) -> frozenset[str]:
@@ -179,7 +177,7 @@ class Injection:
     @property
     def surge_vehicles(self) -> frozenset[str]:
         """Ids of all vehicles that surges of demand added so far: an account of their own, beside ``own_vehicles``."""
-        return frozenset(vehicle for effect in self._effects for vehicle in effect.effect.vehicles())
+        return self._effects.added if self._effects else frozenset()
 
     @property
     def own_present(self) -> frozenset[str]:
@@ -207,19 +205,21 @@ class Injection:
 
     def _undo(self, reason: str) -> None:
         now_s = self._link.time_s()
-        for part in (*self._effects, *self._occurrences):
-            part.end(now_s, reason if part.phase is Phase.STANDING else _never(reason))
-        self._ledger.release_all()
+        if self._effects:
+            self._effects.end(now_s, reason)
         self._stretches.release_all()
+        for occurrence in self._occurrences:
+            occurrence.end(now_s, reason if occurrence.phase is Phase.STANDING else _never(reason))
 
     def _let_go(self, reason: str) -> None:
         """The simulation is gone: nothing can be undone, and nothing has to be."""
         self._stretches.forget()
         self._blockers.forget()
-        self._ledger.forget()
-        for part in (*self._effects, *self._occurrences):
-            why = reason if part.phase is Phase.STANDING else _never(reason)
-            part.end(self._clock.now_s, why, simulation_is_gone=True)
+        if self._effects:
+            self._effects.forget(self._clock.now_s, reason)
+        for occurrence in self._occurrences:
+            why = reason if occurrence.phase is Phase.STANDING else _never(reason)
+            occurrence.end(self._clock.now_s, why, simulation_is_gone=True)
 
     def _remove_listener(self) -> None:
         """Unless SUMO did so already, or is going through its listeners right now (then the next step does it)."""
@@ -249,21 +249,6 @@ class Injection:
                 self._in_step = False
         return self._is_on
 
-    def _before_step(self) -> None:
-        for effect in self._effects:
-            if effect.phase is Phase.STANDING:
-                effect.effect.before_step()
-
-    def _update_effects(self, now_s: float) -> None:
-        for effect in self._effects:
-            effect.update(now_s)
-        if len(self._ledger) and now_s >= self._compared_s + COMPARE_S - 1e-6:
-            self._compared_s = now_s
-            by_owner = {effect.effect.owner: effect.effect for effect in self._effects}
-            for found in self._ledger.refresh():
-                for owner in found.owners:
-                    by_owner[str(owner)].overwritten(found)
-
     def _work(self) -> None:
         """Do what is due, and note when to come again."""
         now_s = self._link.time_s()
@@ -274,16 +259,16 @@ class Injection:
         for occurrence in self._occurrences:
             occurrence.update(now_s)
         if self._effects:
-            self._update_effects(now_s)
+            self._effects.update(now_s)
         own = self._blockers.ever  # TraCI's lists are as old as the step, and some of ours may just have gone
         if self._stretches:
             self._stretches.update(now_s, own)
         standing = [occurrence for occurrence in self._occurrences if occurrence.phase is Phase.STANDING]
         if standing:
             self._drivers.update(now_s, [Obstacle(number=o.number, edge=o.incident.edge) for o in standing], own)
-        due_s = min((part.due_s for part in (*self._occurrences, *self._effects)), default=float("inf"))
-        if len(self._ledger):
-            due_s = min(due_s, self._compared_s + COMPARE_S)
+        due_s = min((occurrence.due_s for occurrence in self._occurrences), default=float("inf"))
+        if self._effects:
+            due_s = min(due_s, self._effects.due_s)
         if standing or self._stretches:
             due_s = min(due_s, now_s + POLL_S)
         elif self._link.direct and due_s < float("inf"):

@@ -84,7 +84,11 @@ class DetectorBank(ABC):
 
     @abstractmethod
     def count(self, lane: str) -> int:
-        """Vehicles on the last ``length_m`` of ``lane``, ``lag_s`` ago (0 before the first reading)."""
+        """Vehicles on the last ``length_m`` of ``lane``, ``lag_s`` ago (0 before the first reading or without data)."""
+
+    def has_data(self, lane: str) -> bool:
+        """False while the lane's detector is known to be out of order."""
+        return True
 
 
 class ControlRoom(ABC):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from scenariogen.errors import PolicyError
 from scenariogen.simulation.contract import ControlRoom, DetectorBank, Signal
+from scenariogen.simulation.outages import FallibleDetectors
 from scenariogen.simulation.staging import DETECTOR_LENGTH_M, detector_id
 
 if TYPE_CHECKING:
@@ -118,11 +119,13 @@ class SumoDetectors(DetectorBank):
 class SumoControlRoom(ControlRoom):
     """The control room of a :class:`~scenariogen.simulation.sumo.SumoRun`."""
 
+    detectors: FallibleDetectors
+
     def __init__(self, run: "SumoRun", detectors: SumoDetectors) -> None:
         self._run = run
         self.step_length_s = run.step_length_s
         self.signals = SumoSignals(run.connection)
-        self.detectors = detectors
+        self.detectors = FallibleDetectors(detectors)
 
     @property
     def time_s(self) -> float:

@@ -14,14 +14,16 @@ from scenariogen.injection.lanes import LaneMap
 from scenariogen.injection.values import Ledger, Overwritten
 from scenariogen.network import RoadNetwork
 from scenariogen.scenarios.effects import Effect
+from scenariogen.simulation.outages import FallibleDetectors
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
     """What effects need to know of the simulation they happen in.
 
-    ``seed``  the scenario's
-    ``own``   ids of all vehicles that the injection put into the simulation so far
+    ``seed``       the scenario's
+    ``own``        ids of all vehicles that the injection put into the simulation so far
+    ``detectors``  what policies read; None where nobody gave the injection any
     """
 
     link: Link
@@ -30,6 +32,7 @@ class Scene:
     ledger: Ledger
     seed: int
     own: Callable[[], frozenset[str]]
+    detectors: FallibleDetectors | None = None
 
 
 class ActiveEffect(ABC):

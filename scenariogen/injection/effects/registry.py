@@ -3,13 +3,22 @@
 from scenariogen.injection.effects.closure import ActiveClosure
 from scenariogen.injection.effects.contract import ActiveEffect, Scene
 from scenariogen.injection.effects.demand_surge import ActiveDemandSurge
+from scenariogen.injection.effects.detector_outage import ActiveDetectorOutage
 from scenariogen.injection.effects.signal_failure import ActiveSignalFailure
 from scenariogen.injection.effects.speed_limit import ActiveSpeedLimit
 from scenariogen.injection.effects.weather import ActiveWeather
 from scenariogen.scenarios.effects import Effect
 
 ACTIVE: dict[type[Effect], type[ActiveEffect]] = {
-    each.of: each for each in (ActiveSpeedLimit, ActiveClosure, ActiveWeather, ActiveSignalFailure, ActiveDemandSurge)
+    each.of: each
+    for each in (
+        ActiveSpeedLimit,
+        ActiveClosure,
+        ActiveWeather,
+        ActiveSignalFailure,
+        ActiveDemandSurge,
+        ActiveDetectorOutage,
+    )
 }
 
 
