@@ -112,17 +112,35 @@ class Ledger:
         return found
 
     def release(self, owner: Hashable) -> None:
-        """Take back all that ``owner`` asked for; where nobody else asks, the base is written back."""
+        """Take back all that ``owner`` asked for; where nobody else asks, the base is written back.
+
+        What SUMO refuses to take back does not keep the rest from it; the first refusal is raised at the end.
+        """
+        first: Exception | None = None
         for key in self._owned.pop(owner, {}):
             entry = self._entries.get(key)
             if entry is None:
                 continue
+            try:
+                self._release(entry, owner)
+            except Exception as error:
+                if not self._link.refuses(error):
+                    raise
+                first = first or error
+        if first is not None:
+            raise first
+
+    def _release(self, entry: _Entry, owner: Hashable) -> None:
+        key = entry.attribute.name, entry.thing
+        try:
             self._compare(entry)
-            if key in self._entries:
-                del entry.claims[owner]
-                self._enforce(entry)
-                if not entry.claims:
-                    del self._entries[key]
+        finally:
+            entry.claims.pop(owner, None)
+            is_there = key in self._entries
+            if is_there and not entry.claims:
+                del self._entries[key]
+        if is_there:
+            self._enforce(entry)
 
     def refresh(self) -> list[Overwritten]:
         """Look which values somebody else wrote, and put the claims on top again."""

@@ -122,6 +122,18 @@ def test_a_policy_that_sets_states_is_ignored_until_the_repair(start, signal_roa
     assert all("o" not in phase[0] and "O" not in phase[0] for phase in programmes(sumo)[0][2])
 
 
+def test_with_the_step_function_kept_from_before_a_policy_is_undone_after_the_step(start, signal_road):
+    sumo = start("libsumo", signal_road)
+    step = sumo.simulationStep
+    with inject(sumo, roads.scenario(effects=(FAILED,)), network=signal_road) as injection:
+        for _ in range(60):
+            step()
+        sumo.trafficlight.setRedYellowGreenState("c", "G" * len(sumo.trafficlight.getRedYellowGreenState("c")))
+        step()
+        assert set(sumo.trafficlight.getRedYellowGreenState("c")) == {"o", "O"}
+    assert injection.effects_report()[0].counts["overwritten_by_others"] == 1
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_policy_that_sets_states_from_the_start_gets_its_last_one_back(start, signal_road, backend):
     sumo = start(backend, signal_road)

@@ -92,6 +92,23 @@ def test_a_private_type_may_go_with_its_vehicle(sumo, ledger):
     assert sumo.vehicletype.getTau("DEFAULT_VEHTYPE") == 1.0
 
 
+def test_one_value_that_cannot_be_given_back_keeps_none_of_the_others_from_it(sumo, ledger, monkeypatch):
+    before = {lane: sumo.lane.getMaxSpeed(lane) for lane in sumo.lane.getIDList()}
+    for lane in before:
+        ledger.claim("a", LANE_SPEED, lane, 5.0)
+    write = LANE_SPEED.write
+
+    def refusing(link, thing, value):
+        write(link, f"{thing} is gone" if thing == LANE else thing, value)
+
+    monkeypatch.setattr(LANE_SPEED, "write", refusing)
+    with pytest.raises(Exception, match=f"{LANE} is gone"):
+        ledger.release_all()
+    monkeypatch.undo()
+    assert {lane for lane in before if sumo.lane.getMaxSpeed(lane) != before[lane]} == {LANE}
+    assert len(ledger) == 0
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_in_any_order_nothing_is_left(sumo, ledger, seed):
     rng = random.Random(seed)

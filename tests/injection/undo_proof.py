@@ -5,9 +5,9 @@ headways, phases and states, so that what has to come back is not only what was 
 second the disturbed run, with everything ended, is compared with the twin:
 
 lanes     allowed and disallowed classes, as lists, and speed, of every lane, internal ones included
-types     the ids of all types, and every parameter below of each
-vehicles  type id, speed factor, headway, modes of each vehicle of the project that is in the disturbed run, with what
-          it had in the twin when it departed there
+types     the ids of all types, and every parameter below of those that vehicles have at that second in the twin
+vehicles  type id, speed factor and modes of each vehicle of the project in the disturbed run, with what it had in the
+          twin when it departed there; the parameters of its type as well, where it is still under way in the twin
 signals   programme in force, phase, next switch, state shown, and all programmes with all their phases
 
 Not compared: where vehicles are and how fast they drive (they met with incidents); SUMO's count of seconds spent in the
@@ -17,7 +17,7 @@ remains in the list of a signal that is not under a fixed-time programme (none h
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,13 @@ from tests.injection.undo_draws import draw_scenario, within
 SUMO = ("--no-step-log", "--no-warnings", "--no-duration-log", "--xml-validation", "never", "--time-to-teleport", "-1",
         "--collision.action", "warn", "--ignore-route-errors", "true", "--seed", "7")  # fmt: skip
 ENDINGS = ("by itself", "exception", "listener removed", "finish")
+OWN_GETTERS = ("getTypeID", "getSpeedFactor", "getSpeedMode", "getLaneChangeMode", "getRoutingMode")
 TYPE_GETTERS = ("getTau", "getSpeedFactor", "getSpeedDeviation", "getMaxSpeed", "getLength", "getMinGap", "getAccel",
                 "getDecel", "getEmergencyDecel", "getApparentDecel", "getImperfection", "getVehicleClass", "getWidth",
                 "getMinGapLat", "getMaxSpeedLat", "getLateralAlignment", "getActionStepLength", "getScale", "getMass",
                 "getColor", "getShapeClass", "getEmissionClass", "getImpatience", "getBoardingDuration")  # fmt: skip
-VEHICLE_GETTERS = ("getTypeID", "getSpeedFactor", "getTau", "getMaxSpeed", "getMinGap", "getLength", "getSpeedMode",
-                   "getLaneChangeMode", "getVehicleClass", "getRoutingMode", "getImperfection")  # fmt: skip
+VEHICLE_GETTERS = (*OWN_GETTERS, "getTau", "getMaxSpeed", "getMinGap", "getLength", "getVehicleClass",
+                   "getImperfection", "getAccel", "getDecel")  # fmt: skip
 
 
 @dataclass(kw_only=True)
@@ -108,12 +109,15 @@ class Script:
             light.setPhaseDuration(signal, float(rng.randint(3, 40)))
 
 
-def snapshot(sumo: Any) -> dict[str, dict]:
-    """All that is compared, vehicles aside, by what it is of."""
+def snapshot(sumo: Any, types: Collection[str] | None = None) -> dict[str, dict]:
+    """All that is compared, vehicles aside, by what it is of. Only ``types`` are asked for more than their names: SUMO
+    answers for a distribution of types by one of its members, drawn at random."""
     lane, kind, light = sumo.lane, sumo.vehicletype, sumo.trafficlight
+    known = kind.getIDList()
+    asked = set(known if types is None else types)
     return {
         "lanes": {i: (lane.getAllowed(i), lane.getDisallowed(i), lane.getMaxSpeed(i)) for i in lane.getIDList()},
-        "types": {i: tuple(getattr(kind, name)(i) for name in TYPE_GETTERS) for i in kind.getIDList()},
+        "types": {i: tuple(getattr(kind, name)(i) for name in TYPE_GETTERS) if i in asked else () for i in known},
         "signals": {i: (*_signal_now(light, i), _programmes(light, i)) for i in light.getIDList()},
     }
 
@@ -135,8 +139,14 @@ def _programmes(light: Any, signal: str) -> tuple:
     )
 
 
-def vehicle_now(sumo: Any, vehicle: str) -> tuple:
-    return tuple(getattr(sumo.vehicle, name)(vehicle) for name in VEHICLE_GETTERS)
+def types_in_use(sumo: Any) -> set[str]:
+    """Names of the types that vehicles have, and of those that every simulation has."""
+    found = {sumo.vehicle.getTypeID(vehicle) for vehicle in sumo.vehicle.getIDList()}
+    return found | {name for name in sumo.vehicletype.getIDList() if name.startswith("DEFAULT_")}
+
+
+def vehicle_now(sumo: Any, vehicle: str, getters: tuple[str, ...] = VEHICLE_GETTERS) -> tuple:
+    return tuple(getattr(sumo.vehicle, name)(vehicle) for name in getters)
 
 
 @dataclass(kw_only=True)
@@ -144,19 +154,24 @@ class Twin:
     """The run that nothing happens in: snapshots when disturbed runs end, vehicles as they departed."""
 
     snapshots: dict[int, dict[str, dict]]
-    vehicles: dict[str, tuple]
+    types: dict[int, set[str]]
+    present: dict[int, dict[str, tuple]]
+    departed: dict[str, tuple]
 
 
 def run_twin(sumo: Any, network: RoadNetwork, script: Script, at_s: tuple[int, ...]) -> Twin:
     begin = sumo.simulation.getTime()
-    twin = Twin(snapshots={}, vehicles={})
+    twin = Twin(snapshots={}, types={}, present={}, departed={})
     for passed in range(max(at_s) + 1):
         if passed in at_s:
-            twin.snapshots[passed] = snapshot(sumo)
+            twin.types[passed] = types_in_use(sumo)
+            twin.snapshots[passed] = snapshot(sumo, twin.types[passed])
+            twin.present[passed] = {vehicle: vehicle_now(sumo, vehicle) for vehicle in sumo.vehicle.getIDList()}
         script.write(sumo, passed, network)
         while sumo.simulation.getTime() < begin + passed + 1:
             sumo.simulationStep()
-            twin.vehicles |= {v: vehicle_now(sumo, v) for v in sumo.simulation.getDepartedIDList()}
+            departed = sumo.simulation.getDepartedIDList()
+            twin.departed |= {vehicle: vehicle_now(sumo, vehicle, OWN_GETTERS) for vehicle in departed}
     sumo.close()
     return twin
 
@@ -187,7 +202,7 @@ def run_disturbed(
     for report in injection.effects_report():
         yield report.asked.kind, report
     mine = injection.own_vehicles | injection.surge_vehicles
-    now, was = snapshot(sumo), twin.snapshots[at_s]
+    now, was = snapshot(sumo, twin.types[at_s]), twin.snapshots[at_s]
     for name in was:
         yield "compared", (name, len(was[name]))
         for thing in sorted({*was[name], *now[name]}, key=str):
@@ -196,11 +211,14 @@ def run_disturbed(
                     continue  # a private type of ours goes with the vehicle, which SUMO deletes in its next step
                 yield "differing", f"{name} {thing}: {_difference(was[name].get(thing), now[name].get(thing))}"
     left = [vehicle for vehicle in sumo.vehicle.getIDList() if vehicle not in mine]
-    both = [vehicle for vehicle in left if vehicle in twin.vehicles]
+    both = [vehicle for vehicle in left if vehicle in twin.departed]
     yield "compared", ("vehicles", len(both))
     for vehicle in both:
-        if twin.vehicles[vehicle] != vehicle_now(sumo, vehicle):
-            yield "differing", f"vehicle {vehicle}: {_difference(twin.vehicles[vehicle], vehicle_now(sumo, vehicle))}"
+        with_type = vehicle in twin.present[at_s]  # otherwise it has arrived in the twin
+        expected = twin.present[at_s][vehicle] if with_type else twin.departed[vehicle]
+        found = vehicle_now(sumo, vehicle, VEHICLE_GETTERS if with_type else OWN_GETTERS)
+        if found != expected:
+            yield "differing", f"vehicle {vehicle}: {_difference(expected, found)}"
     ours_left = set(sumo.vehicle.getIDList()) & injection.own_vehicles
     yield from (("differing", f"vehicle {vehicle} of ours is still there") for vehicle in sorted(ours_left))
     sumo.simulationStep()

@@ -1,5 +1,7 @@
 """All effects of one scenario in one simulation, with the ledger of what they write."""
 
+from functools import partial
+
 from scenariogen.injection.effects.contract import Scene
 from scenariogen.injection.effects.lifecycle import EffectOccurrence
 from scenariogen.injection.effects.registry import active_effect
@@ -15,7 +17,7 @@ class Effects:
     """Applies each effect at its time, looks after them, and undoes them."""
 
     def __init__(self, scenario: Scenario, scene: Scene) -> None:
-        self._ledger = scene.ledger
+        self._link, self._ledger = scene.link, scene.ledger
         self._all = tuple(
             EffectOccurrence(active_effect(number, effect, scene), step_s=scene.link.step_s)
             for number, effect in enumerate(scenario.effects)
@@ -55,10 +57,20 @@ class Effects:
                     by_owner[str(owner)].overwritten(found)
 
     def end(self, now_s: float, reason: str) -> None:
-        """End all that has not ended. ``reason`` says "before its end", and is turned for what never began."""
-        for each in self._all:
-            each.end(now_s, _turned(reason, each))
-        self._ledger.release_all()
+        """End all that has not ended. ``reason`` says "before its end", and is turned for what never began.
+
+        One that SUMO refuses to undo does not keep the others from it; the first refusal is raised at the end.
+        """
+        first: Exception | None = None
+        for end in (*(partial(each.end, now_s, _turned(reason, each)) for each in self._all), self._ledger.release_all):
+            try:
+                end()
+            except Exception as error:
+                if not self._link.refuses(error):
+                    raise
+                first = first or error
+        if first is not None:
+            raise first
 
     def forget(self, now_s: float, reason: str) -> None:
         """The same where the simulation is gone."""

@@ -29,6 +29,7 @@ class ActiveSignalFailure(ActiveEffect):
     """Claims what a signal shows, whatever programme somebody puts in force."""
 
     of = SignalFailure
+    every_s = 1.0
     asked: SignalFailure
 
     def apply(self, now_s: float) -> str:
@@ -40,6 +41,10 @@ class ActiveSignalFailure(ActiveEffect):
         self._claimed: dict[tuple[str, object], Attribute] = {}
         self._take_over()
         return ""
+
+    def update(self, now_s: float) -> None:
+        """For owners who kept SUMO's own ``simulationStep``, so that nobody looks before their steps."""
+        self.before_step()
 
     def before_step(self) -> None:
         """Undo what somebody wrote since the step before, before anybody drives by it."""

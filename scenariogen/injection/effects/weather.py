@@ -13,10 +13,14 @@ with c and f the factors of capacity and speed, v the lower of the type's top sp
 an hour and lane at 110 km/h). Where the lower speed alone takes more than the factor asks for, τ stays as it is.
 Measured so on roads of 1 to 3 lanes, the discharge is within 0.02 of what is asked; without δ it is up to 0.04 above.
 
-Types that appear later are treated alike, private types of single vehicles too. A private type that SUMO copied from
+Types are found by the vehicles that have them, later ones too: SUMO's list of types also names distributions of types,
+and each question about one of those is answered by a member drawn at random, with the simulation's random numbers. A
+type is treated once a vehicle of it departs, or, where a vehicle's type was changed on the way, within a second (five
+over TraCI). Private types of single vehicles are treated alike. A private type that SUMO copied from
 one whose headway is ours (rounded to its ``--precision``) has that one's own as its base, and gets it back.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from scenariogen.injection.attributes import LANE_SPEED, TYPE_TAU
@@ -28,6 +32,9 @@ PRIVATE = "@"
 """SUMO names the private type of vehicle v, copied from type t, ``t@v``."""
 LOST_S = 0.35
 """δ: 3,600 / 2,260 s less (7.5 m / 30.6 m/s + 1 s), measured with SUMO 1.28, default type, steps of 1 s."""
+_SCAN_S = 1.0
+_SCAN_BY_SOCKET_S = 5.0
+"""How often all vehicles are asked for their types. In between, those that departed in a step are."""
 _NOT_ON_ROADS = frozenset(
     {
         "pedestrian", "wheelchair", "tram", "rail_urban", "rail", "rail_electric", "rail_fast", "subway", "cable_car",
@@ -62,7 +69,7 @@ class ActiveWeather(ActiveEffect):
     """Claims the speed of every lane and the headway of every type."""
 
     of = Weather
-    every_s = 1.0
+    every_s = 0.0
     asked: Weather
 
     def apply(self, now_s: float) -> str:
@@ -75,28 +82,40 @@ class ActiveWeather(ActiveEffect):
         self._digits = int(scene.link.option("precision"))
         self._seen: set[str] = set()
         self._treated = 0
-        self.update(now_s)
+        self._scan_every_s = _SCAN_S if scene.link.direct else _SCAN_BY_SOCKET_S
+        self._scanned_s = now_s
+        self._look_at(scene.link.vehicle.getLoadedIDList())
         return ""
 
     def update(self, now_s: float) -> None:
         """Treat the types that appeared since."""
-        there = self.scene.link.vehicle_type.getIDList()
-        new = [name for name in there if name not in self._seen]
-        self._seen.intersection_update(there)
-        for name in sorted(new, key=lambda each: PRIVATE in each):  # a private type after the one it is a copy of
+        if now_s >= self._scanned_s + self._scan_every_s - 1e-6:
+            self._scanned_s = now_s
+            self._look_at(self.scene.link.vehicle.getIDList())
+        else:
+            self._look_at(self.scene.link.simulation.getDepartedIDList())
+
+    def _look_at(self, vehicles: Iterable[str]) -> None:
+        link, own = self.scene.link, self.scene.own()
+        private: dict[str, str] = {}
+        for vehicle in vehicles:
+            name = link.attempt(link.vehicle.getTypeID, vehicle)[0]
+            if name is None or name in self._seen or vehicle in own:
+                continue
             self._seen.add(name)
-            self._treat(name)
+            if name.endswith(f"{PRIVATE}{vehicle}"):
+                private[name] = name.removesuffix(f"{PRIVATE}{vehicle}")
+            else:
+                self._treat(name)
+        for name, original in private.items():  # after the ones that they are copies of
+            self._treat(name, original)
 
     def counts(self) -> dict[str, int]:
         return {"vehicle_types": self._treated}
 
-    def _treat(self, name: str) -> None:
+    def _treat(self, name: str, original: str = "") -> None:
         scene, ask = self.scene, self.scene.link.vehicle_type
-        original, _, vehicle = name.rpartition(PRIVATE)
-        if original and vehicle in scene.own():
-            return
-        vehicle_class, refusal = scene.link.attempt(ask.getVehicleClass, name)
-        if refusal or vehicle_class in _NOT_ON_ROADS:
+        if ask.getVehicleClass(name) in _NOT_ON_ROADS:
             return
         tau_s = float(scene.ledger.base(TYPE_TAU, name))
         ours_s = scene.ledger.in_force(TYPE_TAU, original) if original else None
