@@ -52,6 +52,12 @@ def check(
     seeds: Annotated[int, typer.Option(min=1, help="Runs without incidents.")] = 3,
     seed: common.Seed = 0,
     jobs: common.Jobs = 1,
+    states: Annotated[
+        bool, typer.Option("--states", help="Test whether runs may go on from saved states; on 20 seeds or --seeds.")
+    ] = False,
+    state_at: Annotated[
+        str, typer.Option(help="When states are saved, e.g. 07:30 or 600s; by default amid the starts of incidents.")
+    ] = "",
     json: common.Json = False,
 ) -> None:
     """Run a project without incidents and say what to expect.
@@ -59,12 +65,15 @@ def check(
     Prints the study window and what was changed to get it, whether the network locks up by itself, the backlog,
     vehicle-kilometres, the incidents to expect at the published rates, the edges where one could matter, and which
     of the project's options are replaced. Nothing is written into the project. The exit code is 1 where the network
-    locks up by itself, since `evaluate` will then refuse it.
+    locks up by itself, since `evaluate` will then refuse it, and where --states is asked and does not pass.
 
     \b
     Example:
       scenariogen check --sumocfg my_city/city.sumocfg
     """
+    if state_at and not states:
+        raise typer.BadParameter("--state-at is for --states")
+    at_s = common.time_s(state_at, "--state-at") if state_at else None
     project, name = common.open_target(network, sumocfg)
     from scenariogen.incidents.priors import expected_incidents
     from scenariogen.simulation.inspect import check_project
@@ -72,11 +81,22 @@ def check(
     with common.progress("runs without incidents") as update:
         report = check_project(project, seeds=seeds, seed=seed, jobs=jobs, progress=update)
     expected = expected_incidents(report.network, _exposed_km(report))
+    branching = None
+    if states:
+        from scenariogen.simulation.branching import SEEDS, check_branching
+
+        with common.progress("runs from saved states") as update:
+            branching = check_branching(
+                project, seeds=max(seeds, SEEDS), seed=seed, at_s=at_s, jobs=jobs, progress=update
+            )
     if json:
-        common.print_json(_as_json(name, report, expected))
+        told = _as_json(name, report, expected)
+        common.print_json(told if branching is None else told | {"states": branching.to_json()})
     else:
-        print("\n".join(_lines(name, report, expected)))
+        print("\n".join([*_lines(name, report, expected), *(branching.lines() if branching else ())]))
     report.require_sound()
+    if branching is not None:
+        branching.require_passed()
 
 
 def _lines(name: str, report: "ProjectReport", expected: "ExpectedIncidents") -> list[str]:
