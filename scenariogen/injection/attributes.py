@@ -8,6 +8,8 @@ from scenariogen.injection.values import Attribute
 
 ONLINE = "online"
 """SUMO's name of the programme under which a signal shows what somebody sets directly."""
+WITHOUT_SIGNAL = "Oosw"
+"""What a link may show without its signal: has the right of way, yields, stops, stops as everybody does."""
 STATIC = 0
 """Type of a fixed-time programme in SUMO's lists."""
 
@@ -115,8 +117,8 @@ def programme(link: Link, signal: str, name: str) -> Any:
 
 
 def least_permissive(states: Collection[str]) -> str:
-    """``o`` (yields) wherever one of the states says so, otherwise ``O`` (has the right of way)."""
-    return "".join("o" if "o" in letters else "O" for letters in zip(*states, strict=True))
+    """For each link the strictest of several letters: right of way, yield, stop, all-way stop."""
+    return "".join(max(letters, key=WITHOUT_SIGNAL.index) for letters in zip(*states, strict=True))
 
 
 LANE_SPEED = LaneSpeed()

@@ -129,3 +129,19 @@ def test_overlapping_closures_and_somebody_elses(start, road, backend):
         run(sumo, 65)
         assert sumo.lane.getAllowed(lane) == ("bus", "truck")
     assert [report.counts["overwritten_by_others"] for report in injection.effects_report()] == [1, 1]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_without_internal_lanes_the_edge_itself_is_closed_and_the_report_says_so(start, diamond, tmp_path, backend):
+    options = (*PERMISSIVE, "--no-internal-links", "true")
+    sumo = start(backend, diamond, demand(tmp_path, "in direct out"), *options)
+    before = {lane: sumo.lane.getAllowed(lane) for lane in sumo.lane.getIDList()}
+    closed = Closure(start_s=60, duration_s=200, edges=("direct",))
+    with inject(sumo, roads.scenario(effects=(closed,)), network=diamond) as injection:
+        run(sumo, 250)
+        assert sumo.lane.getAllowed("direct_0") == () and sumo.edge.getLastStepVehicleNumber("direct") == 0
+        assert sumo.edge.getLastStepVehicleNumber("in") > 10
+        run(sumo, 270)
+        assert {lane: sumo.lane.getAllowed(lane) for lane in before} == before
+    (report,) = injection.effects_report()
+    assert report.realised and "no internal lanes" in report.reason

@@ -73,3 +73,18 @@ def test_ended_in_time_its_vehicles_drive_on(start, diamond, tmp_path):
         roads.run_until(sumo, 112)
         before = sum(v.startswith("surge.") for v in sumo.vehicle.getIDList())
     assert before and sum(v.startswith("surge.") for v in sumo.vehicle.getIDList()) == before
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_one_long_step_copies_as_many_as_single_ones(start, diamond, tmp_path, backend):
+    routes = demand(tmp_path, "in direct out", rate=600, end=900)
+    surge = DemandSurge(start_s=10, duration_s=200, factor=2.5)
+    added = []
+    for target in (0, 300):
+        sumo = start(backend, diamond, routes)
+        with inject(sumo, roads.scenario(effects=(surge,)), network=diamond) as injection:
+            while sumo.simulation.getTime() < 300:
+                sumo.simulationStep(target)
+        added.append(injection.surge_vehicles)
+        sumo.close()
+    assert added[0] == added[1] and len(added[0]) > 30

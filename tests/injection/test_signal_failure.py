@@ -3,6 +3,8 @@
 import pytest
 
 from scenariogen.injection import inject
+from scenariogen.injection.attributes import least_permissive
+from scenariogen.network import read_network
 from scenariogen.scenarios.effects import SignalFailure
 from tests.injection import roads
 
@@ -205,8 +207,6 @@ def test_an_actuated_signal_is_restarted_where_its_logic_has_got_to(start, signa
     text = signal_road.path.read_text(encoding="utf-8")
     path = tmp_path / "actuated.net.xml"
     path.write_text(re.sub('type="static"', 'type="actuated"', text), encoding="utf-8")
-    from scenariogen.network import read_network
-
     network = read_network(path)
     sumo = start(backend, network, crossing_traffic(tmp_path))
     before = programmes(sumo)
@@ -218,3 +218,23 @@ def test_an_actuated_signal_is_restarted_where_its_logic_has_got_to(start, signa
     assert all(light[0] == "0" for light in after[5:])
     assert len({light[1] for light in after[5:]}) >= 3  # it goes through its phases
     assert all(not {"o", "O"} & set(light[4]) for light in after[5:])
+
+
+def test_of_several_states_the_strictest_letter_of_each_link_shows():
+    assert least_permissive(["OoswO"]) == "OoswO"
+    assert least_permissive(["OOOOO", "Ooswo", "ooooO"]) == "ooswo"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_all_way_stop_beneath_a_signal_holds_when_it_is_dark(start, signal_road, tmp_path, mode):
+    """netconvert writes ``w`` beside each connection of such a junction."""
+    import re
+
+    text = signal_road.path.read_text(encoding="utf-8")
+    path = tmp_path / "stop.net.xml"
+    path.write_text(re.sub(r'(tl="c" linkIndex="\d+" dir="\w" state=)"\w"', r'\1"w"', text), encoding="utf-8")
+    network = read_network(path)
+    sumo = start("libsumo", network, crossing_traffic(tmp_path))
+    failed = SignalFailure(signal="c", start_s=50, duration_s=137, mode=mode)
+    with inject(sumo, roads.scenario(effects=(failed,)), network=network):
+        assert set(trace(sumo, 60)[-1][4]) == ({"w"} if mode == "off" else {"o"})

@@ -1,8 +1,9 @@
 """A traffic signal that shows nothing, or flashes, and obeys nobody until it is repaired.
 
-SUMO's state letters: ``O`` has the right of way, ``o`` must yield; neither is red. A dark signal leaves the junction
-to its signs, which netconvert wrote into the network beside each connection; flashing is ``o`` everywhere. SUMO's own
-programme ``off`` shows the same, but is not used, since it stays in the signal's list of programmes for good.
+SUMO's state letters: ``O`` has the right of way, ``o`` yields, ``s`` and ``w`` stop; none is red. A dark signal
+leaves the junction to its signs, which netconvert wrote into the network beside each connection (95 of 96 signals of
+eight networks then show what SUMO's own programme ``off`` does; that one stays in a signal's list of programmes for
+good, and is not used). Flashing is ``o`` everywhere.
 
 A fixed-time programme has its phases' states rewritten while its clock runs on: after the repair the signal is in the
 phase of an undisturbed clock, with the right remaining duration (only SUMO's count of seconds already spent in that
@@ -14,7 +15,7 @@ that the policy wrote last; where nobody had set one before, an unused programme
 What a policy writes meanwhile is noticed before the next step and does not show; it is what comes back afterwards.
 """
 
-from scenariogen.injection.attributes import ONLINE, PROGRAMME_STATES, SIGNAL_DISPLAY, STATIC, programme
+from scenariogen.injection.attributes import ONLINE, PROGRAMME_STATES, SIGNAL_DISPLAY, STATIC, WITHOUT_SIGNAL, programme
 from scenariogen.injection.effects.contract import ActiveEffect
 from scenariogen.injection.values import Attribute
 from scenariogen.network import RoadNetwork
@@ -89,9 +90,11 @@ def failed_state(network: RoadNetwork, links: int, signal: str, mode: FailureMod
 
 
 def right_of_way(network: RoadNetwork, signal: str) -> dict[int, str]:
-    """``O`` or ``o`` by link, as netconvert wrote them beside each connection: what holds without the signal."""
+    """The letter of each link, as netconvert wrote it beside the connection: what holds without the signal."""
     return {
         int(connection.get("linkIndex", 0)): connection.get("state", "o")
         for _, connection in children(network.path)
-        if connection.tag == "connection" and connection.get("tl") == signal and connection.get("state") in ("O", "o")
+        if connection.tag == "connection"
+        and connection.get("tl") == signal
+        and connection.get("state", "") in tuple(WITHOUT_SIGNAL)
     }

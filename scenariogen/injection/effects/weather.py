@@ -74,6 +74,8 @@ class ActiveWeather(ActiveEffect):
 
     def apply(self, now_s: float) -> str:
         scene = self.scene
+        if not any(edge.driving_lanes for edge in scene.network.edges.values()):
+            return "the network has no lane for cars"
         self._factors = FACTORS[WeatherKind(self.asked.weather)]
         self._mean_mps = mean_limit_mps(scene.network)
         for lane in scene.link.lane.getIDList():
