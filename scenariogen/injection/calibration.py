@@ -8,6 +8,7 @@ from multiprocessing import get_context
 
 import numpy as np
 
+from scenariogen.errors import SimulationError
 from scenariogen.incidents.capacity_tables import (
     MOST_LANES_MEASURED,
     CapacityTable,
@@ -26,7 +27,12 @@ SPEEDS_MPS: dict[RoadClass, tuple[float, ...]] = {
     RoadClass.RAMP: (2.5, 3.5, 4.5, 5.5, 7.0, 8.5, 10.0, 12.5, 15.0, 18.0),
     RoadClass.STREET: (1.5, 2.0, 2.5, 3.2, 4.0, 5.0, 6.0, 7.5, 9.0, 11.0),
 }
-"""Stretch speeds measured, besides none at all. The lowest is where the delay stays below 15 s a vehicle."""
+"""Stretch speeds measured, besides none at all; of those the slowest that delay too much are left out of the table."""
+MOST_DELAY_S = 15.0
+"""Traffic of half the capacity left loses less than this, with up to :data:`MOST_BLOCKED_BRISK` lanes blocked."""
+MOST_BLOCKED_BRISK = 2
+"""Beyond, merging into the last lane alone may cost more, whatever the speed past the blockage."""
+_DELAY_MARGIN_S = 0.5
 SIDES = ("right", "left", "inner")
 FREE_RUNS_PER_SEED = 4
 """Every share of a road is divided by its free discharge, so that is measured longer."""
@@ -139,7 +145,7 @@ def measure_section(
     errors = [_error(level, free) for level in levels]
     if not blocked:
         shares[-1] = 1.0  # by definition: nothing blocked and nobody slowed
-    return {
+    row = {
         "road_class": road_class,
         "limit_mps": round(rig.limit_mps, 4),
         "lanes": lanes,
@@ -150,6 +156,27 @@ def measure_section(
         "share": [round(share, 4) for share in shares],
         "standard_error": [round(error, 4) for error in errors],
     }
+    return without_long_delays(rig, row, seeds=seeds)
+
+
+def without_long_delays(rig: Rig, row: dict, *, seeds: Sequence[int]) -> dict:
+    """A row without the slowest levels at which traffic of half the capacity left loses 15 s or more a vehicle.
+
+    With lanes open on both sides of the blocked ones, traffic does not divide itself evenly, and at walking speed one
+    side may queue long before the other is full.
+    """
+    if row["blocked"] > MOST_BLOCKED_BRISK:
+        return row
+    closed = blocked_lanes(row["lanes"], row["blocked"], "inner" if row["inner"] else "right")
+    for first, (speed, share) in enumerate(zip(row["speeds_mps"], row["share"], strict=True)):
+        flow_veh_h = share * row["free_veh_h"] / 2
+        delays = [rig.delay_s(closed, speed, flow_veh_h, seed=seed) for seed in seeds]
+        if float(np.mean(delays)) < MOST_DELAY_S - _DELAY_MARGIN_S:
+            return row | {name: row[name][first:] for name in ("speeds_mps", "share", "standard_error")}
+    raise SimulationError(
+        f"{row['blocked']} of {row['lanes']} {row['road_class']} lanes blocked delay traffic of half the capacity left "
+        f"by {np.mean(delays):.0f} s a vehicle although nobody is slowed: this traffic cannot be calibrated"
+    )
 
 
 def _rows(road_class: RoadClass, lanes: int, seeds: tuple[int, ...], traffic: Traffic) -> list[dict]:

@@ -51,10 +51,8 @@ def project_table(
     if own.is_file() and not again:  # measured for another project with the same traffic
         roads = tuple(road for road in roads if not _holds(kept_table(own), road))
     content = calibrate(seeds=seeds, roads=roads, traffic=traffic, jobs=jobs, progress=progress)
-    signalised = any(edge.signalised for edge in project.network().edges.values())
-    lanes = [count for kind, count in roads if kind is RoadClass.STREET and count in (2, 3)]
-    if signalised and lanes:
-        losses = stop_line_losses(seeds=seeds, lanes=lanes, table=CapacityTable("", content), traffic=traffic)
+    if any(edge.signalised for edge in project.network().edges.values()):
+        losses = stop_line_losses(seeds=seeds, table=CapacityTable("", content), traffic=traffic)
         content["stop_line"] = record_of(losses)
     file = keep_table(content)
     return ProjectTable(traffic=traffic, table=kept_table(file), differences=differences, kept_at=file)

@@ -135,9 +135,14 @@ def stop_line_losses(
     table: CapacityTable | None = None,
     traffic: Traffic = DEFAULT_TRAFFIC,
 ) -> list[StopLineLoss]:
-    """One lane blocked at some distances before the line: by vehicles alone, and with the middle of the range asked."""
+    """One lane blocked at some distances before the line: by vehicles alone, and with the middle of the range asked.
+
+    Streets of so many lanes as the table does not hold are left out.
+    """
     seeds, table, found = tuple(seeds), table or shipped_table(), []
     for count in lanes:
+        if not table.holds(RoadClass.STREET, count, 1):
+            continue
         low, high = table.reachable(RoadClass.STREET, count, 1)
         asked = round((low + high) / 2, 4)
         speed = table.stretch_speed_mps(RoadClass.STREET, count, 1, asked, NOMINAL_LIMIT_MPS[RoadClass.STREET])

@@ -10,7 +10,7 @@ from scenariogen.errors import ProjectError
 from scenariogen.incidents import capacity
 from scenariogen.incidents.capacity_tables import CapacityTable, shipped_table
 from scenariogen.injection import inject
-from scenariogen.injection.calibration import blocked_lanes, calibrate
+from scenariogen.injection.calibration import blocked_lanes, calibrate, without_long_delays
 from scenariogen.injection.calibration_cache import cache_file, cache_folder, find_table, keep_table, kept_table
 from scenariogen.injection.records import InjectionWarning
 from scenariogen.injection.rig import Rig, summarise
@@ -269,3 +269,21 @@ def test_the_signal_serves_a_steady_queue():
     with SignalRig(2) as rig:
         counts = rig.per_cycle((), 0.0, seed=3)
     assert len(counts) == 20 and counts.std() < 0.1 * counts.mean()
+
+
+@pytest.mark.sumo
+def test_levels_at_which_traffic_on_one_side_of_inner_lanes_would_queue_are_left_out():
+    """Of four lanes of a street with the second one blocked, walking speed delayed half the capacity left by 52 s."""
+    row = {
+        "road_class": "street",
+        "lanes": 4,
+        "blocked": 1,
+        "inner": True,
+        "free_veh_h": 7200.0,
+        "speeds_mps": [1.5, 5.0, 13.9],
+        "share": [0.185, 0.467, 0.62],
+        "standard_error": [0.005, 0.005, 0.005],
+    }
+    with Rig(4, 50 / 3.6) as rig:
+        trimmed = without_long_delays(rig, row, seeds=(1,))
+    assert trimmed == row | {"speeds_mps": [5.0, 13.9], "share": [0.467, 0.62], "standard_error": [0.005, 0.005]}
