@@ -10,12 +10,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 from xml.sax.saxutils import quoteattr
 
 from scenariogen.errors import Problems, ScenarioError
 from scenariogen.injection import plain_elements as elements
+from scenariogen.injection.plain_effects import effect_limits, limit_claims, signal_elements
 from scenariogen.injection.plain_limits import limits, project_signs
 from scenariogen.injection.plain_paths import make_relative, relative_options
+from scenariogen.injection.plain_surge import Surges
 from scenariogen.injection.validation import capacity_problem
 from scenariogen.scenarios.records import Scenario, ScenarioBatch, scenario_problems
 from scenariogen.simulation.contract import RunRequest
@@ -98,20 +101,38 @@ def _write(project: SumoProject, batch: ScenarioBatch, scenario: Scenario, draft
     options = {element.tag: element.get("value", "") for _, element in read_elements(staged, ("end",))}
     options.pop("sumoConfiguration", None)
     staged.unlink()
+    surges = Surges(scenario.effects, project, seed=scenario.seed, end_s=batch.window.end_s)
+    if surges:
+        inputs = [options.get(which, "").split(",") for which in ("additional-files", "route-files")]
+        files = [Path(unquote(part)) for parts in inputs for part in parts if part]
+        added = draft / f"{name}.surge.rou.xml"
+        surges.write(files, added)
+        options["route-files"] = ",".join(part for part in (options.get("route-files", ""), str(added)) if part)
     make_relative(draft, home)
 
     found = elements.plain_incidents(
         scenario.incidents, project.network(), begin_s=batch.window.begin_s, step_s=project.step_length_s
     )
-    signs = elements.speed_signs(found)
-    told = tuple(limits(scenario, found, project_signs(project, signs)))
+    steps = {"begin_s": batch.window.begin_s, "step_s": project.step_length_s}
+    signs = elements.speed_signs(found, limit_claims(scenario.effects, project.network(), **steps))
+    told = (
+        *limits(scenario, found, project_signs(project, signs)),
+        *effect_limits(scenario.effects, project),
+        *surges.limits(),
+    )
     additional = f"{name}.add.xml"
     body = [
         *([elements.blocker_type(float(options["scale"]), project.step_length_s)] if found else ()),
         *elements.vehicles(found),
         *elements.sign_elements(signs),
+        *signal_elements(scenario.effects, project, **steps),
     ]
-    head = [str(scenario), "", "What XML cannot say, and the live injection does:", *(f"- {text}" for text in told)]
+    head = [
+        str(scenario),
+        "",
+        "What XML cannot say, and the live injection does:",
+        *(f"- {text}" for text in told or ["nothing"]),
+    ]
     _write_xml(draft / additional, "additional", body, head)
 
     options = relative_options(options, draft, home)

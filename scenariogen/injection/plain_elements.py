@@ -11,7 +11,7 @@ Lane closures are not used: a ``closingLaneReroute`` ends plain SUMO where that 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
@@ -146,9 +146,14 @@ def vehicles(found: Sequence[PlainIncident]) -> Iterator[str]:
 _PARKING = ' parking="true"'
 
 
-def speed_signs(found: Sequence[PlainIncident]) -> list[SpeedSign]:
-    """One sign for each slowed lane, the strictest limit in force at every moment."""
-    claims: dict[str, list[tuple[float, float, float]]] = {}
+def speed_signs(
+    found: Sequence[PlainIncident], others: Mapping[str, Sequence[tuple[float, float, float]]] | None = None
+) -> list[SpeedSign]:
+    """One sign for each slowed lane, the strictest limit in force at every moment.
+
+    ``others``  (from, until, limit) by lane that hold besides those of incidents
+    """
+    claims = {lane: list(spans) for lane, spans in (others or {}).items()}
     for each in found:
         if each.speed_mps is None:
             continue

@@ -11,8 +11,13 @@ from scenariogen.simulation.xmlfiles import children
 
 def limits(scenario: Scenario, found: Sequence[PlainIncident], signs_of_others: Sequence[str]) -> Iterator[str]:
     """Lines for the file's head and for whoever exports."""
+    yield from _of_incidents(scenario, found)
+    for lane in signs_of_others:
+        yield f"lane {lane} has a variable speed sign of the project too: the one that spoke last holds"
+
+
+def _of_incidents(scenario: Scenario, found: Sequence[PlainIncident]) -> Iterator[str]:
     if not found:
-        yield "nothing: there is no incident"
         return
     yield (
         "the exact spot: vehicles appear where they were asked for, whatever is there; a real one that overlaps or "
@@ -39,8 +44,6 @@ def limits(scenario: Scenario, found: Sequence[PlainIncident], signs_of_others: 
         late_s = max(each.start_s - each.incident.start_s, each.end_s - each.incident.end_s)
         if late_s > 1e-3:
             yield f"{where}: it begins and ends with a step, at most {late_s:.2g} s later than asked"
-    for lane in signs_of_others:
-        yield f"lane {lane} has a variable speed sign of the project too: the one that spoke last holds"
 
 
 def project_signs(project: SumoProject, signs: Sequence[SpeedSign]) -> list[str]:

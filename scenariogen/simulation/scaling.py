@@ -168,7 +168,7 @@ def _scaled(element: Element, asked: Mapping[str, float], index: DemandIndex, se
         return
     share = (child_seed(seed, "departures", element.get("id", "")) + 0.5) * 2.0**-63
     if element.tag in FLOW_TAGS:
-        yield from _scaled_flow(element, factor, share)
+        yield from scaled_flow(element, factor, share)
         return
     for number in range(_whole(factor, share)):
         yield element if number == 0 else _renamed(element, number)
@@ -185,7 +185,7 @@ def _renamed(element: Element, number: int) -> Element:
     return other
 
 
-def _scaled_flow(element: Element, factor: float, share: float) -> Iterator[Element]:
+def scaled_flow(element: Element, factor: float, share: float) -> Iterator[Element]:
     """A flow with its rate and its number multiplied; none where nothing is left, several where one is too few."""
     if factor == 0:
         return

@@ -10,8 +10,10 @@ import pytest
 
 from scenariogen.errors import ScenarioError
 from scenariogen.incidents.records import Incident, IncidentKind
+from scenariogen.injection import inject
 from scenariogen.injection.plain import export_plain
 from scenariogen.injection.plain_elements import plain_incidents, speed_signs, strictest
+from scenariogen.scenarios.effects import Closure, DemandSurge, Effect, FailureMode, SignalFailure, SpeedLimit, Weather
 from scenariogen.scenarios.records import Condition, Drivers, Scenario, ScenarioBatch
 from scenariogen.simulation.launch import sumo_home
 from scenariogen.simulation.project import SumoProject
@@ -238,3 +240,126 @@ def test_a_failure_half_way_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         export(project, tmp_path / "out", closed())
     assert [path.name for path in tmp_path.iterdir()] == ["city"]
+
+
+def with_effects(project: SumoProject, *effects: Effect) -> ScenarioBatch:
+    batch = batch_of(project)
+    return replace(batch, scenarios=(replace(batch.scenarios[0], effects=effects),))
+
+
+@pytest.mark.sumo
+def test_a_failed_signal_shows_what_it_shows_live_and_comes_back_in_step(tmp_path):
+    import libsumo
+
+    flow = '<flow id="f" begin="0" end="600" period="6"><route edges="in[0]#1 out"/></flow>'
+    project = small.small_project(tmp_path / "city", flow, net=small.cross())
+    failures = (
+        SignalFailure(signal="m", start_s=130.0, duration_s=75.0, mode=FailureMode.OFF),
+        SignalFailure(signal="m", start_s=190.5, duration_s=60.0, mode=FailureMode.FLASHING),
+    )
+    batch = with_effects(project, *failures)
+    made = export_plain(project, batch, batch.scenarios[0], tmp_path / "out")
+
+    def shown(*arguments: str, scenario: Scenario | None = None) -> list[str]:
+        libsumo.start(["sumo", *arguments, "--no-step-log"])
+        try:
+            with inject(libsumo, scenario or replace(batch.scenarios[0], effects=()), network=project.network()):
+                states = []
+                while libsumo.simulation.getTime() < 400:
+                    libsumo.simulationStep()
+                    states.append(libsumo.trafficlight.getRedYellowGreenState("m"))
+                return states
+        finally:
+            libsumo.close()
+
+    undisturbed = shown("-c", str(project.sumocfg))
+    plain = shown("-c", str(made.configuration))
+    live = shown("-c", str(project.sumocfg), scenario=replace(batch.scenarios[0], effects=failures[:1]))
+    assert plain[:130] == undisturbed[:130]
+    assert plain[251:] == undisturbed[251:]
+    assert plain[140:185] == live[140:185] != undisturbed[140:185]
+    assert set(plain[195:250]) == {"ooooo"}
+
+
+@pytest.mark.sumo
+def test_limits_of_effects_and_incidents_share_one_sign(tmp_path):
+    project = small.small_project(tmp_path / "city", small.PLAIN + FLOW)
+    limit = SpeedLimit(edges=("bc",), limit_mps=1.0, start_s=200.0, duration_s=100.0, warnings=((100.0, 8.0),))
+    batch = batch_of(project, closed(start_s=100.0, duration_s=150.0, capacity_left=0.4))
+    batch = replace(batch, scenarios=(replace(batch.scenarios[0], effects=(limit,)),))
+    made = export_plain(project, batch, batch.scenarios[0], tmp_path / "out")
+    signs = {
+        sign.get("lanes"): [(float(step.get("time", "")), float(step.get("speed", ""))) for step in sign]
+        for sign in ElementTree.parse(made.additional).getroot().findall("variableSpeedSign")
+    }
+    assert set(signs) == {"bc_0", "ab_0"}
+    assert signs["ab_0"] == [(200.0, 8.0), (300.0, -1.0)]
+    assert [second for second, _ in signs["bc_0"]] == [100.0, 200.0, 300.0]
+    assert signs["bc_0"][1:] == [(200.0, 1.0), (300.0, -1.0)]
+    run_alone(made.configuration)
+
+
+@pytest.mark.sumo
+def test_effects_that_files_cannot_have_are_named_and_no_lane_is_closed(tmp_path):
+    project = small.small_project(tmp_path / "city", small.PLAIN + FLOW)
+    effects = (
+        Closure(edges=("bc",), start_s=100.0, duration_s=50.0),
+        Weather(weather="rain", start_s=100.0, duration_s=50.0),
+    )
+    batch = with_effects(project, *effects)
+    made = export_plain(project, batch, batch.scenarios[0], tmp_path / "out")
+    assert [limit.partition(":")[0] for limit in made.limits] == ["effect 0 (closure)", "effect 1 (weather)"]
+    assert "losing" not in made.additional.read_text()
+    run_alone(made.configuration)
+
+
+@pytest.mark.sumo
+def test_a_surge_adds_the_vehicles_that_it_adds_live(tmp_path):
+    import libsumo
+
+    vehicles = "".join(small.vehicle(f"v{n}", 5.0 * n) for n in range(100))
+    others = "".join(small.vehicle(f"w{n}", 5.0 * n + 2, edges="ud dc cd") for n in range(100))
+    demand = sorted((vehicles + others).replace("</vehicle>", "</vehicle>\n").splitlines(), key=_depart_s)
+    project = small.small_project(tmp_path / "city", small.PLAIN + "".join(demand))
+    surge = DemandSurge(factor=1.6, entries=("ab",), start_s=100.0, duration_s=200.0)
+    batch = with_effects(project, surge)
+    made = export_plain(project, batch, batch.scenarios[0], tmp_path / "out")
+    run_alone(made.configuration, "--tripinfo-output", tmp_path / "trips.xml")
+    trips = ElementTree.parse(tmp_path / "trips.xml").getroot()
+    assert len(trips) > 200
+    ours = {trip.get("id", "") for trip in trips if trip.get("id", "").startswith("surge.")}
+    libsumo.start(["sumo", "-c", str(project.sumocfg), "--no-step-log"])
+    with inject(libsumo, batch.scenarios[0], network=project.network()):
+        live = set()
+        while libsumo.simulation.getTime() < 700:
+            libsumo.simulationStep()
+            live |= {vehicle for vehicle in libsumo.simulation.getDepartedIDList() if vehicle.startswith("surge.")}
+    libsumo.close()
+    assert len(ours) > 15
+    assert {vehicle.split(".")[2][0] for vehicle in ours} == {"v"}
+    # live, whoever departed in the step before is copied, which may tell at its two ends
+    apart = [float(vehicle.split(".")[2][1:]) * 5 for vehicle in ours ^ live]
+    assert all(min(abs(second - 100), abs(second - 300)) <= 10 for second in apart)
+
+
+def _depart_s(line: str) -> float:
+    return float(line.partition('depart="')[2].partition('"')[0])
+
+
+@pytest.mark.sumo
+def test_a_surge_of_flows_adds_its_share_of_their_rate(tmp_path):
+    flows = (
+        '<flow id="a" begin="0" end="600" period="12"><route edges="ab bc cd"/></flow>'
+        '<flow id="b" begin="0" end="600" vehsPerHour="150"><route edges="ab bu ud dc cd"/></flow>'
+        '<flow id="c" begin="0" end="600" number="30"><route edges="ud dc cd"/></flow>'
+    )
+    project = small.small_project(tmp_path / "city", flows)
+    batch = with_effects(project, DemandSurge(factor=2.0, start_s=120.0, duration_s=240.0))
+    made = export_plain(project, batch, batch.scenarios[0], tmp_path / "out")
+    run_alone(made.configuration, "--tripinfo-output", tmp_path / "trips.xml")
+    names = [trip.get("id", "") for trip in ElementTree.parse(tmp_path / "trips.xml").getroot()]
+    counts = {flow: sum(name.startswith(f"surge.0.{flow}.") for name in names) for flow in "abc"}
+    assert abs(counts["a"] - 20) <= 1
+    assert abs(counts["b"] - 10) <= 1
+    assert abs(counts["c"] - 12) <= 1
+    assert sum(not name.startswith("surge.") for name in names) == 105
