@@ -88,3 +88,25 @@ def test_one_long_step_copies_as_many_as_single_ones(start, diamond, tmp_path, b
         added.append(injection.surge_vehicles)
         sumo.close()
     assert added[0] == added[1] and len(added[0]) > 30
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_vehicles_whose_routes_are_their_own_may_be_copied(start, diamond, tmp_path, backend):
+    """A copy that shared a route from within a flow made libsumo crash when the first of them arrived; all demand of
+    the tests had named routes."""
+    path = tmp_path / "own.rou.xml"
+    trips = "".join(
+        f'<vehicle id="v{n}" depart="{n}"><route edges="in direct out"/></vehicle>' for n in range(0, 90, 9)
+    )
+    flow = '<flow id="f" begin="0" end="300" vehsPerHour="600"><route edges="in around back out"/></flow>'
+    more = '<trip id="t" depart="100" from="in" to="out"/>'
+    path.write_text(f"<routes>{flow}{trips}{more}</routes>", encoding="utf-8")
+    sumo = start(backend, diamond, path)
+    surge = DemandSurge(start_s=10, duration_s=200, factor=3.0)
+    arrived = []
+    with inject(sumo, roads.scenario(effects=(surge,)), network=diamond) as injection:
+        while sumo.simulation.getTime() < 900:
+            sumo.simulationStep()
+            arrived += sumo.simulation.getArrivedIDList()
+        added = injection.surge_vehicles
+    assert len(added) > 50 and added <= set(arrived) and "surge.0.t.1" in added

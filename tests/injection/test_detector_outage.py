@@ -5,7 +5,7 @@ import json
 import pytest
 
 from scenariogen.injection import inject
-from scenariogen.scenarios.effects import Closure, DetectorOutage, OutageMode
+from scenariogen.scenarios.effects import Closure, DemandSurge, DetectorOutage, OutageMode
 from scenariogen.scenarios.records import Scenario
 from scenariogen.simulation.outages import FallibleDetectors
 from tests.injection import roads
@@ -75,13 +75,16 @@ def test_in_a_run_the_policy_sees_it_and_the_result_tells_of_all_effects(tmp_pat
     effects = (
         DetectorOutage(start_s=100, duration_s=200, mode=mode),
         Closure(start_s=50, duration_s=100, edges=("mn",)),
+        DemandSurge(start_s=50, duration_s=100, factor=1.5),
     )
     window = StudyWindow(begin_s=0, count_from_s=0, incidents_until_s=400, end_s=400, demand_end_s=400)
     result = run_scenario(
         project, Scenario(index=0, seed=3, effects=effects), policy, window=window, folder=tmp_path / "run"
     )
-    assert result.error == "" and (result.effects_due, result.effects_realised) == (2, 2)
-    outage, closure = json.loads(result.effects)
+    assert result.error == "" and (result.effects_due, result.effects_realised) == (3, 3)
+    assert result.balance_checks > 3 and result.balance_broken == ""
+    outage, closure, surge = json.loads(result.effects)
+    assert surge["counts"]["added"] > 3
     assert (outage["start_s"], outage["end_s"], outage["asked"]["mode"]) == (100, 300, str(mode))
     assert closure["asked"]["effect"] == "closure" and closure["counts"]["could_not_leave"] == 0
     seen = json.loads(policy.with_suffix(".json").read_text())

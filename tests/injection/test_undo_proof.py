@@ -1,5 +1,7 @@
 """The proof of exact undo, in short; ``scripts/check_undo`` makes it with thousands."""
 
+import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from scenariogen.injection.values import Ledger
 from scenariogen.network import read_network
 from scenariogen.simulation.catalog import find_network
 from tests.injection.undo_proof import ENDINGS, prove
+from tests.support import ROOT
 
 pytestmark = pytest.mark.sumo
 
@@ -49,3 +52,12 @@ def test_the_proof_sees_a_value_that_is_not_given_back(monkeypatch, attribute):
     what = {"lane speed": "lanes", "lane permissions": "lanes", "type tau": "types", "programme states": "signals"}
     differing = proof("cologne8", things=40, each=40, span_s=120).differing
     assert any(f": {what[attribute]} " in line for line in differing)
+
+
+def test_the_script_says_what_it_compared(tmp_path):
+    path = tmp_path / "undo.json"
+    command = [str(ROOT / "scripts" / "check_undo"), "--networks", "corridor", "--things", "100", "--check"]
+    done = subprocess.run([*command, "--json", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "all as if nothing had happened" in done.stdout, done.stderr
+    (network,) = json.loads(path.read_text(encoding="utf-8"))["networks"]
+    assert sum(network["asked"].values()) >= 100 and network["differing"] == []

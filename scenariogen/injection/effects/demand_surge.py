@@ -2,11 +2,12 @@
 
 Whoever departs on one of the entries is followed, in the next step, by as many copies as the factor asks for, on the
 same route and of the same type; the fraction left over is drawn from the scenario's seed and the vehicle's id, so
-that it is the same in every run and under every policy. Stops are not copied. Copies are named ``surge.…`` and never
-counted as the project's vehicles.
+that it is the same in every run and under every policy. Stops are not copied. Copies are named ``surge.…`` and kept in
+an account of their own, ``Injection.surge_vehicles``: they are travellers, whose delay counts, but not the project's.
 
 At its end the surge only stops: its vehicles drive on to where they wanted to go. Ended early, by an exception or by
-whoever undoes the injection, they are taken out again, those that still wait to enter included.
+whoever undoes the injection, they are taken out again, those that still wait to enter included. What remains is one
+entry in SUMO's list of routes for each edge on which copies began.
 """
 
 from scenariogen.injection.connection import REMOVE_VAPORIZED
@@ -40,8 +41,9 @@ class ActiveDemandSurge(ActiveEffect):
             route, refusal = link.attempt(link.vehicle.getRoute, vehicle)
             if refusal or (self._entries and route[0] not in self._entries):
                 continue
+            kind = link.vehicle.getTypeID(vehicle).removesuffix(f"{PRIVATE}{vehicle}")
             for copy in range(self._copies(vehicle)):
-                self._add(vehicle, f"{PREFIX}{self.number}.{vehicle}.{copy}")
+                self._add(route, kind, f"{PREFIX}{self.number}.{vehicle}.{copy}")
 
     def undo(self, *, early: bool) -> None:
         if early:
@@ -63,13 +65,28 @@ class ActiveDemandSurge(ActiveEffect):
         drawn = child_seed(self.scene.seed, "surge", self.number, vehicle) / 2.0**63
         return int(extra + drawn)
 
-    def _add(self, vehicle: str, copy: str) -> None:
-        ask = self.scene.link.vehicle
-        kind = ask.getTypeID(vehicle).rpartition(PRIVATE)[0] or ask.getTypeID(vehicle)
-        refusal = self.scene.link.attempt(
-            ask.add, copy, ask.getRouteID(vehicle), kind, "now", "best", "base", "desired"
-        )[1]
+    def _add(self, route: tuple[str, ...], kind: str, copy: str) -> None:
+        link, ask = self.scene.link, self.scene.link.vehicle
+        refusal = (
+            self._first_edge(route[0])
+            or (link.attempt(ask.add, copy, f"{PREFIX}{route[0]}", kind, "now", "best", "base", "desired")[1])
+        )
         if refusal:
             self._refused += 1
-        else:
-            self._added.append(copy)
+            return
+        if link.attempt(ask.setRoute, copy, list(route))[1]:
+            link.attempt(ask.remove, copy, REMOVE_VAPORIZED)
+            self._refused += 1
+            return
+        self._added.append(copy)
+
+    def _first_edge(self, edge: str) -> str:
+        """A route of one edge to begin with; why there is none, or an empty text.
+
+        The route that a vehicle came with is not given to another: libsumo crashes once the first has arrived, where
+        the route was part of the vehicle or flow.
+        """
+        name = f"{PREFIX}{edge}"
+        if name in self.scene.link.route.getIDList():
+            return ""
+        return self.scene.link.attempt(self.scene.link.route.add, name, [edge])[1]
