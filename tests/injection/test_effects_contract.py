@@ -1,6 +1,7 @@
 """What every effect promises. A subclass without a member here fails, and so does a record that nobody makes happen."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 
 from scenariogen.injection.attach import Injection
-from scenariogen.injection.effects import ActiveEffect
+from scenariogen.injection.connection import Link
+from scenariogen.injection.effects import ActiveEffect, Scene
 from scenariogen.injection.effects.closure import ActiveClosure
 from scenariogen.injection.effects.demand_surge import ActiveDemandSurge
 from scenariogen.injection.effects.detector_outage import ActiveDetectorOutage
@@ -16,12 +18,15 @@ from scenariogen.injection.effects.registry import ACTIVE
 from scenariogen.injection.effects.signal_failure import ActiveSignalFailure
 from scenariogen.injection.effects.speed_limit import ActiveSpeedLimit
 from scenariogen.injection.effects.weather import ActiveWeather
+from scenariogen.injection.lanes import LaneMap
+from scenariogen.injection.values import Ledger
 from scenariogen.scenarios import effects as records
 from scenariogen.simulation.contract import DetectorBank
 from scenariogen.simulation.outages import FallibleDetectors
 from tests.injection import roads
 from tests.injection.test_signal_failure import crossing_traffic
 from tests.injection.undo_proof import snapshot
+from tests.support import ROOT
 
 pytestmark = pytest.mark.sumo
 BACKENDS = ("libsumo", "traci")
@@ -207,3 +212,24 @@ def test_stepped_past_it_did_not_happen(begin, kind):
         assert snapshot(sumo)["lanes"] == before
     (report,) = injection.effects_report()
     assert not report.realised and "stepped past" in report.reason
+
+
+def test_the_effect_of_the_page_about_effects_works(begin, signal_road):
+    page = (ROOT / "docs" / "writing-an-effect.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)[0], names)
+    sumo, _, _ = begin("libsumo")
+    link = Link(sumo)
+    scene = Scene(
+        link=link,
+        network=signal_road,
+        lanes=LaneMap(link, signal_road),
+        ledger=Ledger(link),
+        seed=1,
+        own=frozenset,
+    )
+    usual = sumo.lane.getMaxSpeed("wc_0")
+    effect = names["ActiveHalfSpeed"](0, MEMBERS[ActiveSpeedLimit].asked, scene)
+    assert effect.apply(0.0) == "" and sumo.lane.getMaxSpeed("wc_0") == usual / 2
+    effect.undo(early=True)
+    assert sumo.lane.getMaxSpeed("wc_0") == usual

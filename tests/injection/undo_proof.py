@@ -11,8 +11,9 @@ vehicles  type id, speed factor and modes of each vehicle of the project in the 
 signals   programme in force, phase, next switch, state shown, and all programmes with all their phases
 
 Not compared: where vehicles are and how fast they drive (they met with incidents); SUMO's count of seconds spent in the
-running phase; its list of routes, where one entry for each blocked edge and for each edge of a surge remains; and a programme ``online``, which
-remains in the list of a signal that is not under a fixed-time programme (none here) after it failed.
+running phase; its list of routes, where one entry for each blocked edge, and for each edge that a surge begins on,
+remains; and a programme ``online``, which remains in the list of a signal that is not under a fixed-time programme
+(none here) after it failed.
 """
 
 import random
