@@ -76,11 +76,13 @@ def check(
     at_s = common.time_s(state_at, "--state-at") if state_at else None
     project, name = common.open_target(network, sumocfg)
     from scenariogen.incidents.priors import expected_incidents
+    from scenariogen.injection.passing_speed import project_capacity
     from scenariogen.simulation.inspect import check_project
 
     with common.progress("runs without incidents") as update:
         report = check_project(project, seeds=seeds, seed=seed, jobs=jobs, progress=update)
     expected = expected_incidents(report.network, _exposed_km(report))
+    capacity, differs = project_capacity(project)
     branching = None
     if states:
         from scenariogen.simulation.branching import SEEDS, check_branching
@@ -90,10 +92,11 @@ def check(
                 project, seeds=max(seeds, SEEDS), seed=seed, at_s=at_s, jobs=jobs, progress=update
             )
     if json:
-        told = _as_json(name, report, expected)
+        told = _as_json(name, report, expected) | {"capacity_table": capacity, "capacity_warning": differs or None}
         common.print_json(told if branching is None else told | {"states": branching.to_json()})
     else:
-        print("\n".join([*_lines(name, report, expected), *(branching.lines() if branching else ())]))
+        shares = [f"capacity         {capacity}", *([f"warning          {differs}"] if differs else [])]
+        print("\n".join([*_lines(name, report, expected), *shares, *(branching.lines() if branching else ())]))
     report.require_sound()
     if branching is not None:
         branching.require_passed()

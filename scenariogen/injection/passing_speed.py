@@ -6,6 +6,7 @@ looked up stands in ``table``, and whatever the injection cannot promise is a li
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from scenariogen.errors import ProjectError
 from scenariogen.incidents import capacity
@@ -14,8 +15,11 @@ from scenariogen.incidents.records import Incident
 from scenariogen.injection.calibration_cache import find_table
 from scenariogen.injection.connection import Link
 from scenariogen.injection.vehicle_mix import DEFAULT_TRAFFIC, Traffic
-from scenariogen.injection.vehicle_mix_reading import running_traffic
+from scenariogen.injection.vehicle_mix_reading import project_traffic, running_traffic
 from scenariogen.network import Edge, RoadNetwork
+
+if TYPE_CHECKING:
+    from scenariogen.simulation.project import SumoProject
 
 _DIFFERENCES_TOLD = 3
 
@@ -55,6 +59,15 @@ def passing_speeds(link: Link, network: RoadNetwork, incidents: Iterable[Inciden
     return _checked(
         shipped_table(), network, incidents, (difference_warning(traffic, link.option("configuration-file")),)
     )
+
+
+def project_capacity(project: "SumoProject") -> tuple[str, str]:
+    """The table that a project's injections will look speeds up in, and the warning they will give (or none)."""
+    traffic = project_traffic(project)
+    table = find_table(traffic)
+    if table is not None:
+        return table.name, ""
+    return shipped_table().name, difference_warning(traffic, str(project.sumocfg))
 
 
 def difference_warning(traffic: Traffic, sumocfg: str = "") -> str:
