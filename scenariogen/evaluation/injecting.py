@@ -38,6 +38,7 @@ def injected(run: Run, scenario: Scenario, network: RoadNetwork) -> Iterator[Any
                     scenario,
                     network=network,
                     detectors=bank if isinstance(bank, FallibleDetectors) else None,
+                    counts=False,  # a run of ours keeps a closer account itself
                 )
             )
         except (ScenarioError, SimulationError):

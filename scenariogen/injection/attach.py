@@ -19,6 +19,7 @@ from scenariogen.injection.blockers import Blockers
 from scenariogen.injection.connection import Link
 from scenariogen.injection.drivers import Obstacle, QueuedDrivers
 from scenariogen.injection.effects import Effects, Scene
+from scenariogen.injection.health import AttachedHealth, HealthLog
 from scenariogen.injection.lanes import LaneMap
 from scenariogen.injection.listener import Clock, Interception, add_listener
 from scenariogen.injection.occurrence import Occurrence, Phase, Place, passing_speed_mps
@@ -48,6 +49,7 @@ def inject(
     *,
     network: RoadNetwork | str | Path | None = None,
     blocker_id: Callable[[int, int], str] = default_blocker_id,
+    counts: bool = True,
 ) -> "Injection":
     """Make a scenario happen in a running simulation.
 
@@ -55,11 +57,12 @@ def inject(
     ``scenario``    a scenario, or the path of a scenario file (JSON)
     ``network``     the network or its file; by default the one that the simulation was started with
     ``blocker_id``  names our vehicles: called with the incident's number and the vehicle's
+    ``counts``      read SUMO's totals once a simulated minute, for :attr:`Injection.health`
 
     A context manager. Entering it raises a ``ScenarioError`` that lists all that cannot happen here; leaving it, also
     by an exception, undoes all that still stands. :meth:`Injection.report` says what became of each incident.
     """
-    return Injection(connection, scenario, network=network, blocker_id=blocker_id)
+    return Injection(connection, scenario, network=network, blocker_id=blocker_id, counts=counts)
 
 
 class Injection:
@@ -69,6 +72,7 @@ class Injection:
     the speed (m/s) in the stretch past an incident, and no share of capacity is then checked or promised.
     ``detectors`` are those that a policy reads, for outages to reach.
     ``capacity_table`` names the table that speeds were looked up in; empty where none was needed.
+    ``counts`` False: SUMO's totals are not read once a minute, and there is no :attr:`health`.
     """
 
     def __init__(
@@ -80,8 +84,11 @@ class Injection:
         blocker_id: Callable[[int, int], str] = default_blocker_id,
         passing_speed: Callable[[Incident, Edge], float] | None = None,
         detectors: FallibleDetectors | None = None,
+        counts: bool = True,
     ) -> None:
         self._passing_speed = passing_speed
+        self._counts = counts
+        self._health: HealthLog | None = None
         self._detectors = detectors
         self._connection = connection
         self._scenario = scenario
@@ -92,6 +99,8 @@ class Injection:
         self._in_step = False
         self._listener: int | None = None
         self._occurrences: tuple[Occurrence, ...] = ()
+        self._standing: list[Occurrence] = []
+        self._occurrences_due_s = float("-inf")
         self._effects: Effects | None = None
         self.warnings: tuple[str, ...] = ()
         self.capacity_table = ""
@@ -137,6 +146,7 @@ class Injection:
             detectors=self._detectors,
         )
         self._effects = Effects(scenario, scene)
+        self._health = HealthLog(link) if self._counts else None
         self._clock = Clock(link.time_s(), link.step_s)
         self._interception = Interception(
             link,
@@ -168,6 +178,11 @@ class Injection:
     def effects_report(self) -> tuple[RealisedEffect, ...]:
         """Each effect of the scenario as asked and as it happened, so far."""
         return self._effects.report() if self._effects else ()
+
+    @property
+    def health(self) -> AttachedHealth | None:
+        """SUMO's totals as of the last whole minute since we came, or of the end; None where nobody reads them."""
+        return self._health.last if self._health else None
 
     @property
     def own_vehicles(self) -> frozenset[str]:
@@ -205,6 +220,7 @@ class Injection:
 
     def _undo(self, reason: str) -> None:
         now_s = self._link.time_s()
+        self._look(now_s)
         if self._effects:
             self._effects.end(now_s, reason)
         self._stretches.release_all()
@@ -256,24 +272,35 @@ class Injection:
             self.finish("the simulation was loaded anew before its end")
             return
         self._clock.now_s = now_s
-        for occurrence in self._occurrences:
-            occurrence.update(now_s)
+        if now_s >= self._occurrences_due_s - 1e-6:
+            for occurrence in self._occurrences:
+                if now_s >= occurrence.due_s - 1e-6:
+                    occurrence.update(now_s)
+            self._standing = [each for each in self._occurrences if each.phase is Phase.STANDING]
+            self._occurrences_due_s = min((each.due_s for each in self._occurrences), default=float("inf"))
+        due_s, standing = self._occurrences_due_s, self._standing
         if self._effects:
             self._effects.update(now_s)
         own = self._blockers.ever  # TraCI's lists are as old as the step, and some of ours may just have gone
         if self._stretches:
             self._stretches.update(now_s, own)
-        standing = [occurrence for occurrence in self._occurrences if occurrence.phase is Phase.STANDING]
-        if standing:
+        if standing and self._drivers.is_on and now_s >= self._drivers.due_s() - 1e-9:
             self._drivers.update(now_s, [Obstacle(number=o.number, edge=o.incident.edge) for o in standing], own)
-        due_s = min((occurrence.due_s for occurrence in self._occurrences), default=float("inf"))
         if self._effects:
             due_s = min(due_s, self._effects.due_s)
+        if self._health:
+            if now_s >= self._health.due_s - 1e-6:
+                self._look(now_s)
+            due_s = min(due_s, self._health.due_s)
         if standing or self._stretches:
             due_s = min(due_s, now_s + POLL_S)
         elif self._link.direct and due_s < float("inf"):
             due_s = min(due_s, now_s + _SYNC_S)
         self._due_s = max(due_s, now_s + self._link.step_s)
+
+    def _look(self, now_s: float) -> None:
+        if self._health:
+            self._health.look(now_s, own_inserted=len(self.own_vehicles), own_running=len(self.own_present))
 
     def _read_scenario(self) -> Scenario:
         if isinstance(self._scenario, str | Path):

@@ -39,14 +39,14 @@ class Blockers:
     def __init__(self, link: Link, lanes: LaneMap) -> None:
         self._link = link
         self._lanes = lanes
-        self._ever: list[str] = []
+        self._ever: frozenset[str] = frozenset()
         self._present: dict[str, Blocker] = {}
         self._routes: dict[str, str] = {}
 
     @property
     def ever(self) -> frozenset[str]:
         """Ids of all vehicles that were put on the road."""
-        return frozenset(self._ever)
+        return self._ever
 
     @property
     def present(self) -> frozenset[str]:
@@ -79,7 +79,7 @@ class Blockers:
         if refusal:
             return None, f"SUMO refused a vehicle on lane {lane}: {refusal}"
         blocker = Blocker(id=vehicle, lane=lane, position_m=spot.position_m, length_m=spot.length_m)
-        self._ever.append(vehicle)
+        self._ever |= {vehicle}
         self._present[vehicle] = blocker
         return blocker, ""
 

@@ -5,7 +5,7 @@ rest of the injection is called positionally. libsumo is the module itself; ``tr
 on to a current connection, and the connection in force when we attach is the one that is used throughout.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from scenariogen.errors import SimulationError
@@ -89,23 +89,26 @@ class Link:
 
     def near(
         self, anchor: str, lanes: Iterable[str], asleep: Mapping[str, float], now_s: float
-    ) -> Iterator[tuple[str, str, float, float | None]]:
+    ) -> Iterable[tuple[str, str, float, float | None]]:
         """Vehicles on ``lanes`` around a watched point: id, lane, metres from its start, speed factor where known.
 
         Over TraCI they come with the step, by one subscription per incident; under libsumo they are asked for, those
         excepted that need no look before the second that ``asleep`` says.
         """
         if self.direct:
-            position = self.vehicle.getLanePosition
-            for lane in lanes:
-                for vehicle in self.lane.getLastStepVehicleIDs(lane):
-                    if vehicle not in asleep or asleep[vehicle] <= now_s:
-                        yield vehicle, lane, position(vehicle), None
-            return
+            position, on_lane, awake = self.vehicle.getLanePosition, self.lane.getLastStepVehicleIDs, asleep.get
+            return [
+                (vehicle, lane, position(vehicle), None)
+                for lane in lanes
+                for vehicle in on_lane(lane)
+                if awake(vehicle, now_s) <= now_s
+            ]
         wanted = set(lanes)
-        for vehicle, values in self.handle.poi.getContextSubscriptionResults(anchor).items():
-            if values[VAR_LANE_ID] in wanted:
-                yield vehicle, values[VAR_LANE_ID], values[VAR_LANEPOSITION], values[VAR_SPEED_FACTOR]
+        return [
+            (vehicle, values[VAR_LANE_ID], values[VAR_LANEPOSITION], values[VAR_SPEED_FACTOR])
+            for vehicle, values in self.handle.poi.getContextSubscriptionResults(anchor).items()
+            if values[VAR_LANE_ID] in wanted
+        ]
 
     def present(self, vehicles: Iterable[str]) -> set[str]:
         """Those of ``vehicles`` that are still in the simulation, with as few calls as possible."""

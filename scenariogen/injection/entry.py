@@ -17,6 +17,7 @@ def inject(
     *,
     network: RoadNetwork | str | Path | None = None,
     blocker_id: Callable[[int, int], str] = attach.default_blocker_id,
+    counts: bool = True,
     connection_of: Callable[[Any], Any] = sumo_of,
 ) -> EnvironmentInjection: ...
 
@@ -28,6 +29,7 @@ def inject(
     *,
     network: RoadNetwork | str | Path | None = None,
     blocker_id: Callable[[int, int], str] = attach.default_blocker_id,
+    counts: bool = True,
 ) -> attach.Injection: ...
 
 
@@ -37,6 +39,7 @@ def inject(
     *,
     network: RoadNetwork | str | Path | None = None,
     blocker_id: Callable[[int, int], str] = attach.default_blocker_id,
+    counts: bool = True,
     connection_of: Callable[[Any], Any] = sumo_of,
 ) -> Any:
     """Make a scenario happen in a running simulation, or in every one that an environment starts.
@@ -47,14 +50,15 @@ def inject(
                        episode's number, from 0, to one
     ``network``        the network or its file; by default the one that the simulation was started with
     ``blocker_id``     names our vehicles: called with the incident's number and the vehicle's
+    ``counts``         read SUMO's totals once a simulated minute, for ``health``
     ``connection_of``  gives an environment's connection
 
     A context manager. Entering it raises a ``ScenarioError`` that lists all that cannot happen here; leaving it, also
     by an exception, undoes all that still stands. ``report()`` of an :class:`Injection`, and ``reports`` of an
-    :class:`EnvironmentInjection`, say what became of each incident.
+    :class:`EnvironmentInjection`, say what became of each incident; ``health`` holds SUMO's totals.
     """
     if is_environment(connection):
         return EnvironmentInjection(
-            connection, scenario, connection_of=connection_of, network=network, blocker_id=blocker_id
+            connection, scenario, connection_of=connection_of, network=network, blocker_id=blocker_id, counts=counts
         )
-    return attach.inject(connection, scenario, network=network, blocker_id=blocker_id)  # type: ignore[arg-type]
+    return attach.inject(connection, scenario, network=network, blocker_id=blocker_id, counts=counts)  # type: ignore[arg-type]

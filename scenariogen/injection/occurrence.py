@@ -77,10 +77,13 @@ class Occurrence:
 
     @property
     def due_s(self) -> float:
-        """When :meth:`update` has something to do next; the start again while a place is being looked for."""
+        """When :meth:`update` has something to do next; the start again while a place is being looked for, and while it
+        stands every so often a look whether it still does."""
         if self.phase is Phase.OVER:
             return float("inf")
-        return self.incident.start_s if self.phase is Phase.WAITING else self.incident.end_s
+        if self.phase is Phase.WAITING:
+            return self.incident.start_s
+        return min(self.incident.end_s, self._checked_s + _CHECK_EVERY_S)
 
     @property
     def is_passed_at_the_side(self) -> bool:

@@ -33,6 +33,9 @@ _FAST_DRIVERS = 1.3
 """Drivers who exceed the limit by up to this factor are caught where they would begin to slow down."""
 _FASTEST_MPS = 60.0
 _GONE_S = 3600.0
+_NO_LIMIT = float("inf")
+_ASIDE_M = 30.0
+"""Over TraCI vehicles are watched around the anchor this far beyond the reach, since lanes lie beside it."""
 _WORTH_SLEEPING_S = 2.0
 _MOST_ASLEEP = 5000
 
@@ -69,7 +72,10 @@ class SpeedProfile:
 
     def at(self, before_m: float) -> float:
         """Highest speed ``before_m`` metres upstream of the front of the blockage (negative: past it)."""
-        return math.sqrt(self.speed_mps**2 + 2 * APPROACH_DECEL_MPS2 * max(0.0, before_m - self.core_m[0]))
+        approach_m = before_m - self.core_m[0]
+        if approach_m <= 0:
+            return self.speed_mps
+        return math.sqrt(self.speed_mps**2 + 2 * APPROACH_DECEL_MPS2 * approach_m)
 
 
 class _Zone:
@@ -120,7 +126,7 @@ class SlowStretches:
     ) -> None:
         """A stretch around ``at``, named ``anchor``; ``lanes`` as ``LaneMap.upstream`` gives them."""
         self._zones[number] = _Zone(anchor, lanes, profile, limit_mps)
-        self._link.watch(anchor, at, UPSTREAM_M + 10.0)
+        self._link.watch(anchor, at, self._zones[number].reach_m + _ASIDE_M)
 
     def remove(self, number: int) -> None:
         """End one stretch; vehicles that no other stretch holds get their factor back at the next update."""
@@ -137,10 +143,13 @@ class SlowStretches:
         compare = now_s >= self._compared_s + _COMPARE_EVERY_S
         if compare:
             self._compared_s = now_s
+        holds = self._held.get
         for vehicle, highest in allowed.items():
-            held = self._held.get(vehicle)
-            if held is not None and not compare and abs(min(held.base, highest) - held.ours) <= _CLOSE * held.ours:
-                continue  # most of a queue, most of the time
+            held = holds(vehicle)
+            if held is not None and not compare:
+                wanted = highest if highest < held.base else held.base
+                if -_CLOSE * held.ours <= wanted - held.ours <= _CLOSE * held.ours:
+                    continue  # most of a queue, most of the time
             factor = known.get(vehicle)
             if factor is None:
                 factor = self._link.vehicle.getSpeedFactor(vehicle)
@@ -151,9 +160,9 @@ class SlowStretches:
             held.ours = min(held.base, highest)
             if abs(held.ours - factor) > _SAME:
                 self._write(vehicle, held.ours)
-        left = [vehicle for vehicle in self._held if vehicle not in allowed]
+        left = self._held.keys() - allowed.keys()
         if left:
-            self._release(left)
+            self._release(sorted(left))
 
     def release_all(self) -> None:
         """End every stretch now."""
@@ -180,7 +189,8 @@ class SlowStretches:
                 zone.sleep(vehicle, before_m, now_s)
             elif vehicle not in own:
                 highest = speed_at(before_m) / limits[lane]
-                allowed[vehicle] = min(highest, allowed.get(vehicle, highest))
+                if highest < allowed.get(vehicle, _NO_LIMIT):
+                    allowed[vehicle] = highest
                 if factor is not None:
                     known[vehicle] = factor
 

@@ -181,19 +181,42 @@ def test_no_call_crosses_the_socket_without_a_due_event(start, road):
     assert len(sent) == 45
 
 
-def test_over_traci_a_step_without_a_due_event_sends_nothing_but_the_step(start, road, monkeypatch):
+@pytest.mark.parametrize("counts", [False, True])
+def test_over_traci_a_step_without_a_due_event_sends_nothing_but_the_step(start, road, monkeypatch, counts):
+    """With counters SUMO's totals are read once a minute, and nothing in between."""
     network = road(2)
     sumo = start("traci", network)
     later = roads.scenario(roads.incident(start_s=500, duration_s=20, capacity_left=0.3))
-    with inject(sumo, later, network=network):
+    with inject(sumo, later, network=network, counts=counts) as injection:
         sent = []
         send = sumo._sendExact
         monkeypatch.setattr(sumo, "_sendExact", lambda: (sent.append(1), send())[1])
+        by_step = []
         for _ in range(300):
+            before = len(sent)
             sumo.simulationStep()
-        assert len(sent) == 300
+            by_step.append(len(sent) - before)
+        looks = [second for second, messages in enumerate(by_step, start=1) if messages > 1]
+        assert looks == ([60, 120, 180, 240, 300] if counts else [])
+        assert (injection.health is not None) == counts
         roads.run_until(sumo, 510)
         assert len(sent) > 520  # the counter sees what an incident asks
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_counters_know_traffic_and_our_own_vehicles(start, road, tmp_path, backend):
+    network = road(2)
+    sumo = start(backend, network, roads.flows(tmp_path, lanes=2, per_lane_veh_h=900))
+    asked = roads.scenario(roads.incident(start_s=50, duration_s=200, capacity_left=0.3))
+    with inject(sumo, asked, network=network) as injection:
+        roads.run_until(sumo, 200)
+        standing = injection.health
+        roads.run_until(sumo, 300)
+    assert (standing.time_s, standing.own_inserted, standing.own_running) == (180, 1, 1)
+    health = injection.health
+    assert (health.time_s, health.own_inserted, health.own_running) == (300, 1, 0)
+    assert health.broken == "" and health.looks >= 6
+    assert health.inserted > 100 and health.running == sumo.vehicle.getIDCount()
 
 
 @pytest.mark.parametrize("thing", [None, 3, "traci", object()])
