@@ -82,9 +82,10 @@ def mass_balance(
     running = set(run.running_ids())
     # What is added between two steps is in no event of TraCI's: our own vehicles, and those of others.
     entered = meter.entered | own_ever | running
-    seen = meter.seen | entered
+    waiting = set(run.waiting_ids())
+    seen = meter.seen | entered | waiting
     removed = not_due = discarded = 0
-    for vehicle in seen - running - own_ever - set(run.waiting_ids()) - meter.left.keys():
+    for vehicle in seen - running - own_ever - waiting - meter.left.keys():
         if vehicle in entered:  # one that is still there is being moved ahead, and counts as running
             removed += not run.is_known(vehicle)
         elif tell_discarded and not run.is_known(vehicle):

@@ -113,6 +113,35 @@ def test_who_is_removed_by_somebody_has_not_arrived(tmp_path, backend):
 
 @pytest.mark.sumo
 @BACKENDS
+def test_who_is_added_by_somebody_is_accounted_for_while_waiting_too(tmp_path, backend):
+    routes = PLAIN + "".join(vehicle(f"v{n}", 0) for n in range(12))
+    gaps = []
+
+    def each(run):
+        if run.time_s == 3:
+            run.connection.route.add("whole", ["ab", "bc", "cd"])
+            for number in range(4):
+                run.connection.vehicle.add(f"extra{number}", "whole", "plain")
+        gaps.extend(mass_balance_of(run))
+
+    request = RunRequest(window=window(40), seed=1, folder=tmp_path / "run")
+    project = small_project(tmp_path / "p", routes)
+    with SumoSimulator(project, backend=backend).open(request) as run:
+        meter = DelayMeter(run)
+
+        def mass_balance_of(run):
+            return mass_balance(run, meter).gaps() if run.time_s != 3 else ()  # right after a step only
+
+        while run.time_s < 40:
+            run.step()
+            meter.update()
+            each(run)
+        last = mass_balance(run, meter)
+    assert gaps == [] and (last.loaded, last.inserted) == (16, 16)
+
+
+@pytest.mark.sumo
+@BACKENDS
 def test_incidents_on_a_real_network_have_an_account_of_their_own(tmp_path, backend):
     project = open_project(resco("cologne1"))
     whole = study_window(project)
