@@ -8,7 +8,7 @@ import typer
 from scenariogen.cli import common
 
 if TYPE_CHECKING:
-    from scenariogen.injection.records import RealisedIncident
+    from scenariogen.injection.records import RealisedEffect, RealisedIncident
 
 
 def attach(
@@ -29,7 +29,7 @@ def attach(
 
     For projects in other languages and for programs that are not to be touched: SUMO takes several clients where it
     was started with `--num-clients 2`. The one that drives it calls setOrder(1); this one steps along until its last
-    incident is over, and leaves.
+    incident or effect is over, and leaves.
 
     \b
     Example:
@@ -39,7 +39,7 @@ def attach(
     from scenariogen.scenarios.files import read_scenario
 
     chosen = read_scenario(scenario, index)
-    last_s = max((each.end_s for each in chosen.incidents), default=0.0)
+    last_s = max((each.end_s for each in (*chosen.incidents, *chosen.effects)), default=0.0)
     with common.progress("simulated seconds") as update:
         reports = inject_by_port(
             port,
@@ -54,17 +54,14 @@ def attach(
         common.print_json([_row(each) for each in reports])
         return
     for each in reports:
-        said = f"from {each.start_s:g} s to {each.end_s:g} s" if each.realised else "not realised"
-        print(f"{each.asked.kind} on {each.asked.edge}: {said}{f' ({each.reason})' if each.reason else ''}")
+        print(each)
 
 
-def _row(report: "RealisedIncident") -> dict[str, object]:
-    return {
-        "edge": report.asked.edge,
-        "realised": report.realised,
-        "reason": report.reason,
-        "start_s": report.start_s,
-        "end_s": report.end_s,
-        "lanes": list(report.lanes),
-        "position_m": report.position_m,
-    }
+def _row(report: "RealisedIncident | RealisedEffect") -> dict[str, object]:
+    from scenariogen.injection.records import RealisedIncident
+
+    row = {"kind": str(report.asked.kind), "realised": report.realised, "reason": report.reason}
+    row |= {"start_s": report.start_s, "end_s": report.end_s}
+    if isinstance(report, RealisedIncident):
+        row |= {"edge": report.asked.edge, "lanes": list(report.lanes), "position_m": report.position_m}
+    return row

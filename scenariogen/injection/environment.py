@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from scenariogen.errors import SimulationError
 from scenariogen.injection.attach import Injection
-from scenariogen.injection.records import RealisedIncident
+from scenariogen.injection.records import RealisedEffect, RealisedIncident
 from scenariogen.scenarios.records import Scenario
 
 Episodes = Callable[[int], "Scenario | str | Path"]
@@ -73,7 +73,7 @@ class EnvironmentInjection:
     ``connection_of``  gives the connection of the environment
     ``options``        what else :class:`Injection` takes
 
-    ``reports`` holds one entry per episode: its incidents as asked and as they happened.
+    ``reports`` holds one entry per episode: its incidents as asked and as they happened; ``effects_reports`` likewise.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class EnvironmentInjection:
         self._had_own_reset = False
         self._current: Injection | None = None
         self._reports: list[tuple[RealisedIncident, ...]] = []
+        self._effects_reports: list[tuple[RealisedEffect, ...]] = []
 
     def __enter__(self) -> "EnvironmentInjection":
         if self._reset is not None:
@@ -133,6 +134,12 @@ class EnvironmentInjection:
         running = (self._current.report(),) if self._current is not None else ()
         return (*self._reports, *running)
 
+    @property
+    def effects_reports(self) -> tuple[tuple[RealisedEffect, ...], ...]:
+        """The same for the effects of the scenario."""
+        running = (self._current.effects_report(),) if self._current is not None else ()
+        return (*self._effects_reports, *running)
+
     def _is_running(self) -> bool:
         connection = self._connection_of(self._environment)
         if connection is None:
@@ -153,6 +160,7 @@ class EnvironmentInjection:
             injection, self._current = self._current, None
             injection.finish(reason)
             self._reports.append(injection.report())
+            self._effects_reports.append(injection.effects_report())
 
     def _give_back(self) -> None:
         if self._had_own_reset:

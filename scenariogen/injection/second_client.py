@@ -1,8 +1,8 @@
 """Incidents in a simulation that somebody else started and drives, in whatever language: as a second TraCI client.
 
 SUMO lets several clients share a simulation where it was started with room for them (``--num-clients 2``). A step is
-made when every client asked for it; so this one asks for steps, one after the other, until its last incident is over,
-and then leaves, and the others go on without it.
+made when every client asked for it; so this one asks for steps, one after the other, until its last incident or effect
+is over, and then leaves, and the others go on without it.
 """
 
 import time
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from scenariogen.errors import ConnectionLostError, SimulationError
 from scenariogen.injection.attach import inject
-from scenariogen.injection.records import RealisedIncident
+from scenariogen.injection.records import RealisedEffect, RealisedIncident
 from scenariogen.scenarios.records import Scenario
 
 if TYPE_CHECKING:
@@ -34,21 +34,24 @@ def inject_by_port(
     network: "RoadNetwork | str | Path | None" = None,
     wait_s: float = 10.0,
     progress: Callable[[float], None] | None = None,
-) -> tuple[RealisedIncident, ...]:
-    """Join a simulation on a TraCI port, make a scenario happen in it, leave, and say what became of each incident.
+) -> tuple[RealisedIncident | RealisedEffect, ...]:
+    """Join a simulation on a TraCI port, make a scenario happen in it, leave, and say what became of each incident and
+    each effect, in that order.
 
     ``order``     our number among the clients; each has its own, and calls ``setOrder`` before its first step
     ``wait_s``    how long to look for the port
     ``progress``  called with the simulation second after every step
 
-    Blocks until the last incident is over or the simulation ends. Raises ``SimulationError`` where nobody listens at
-    the port or there is no room for a second client, and ``ScenarioError`` for a scenario that cannot happen there.
+    Blocks until the last incident or effect is over or the simulation ends. Raises ``SimulationError`` where nobody
+    listens at the port or there is no room for a second client, and ``ScenarioError`` for a scenario that cannot happen
+    there.
     """
     connection = _connect(host, port, wait_s)
     try:
         _take_place(connection, order, host, port)
         with inject(connection, scenario, network=network) as injection:
-            last_s = max((each.asked.end_s for each in injection.report()), default=float("-inf"))
+            due = (*injection.report(), *injection.effects_report())
+            last_s = max((each.asked.end_s for each in due), default=float("-inf"))
             now_s = float(connection.simulation.getTime())
             while now_s < last_s:
                 try:
@@ -61,7 +64,7 @@ def inject_by_port(
                     raise
                 if progress is not None:
                     progress(now_s)
-        return injection.report()
+        return (*injection.report(), *injection.effects_report())
     finally:
         if connection._socket is not None:
             connection.close(False)

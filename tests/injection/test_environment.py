@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from scenariogen.errors import SimulationError
 from scenariogen.injection.environment import EnvironmentInjection
 from scenariogen.network import read_network
+from scenariogen.scenarios.effects import SpeedLimit
 from tests.injection import roads
 
 
@@ -88,6 +90,22 @@ def test_a_running_episode_is_joined_and_scenarios_may_follow_each_other(start, 
             env.reset()
     assert drawn == [0, 1, 2]
     assert [reports[0].start_s for reports in injection.reports[:2]] == [20, 30]
+    env.sumo.close()
+
+
+@pytest.mark.sumo
+def test_effects_are_reported_by_episode(start, road):
+    network = road(2)
+    env = Rough(lambda: start("libsumo", network))
+    slow = SpeedLimit(start_s=10, duration_s=20, edges=("middle",), limit_mps=5.0)
+    scenario = replace(roads.scenario(), effects=(slow,))
+    with EnvironmentInjection(env, scenario, network=network) as injection:
+        for _ in range(2):
+            env.reset()
+            for _ in range(8):
+                env.step(0)
+    assert [len(reports) for reports in injection.effects_reports] == [1, 1]
+    assert all(reports[0].realised and reports[0].end_s == 30 for reports in injection.effects_reports)
     env.sumo.close()
 
 

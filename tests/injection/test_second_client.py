@@ -122,4 +122,4 @@ def test_from_the_command_line(road, tmp_path):
     with driven(tmp_path, network) as (port, _, _):
         result = scenariogen("attach", file, "--port", port)
     assert result.exit_code == 0, result.stderr
-    assert "from 20 s to 50 s" in result.stdout
+    assert "on middle at 250 m, lanes [0], from 00:00:20 for 30 s" in result.stdout
