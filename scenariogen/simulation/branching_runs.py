@@ -1,4 +1,9 @@
-"""Runs that save a state, go on from it, or go through; and what follows after its second."""
+"""Runs that save a state, go on from it, or go through; and what follows after its second.
+
+Each is a process of ``sumo``. Through libsumo, in a process that has simulated before and in its forks, a state brings
+other random numbers back than were saved (measured with SUMO 1.28; a state holds how many were drawn, and that count
+seems to go on from simulation to simulation).
+"""
 
 import shutil
 from dataclasses import dataclass
@@ -10,10 +15,9 @@ import numpy as np
 
 from scenariogen.errors import SimulationError
 from scenariogen.simulation.contract import RunRequest
-from scenariogen.simulation.isolation import in_own_process
-from scenariogen.simulation.launch import close_libsumo, start_libsumo
+from scenariogen.simulation.launch import SUMO_ERRORS, close_traci, start_traci
 from scenariogen.simulation.project import SumoProject
-from scenariogen.simulation.staging import Staging
+from scenariogen.simulation.staging import Staging, messages
 from scenariogen.window import StudyWindow
 
 EDGES_EVERY_S = 60.0
@@ -33,13 +37,13 @@ class Followed:
 def follow_one_seed(
     project: SumoProject, window: StudyWindow, at_s: float, folder: Path, seed: int, other: int
 ) -> tuple[Followed, Followed | str, Followed | str]:
-    """Through, branched with the random numbers, branched under another seed; each in a process of its own.
+    """Through, branched with the random numbers, branched under another seed.
 
     A state that SUMO does not take gives its words instead.
     """
     own = folder / str(seed)
     with_rng, without = own / "with.xml.gz", own / "without.xml.gz"
-    run = partial(in_own_process, _run, project, window, at_s)
+    run = partial(_run, project, window, at_s)
     through = run(own / "through", seed, saving(at_s, with_rng, rng=True), window.end_s)
     run(own / "saving", seed, saving(at_s, without, rng=False), at_s + 2 * project.step_length_s)
     branches: list[Followed | str] = []
@@ -78,25 +82,30 @@ def _run(
 ) -> Followed:
     staging = Staging(project, folder.parent, project_outputs=False)
     request = RunRequest(window=window, seed=seed, folder=folder, options=options)
-    sumo = start_libsumo(staging.write(request))
+    sumo, process = start_traci(staging.write(request), False)
     try:
         return _followed(sumo, project, at_s, until_s)
+    except Exception as error:
+        if type(error).__name__ not in SUMO_ERRORS:
+            raise
+        raise SimulationError(*(messages(folder) or [str(error)]), title="SUMO died") from error
     finally:
-        close_libsumo(sumo)
+        close_traci(sumo, process)
 
 
 def _followed(sumo: Any, project: SumoProject, at_s: float, until_s: float) -> Followed:
     """Step to the end, measuring after the state's second."""
     edges = project.network().edge_ids
-    step_s, steps = project.step_length_s, 0
+    step_s = project.step_length_s
     every = max(round(EDGES_EVERY_S / step_s), 1)
     present = arrivals = looks = 0
     counts = np.zeros(len(edges))
-    while (now_s := sumo.simulation.getTime()) < until_s - step_s * 1e-3:
+    now_s = sumo.simulation.getTime()
+    if now_s < at_s - step_s * 1e-3:
+        sumo.simulationStep(at_s)
+        now_s = at_s
+    for steps in range(1, round((until_s - now_s) / step_s) + 1):
         sumo.simulationStep()
-        if now_s < at_s - step_s * 1e-3:
-            continue
-        steps += 1
         present += sumo.vehicle.getIDCount() + len(sumo.simulation.getPendingVehicles())
         arrivals += sumo.simulation.getArrivedNumber()
         if steps % every == 0:
