@@ -98,8 +98,8 @@ def test_what_this_process_simulated_before_does_not_matter(project):
         libsumo.simulationStep()
     libsumo.close()
     report = check_branching(project, window=small.window(700.0, count_from_s=100.0), seeds=10, at_s=300.0)
-    kept = [each.difference for each in report.comparisons if each.way is Way.KEPT]
-    assert kept == pytest.approx([0.0] * 3, abs=0.01)
+    reach = [max(map(abs, each.interval)) for each in report.comparisons if each.way is Way.KEPT]
+    assert max(reach) < 0.01  # from such forks it was 0.04
 
 
 @pytest.mark.sumo
