@@ -13,7 +13,7 @@ from scenariogen.evaluation.estimate import Frequency, estimate_in_detail, weigh
 from scenariogen.evaluation.manifest import Manifest
 from scenariogen.evaluation.policy import resolve_policies
 from scenariogen.evaluation.progress import Report, Tally
-from scenariogen.evaluation.records import RunResult, batch_hash, replica_seed, window_content
+from scenariogen.evaluation.records import RunResult, batch_hash, digest, replica_seed, window_content
 from scenariogen.evaluation.run_one import ProjectRunner
 from scenariogen.evaluation.store import KEPT, WORK, Results, ResultsFolder, expected_keys, load_results
 from scenariogen.scenarios.records import ScenarioBatch
@@ -78,6 +78,7 @@ def evaluate(
         simulator=simulator,
         sumo_version=installed("libsumo" if simulator == "libsumo" else "eclipse-sumo"),
         scenariogen_version=installed("scenariogen"),
+        capacity_table="" if simulator == "dummy" else capacity_table_of(project),
     )
     folder = ResultsFolder(out)
     with folder.locked():
@@ -102,6 +103,23 @@ def evaluate(
         details=tuple(detail for _, detail in detailed),
         made=made,
     )
+
+
+def capacity_table_of(project: SumoProject) -> str:
+    """Hash of the capacity table that injections into a project use; empty for the shipped default.
+
+    A table that was measured here decides what incidents do, so runs made with another one are other runs.
+    """
+    from scenariogen.errors import ProjectError
+    from scenariogen.incidents.capacity_tables import shipped_table
+    from scenariogen.injection.calibration_cache import find_table
+    from scenariogen.injection.vehicle_mix_reading import project_traffic
+
+    try:
+        table = find_table(project_traffic(project))
+    except ProjectError:  # who drives is not known: injections say so, and use the default
+        return ""
+    return "" if table is None or table is shipped_table() else digest(dict(table.content))
 
 
 def _run_missing(

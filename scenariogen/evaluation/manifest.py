@@ -19,6 +19,7 @@ class Manifest:
     ``sumocfg``   where the project lay, for commands that replay a run
     ``replicas``  simulator seeds per scenario
     ``simulator`` ``libsumo``, ``traci`` or ``dummy``
+    ``capacity_table``  hash of the table that speeds past incidents are looked up in; empty for the shipped default
     """
 
     project_hash: str
@@ -32,6 +33,7 @@ class Manifest:
     simulator: str
     sumo_version: str
     scenariogen_version: str
+    capacity_table: str = ""
 
     def to_json(self) -> str:
         """Indented JSON."""

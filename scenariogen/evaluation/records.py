@@ -137,10 +137,15 @@ def run_key(
     sumo_version: str,
     scenariogen_version: str,
     simulator: str,
+    capacity_table: str = "",
 ) -> str:
-    """Hash of everything that decides a run: equal keys, equal numbers."""
+    """Hash of everything that decides a run: equal keys, equal numbers.
+
+    ``capacity_table``  what names the table that speeds past incidents are looked up in; empty for the shipped default
+    """
     return digest(
-        {
+        ({"capacity_table": capacity_table} if capacity_table else {})
+        | {
             "scenario": scenario_content(scenario),
             "seed": replica_seed(scenario, replica),
             "policy": policy_sha256,

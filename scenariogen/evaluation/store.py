@@ -188,6 +188,7 @@ def expected_keys(batch: ScenarioBatch, manifest: Manifest) -> Iterator[tuple[Sc
                         sumo_version=manifest.sumo_version,
                         scenariogen_version=manifest.scenariogen_version,
                         simulator=manifest.simulator,
+                        capacity_table=manifest.capacity_table,
                     ),
                 )
 
