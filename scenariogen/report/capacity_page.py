@@ -55,15 +55,16 @@ def write_capacity_page(table: CapacityTable, out: Path) -> Path:
     roads = list(dict.fromkeys((row["road_class"], row["lanes"]) for row in table.rows))
     figures = [capacity_figure(table, *road) for road in roads]
     plots = "".join(f'<div id="plot{number}"></div>' for number in range(len(figures)))
+    how = "{responsive: true, displayModeBar: false}"
     calls = "".join(
-        f"Plotly.newPlot('plot{n}', {_in_script(f['data'])}, {_in_script(f['layout'])}, {{responsive: true}});"
+        f"Plotly.newPlot('plot{n}', {_in_script(f['data'])}, {_in_script(f['layout'])}, {how});"
         for n, f in enumerate(figures)
     )
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Capacity left past an incident</title>'
         '<meta name="viewport" content="width=device-width">'
-        f"<style>body{{font-family:system-ui,sans-serif;color:{INK};margin:1.5rem auto;max-width:76rem}}"
-        f"p{{color:{SOFT};max-width:50rem}}main{{display:grid;grid-template-columns:repeat(auto-fit,minmax(26rem,1fr));"
+        f"<style>body{{font-family:system-ui,sans-serif;color:{INK};margin:1.5rem auto;padding:0 1.5rem;"
+        f"max-width:76rem}}p{{color:{SOFT};max-width:50rem}}main{{display:grid;grid-template-columns:repeat(auto-fit,minmax(26rem,1fr));"
         "gap:1rem}}</style></head><body><h1>Capacity left past an incident</h1>"
         f"<p>{escape(table.name)}; SUMO {escape(table.sumo_version)}. Dots: measured on a saturated road, with two "
         "standard errors. Lines: what speeds are looked up in. The right end of a curve is what the blocking vehicles "
