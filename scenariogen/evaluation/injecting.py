@@ -28,6 +28,7 @@ def injected(run: Run, scenario: Scenario, network: RoadNetwork) -> Iterator[Any
         return
     from scenariogen.injection import Injection
     from scenariogen.simulation.outages import FallibleDetectors
+    from scenariogen.simulation.sumo import SumoRun
 
     bank = run.control_room.detectors
     with ExitStack() as stack:
@@ -39,6 +40,7 @@ def injected(run: Run, scenario: Scenario, network: RoadNetwork) -> Iterator[Any
                     network=network,
                     detectors=bank if isinstance(bank, FallibleDetectors) else None,
                     counts=False,  # a run of ours keeps a closer account itself
+                    sumocfg=str(run.project.sumocfg) if isinstance(run, SumoRun) else "",
                 )
             )
         except (ScenarioError, SimulationError):

@@ -73,6 +73,7 @@ class Injection:
     ``detectors`` are those that a policy reads, for outages to reach.
     ``capacity_table`` names the table that speeds were looked up in; empty where none was needed.
     ``counts`` False: SUMO's totals are not read once a minute, and there is no :attr:`health`.
+    ``sumocfg`` is the project's file, where the simulation was started from another one that stands in for it.
     """
 
     def __init__(
@@ -85,8 +86,10 @@ class Injection:
         passing_speed: Callable[[Incident, Edge], float] | None = None,
         detectors: FallibleDetectors | None = None,
         counts: bool = True,
+        sumocfg: str = "",
     ) -> None:
         self._passing_speed = passing_speed
+        self._sumocfg = sumocfg
         self._counts = counts
         self._health: HealthLog | None = None
         self._detectors = detectors
@@ -117,7 +120,7 @@ class Injection:
         if scenario.incidents or scenario.effects:
             self.warnings = tuple(option_warnings(link))
             if passing_speed is None and scenario.incidents:
-                passing_speed = passing_speeds(link, network, scenario.incidents)
+                passing_speed = passing_speeds(link, network, scenario.incidents, sumocfg=self._sumocfg)
                 self.warnings += passing_speed.warnings
                 self.capacity_table = passing_speed.table.name
             for text in self.warnings:

@@ -43,8 +43,12 @@ class PassingSpeeds:
         return table.stretch_speed_mps(edge.road_class, lanes, blocked, share, _limit_mps(edge), inner=inner)
 
 
-def passing_speeds(link: Link, network: RoadNetwork, incidents: Iterable[Incident]) -> PassingSpeeds:
+def passing_speeds(
+    link: Link, network: RoadNetwork, incidents: Iterable[Incident], *, sumocfg: str = ""
+) -> PassingSpeeds:
     """The table that holds for a running simulation, with warnings about what it does not.
+
+    ``sumocfg``  the project to name in a warning; by default the file that the simulation was started with
 
     The traffic is read from the files that the simulation was started with. Where it differs materially from that of
     every table at hand, the shipped one is used and a warning names the differences and what to type.
@@ -57,7 +61,10 @@ def passing_speeds(link: Link, network: RoadNetwork, incidents: Iterable[Inciden
     if table is not None:
         return _checked(table, network, incidents, ())
     return _checked(
-        shipped_table(), network, incidents, (difference_warning(traffic, link.option("configuration-file")),)
+        shipped_table(),
+        network,
+        incidents,
+        (difference_warning(traffic, sumocfg or link.option("configuration-file")),),
     )
 
 
