@@ -2,7 +2,8 @@
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,10 @@ class PaperProject:
     hash: str = "p" * 64
     name: str = "paper"
     sumocfg: Path = Path("/nowhere/paper.sumocfg")
+    step_length_s: float = 1.0
+    options: Mapping[str, str] = field(default_factory=dict)
+    additional_files: tuple[Path, ...] = ()
+    route_files: tuple[Path, ...] = ()
 
     def network(self):
         return paper_network()
