@@ -8,7 +8,6 @@ from the one it was measured with (:meth:`~scenariogen.injection.vehicle_mix.Tra
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from scenariogen.errors import ProjectError
 from scenariogen.incidents.capacity_tables import CapacityTable, section_of, shipped_tables
 from scenariogen.injection.stretch import stretch_settings
 from scenariogen.injection.vehicle_mix import Traffic, traffic_from_record
+from scenariogen.written import written_whole
 
 
 def installed_sumo() -> str:
@@ -45,7 +45,6 @@ def keep_table(content: Mapping) -> Path:
     Returns the file. Raises ``OSError`` where the folder cannot be written to.
     """
     file = cache_file(traffic_from_record(content["traffic"]))
-    file.parent.mkdir(parents=True, exist_ok=True)
     before = _read(file) if file.is_file() else {"rows": []}
     rows = {section_of(row): row for row in [*before["rows"], *content["rows"]]}
     lines = {
@@ -53,10 +52,8 @@ def keep_table(content: Mapping) -> Path:
         for line in [*before.get("stop_line", ()), *content.get("stop_line", ())]
     }
     whole = {"rows": [rows[key] for key in sorted(rows)], "stop_line": [lines[key] for key in sorted(lines)]}
-    text = as_text({**content, **whole})
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, suffix=".part", delete=False) as part:
-        part.write(text)
-    Path(part.name).replace(file)
+    with written_whole(file) as partial:
+        partial.write_text(as_text({**content, **whole}), encoding="utf-8")
     return file
 
 

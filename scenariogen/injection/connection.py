@@ -67,6 +67,19 @@ class Link:
                 raise
             return None, str(error)
 
+    def all_in_turn(self, calls: Iterable[Callable[[], Any]]) -> None:
+        """Every call, also past those that SUMO refuses; the first refusal is raised at the end."""
+        first: Exception | None = None
+        for call in calls:
+            try:
+                call()
+            except Exception as error:
+                if not self.refuses(error):
+                    raise
+                first = first or error
+        if first is not None:
+            raise first
+
     def watch(self, anchor: str, at: Point, radius_m: float) -> None:
         """From now on :meth:`near` knows the vehicles around a point. Costs nothing under libsumo.
 

@@ -208,16 +208,20 @@ def build_network(folder: Path, nodes: str, edges: str) -> Path:
 
 
 def _demand(lanes: int, flow_veh_h: float, saturated: bool, traffic: Traffic) -> str:
-    """One flow a lane and entry."""
     entries = SATURATED_ENTRIES if saturated else ('departPos="base" departSpeed="desired"',)
+    return flows_xml("before middle after", lanes, flow_veh_h / lanes, entries, traffic)
+
+
+def flows_xml(edges: str, lanes: int, per_lane_veh_h: float, entries: Sequence[str], traffic: Traffic) -> str:
+    """A route file with one route and one flow a lane and entry; ``entries`` are attributes of how vehicles enter."""
     types, kind = mix_xml(traffic)
     flows = "".join(
-        f'<flow id="entry{n}.{lane}" route="all" begin="0" end="1000000" vehsPerHour="{flow_veh_h / lanes}" '
+        f'<flow id="entry{n}.{lane}" route="all" begin="0" end="1000000" vehsPerHour="{per_lane_veh_h}" '
         f'departLane="{lane}" {kind}{entry}/>'
         for n, entry in enumerate(entries)
         for lane in range(lanes)
     )
-    return f'<routes>{types}<route id="all" edges="before middle after"/>{flows}</routes>'
+    return f'<routes>{types}<route id="all" edges="{edges}"/>{flows}</routes>'
 
 
 def mix_xml(traffic: Traffic) -> tuple[str, str]:

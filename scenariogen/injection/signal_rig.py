@@ -23,7 +23,7 @@ from scenariogen.injection.rig import (
     SATURATED_ENTRIES,
     SUMO_OPTIONS,
     build_network,
-    mix_xml,
+    flows_xml,
     traffic_options,
 )
 from scenariogen.injection.vehicle_mix import DEFAULT_TRAFFIC, Traffic
@@ -68,7 +68,10 @@ class SignalRig:
             self._programme = folder / "signal.add.xml"
             self._programme.write_text(_programme(network_file), encoding="utf-8")
             self._routes = folder / "demand.rou.xml"
-            self._routes.write_text(_demand(self.lanes, self.traffic), encoding="utf-8")
+            self._routes.write_text(
+                flows_xml("approach exit", self.lanes, FLOW_PER_LANE_VEH_H, SATURATED_ENTRIES, self.traffic),
+                encoding="utf-8",
+            )
             self.network = read_network(network_file)
         except BaseException:
             self._folder.cleanup()
@@ -221,14 +224,3 @@ def _programme(network_file: Path) -> str:
     )
     head = f'<tlLogic id="{light.getID()}" type="static" programID="rig" offset="0">'
     return f"<additional>{head}{phases}</tlLogic></additional>"
-
-
-def _demand(lanes: int, traffic: Traffic) -> str:
-    types, kind = mix_xml(traffic)
-    flows = "".join(
-        f'<flow id="entry{n}.{lane}" route="all" begin="0" end="1000000" vehsPerHour="{FLOW_PER_LANE_VEH_H}" '
-        f'departLane="{lane}" {kind}{entry}/>'
-        for n, entry in enumerate(SATURATED_ENTRIES)
-        for lane in range(lanes)
-    )
-    return f'<routes>{types}<route id="all" edges="approach exit"/>{flows}</routes>'

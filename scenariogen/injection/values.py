@@ -12,6 +12,7 @@ What cannot be told apart: somebody else writing exactly the value that is in fo
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from scenariogen.injection.connection import Link
@@ -116,19 +117,10 @@ class Ledger:
 
         What SUMO refuses to take back does not keep the rest from it; the first refusal is raised at the end.
         """
-        first: Exception | None = None
-        for key in self._owned.pop(owner, {}):
-            entry = self._entries.get(key)
-            if entry is None:
-                continue
-            try:
-                self._release(entry, owner)
-            except Exception as error:
-                if not self._link.refuses(error):
-                    raise
-                first = first or error
-        if first is not None:
-            raise first
+        keys = self._owned.pop(owner, {})
+        self._link.all_in_turn(
+            partial(self._release, self._entries[key], owner) for key in keys if key in self._entries
+        )
 
     def _release(self, entry: _Entry, owner: Hashable) -> None:
         key = entry.attribute.name, entry.thing
@@ -147,29 +139,19 @@ class Ledger:
         if not self._waiting:
             self._waiting = list(self._entries)
         looked, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-        return [
-            found for key in looked if key in self._entries and (found := self._compare(self._entries[key])) is not None
-        ]
+        return self._compared(looked)
 
     def check(self, attribute: Attribute, things: Iterable[Hashable]) -> list[Overwritten]:
         """The same for some values of one attribute, now."""
-        keys = [(attribute.name, thing) for thing in things]
-        return [
-            found for key in keys if key in self._entries and (found := self._compare(self._entries[key])) is not None
-        ]
+        return self._compared((attribute.name, thing) for thing in things)
+
+    def _compared(self, keys: Iterable[tuple[str, Hashable]]) -> list[Overwritten]:
+        there = (self._entries[key] for key in keys if key in self._entries)
+        return [found for entry in there if (found := self._compare(entry)) is not None]
 
     def release_all(self) -> None:
         """Every claim ends. What cannot be written back does not keep the rest from it; it is raised at the end."""
-        first: Exception | None = None
-        for owner in list(self._owned):
-            try:
-                self.release(owner)
-            except Exception as error:
-                if not self._link.refuses(error):
-                    raise
-                first = first or error
-        if first is not None:
-            raise first
+        self._link.all_in_turn(partial(self.release, owner) for owner in list(self._owned))
 
     def forget(self) -> None:
         """The simulation is gone."""

@@ -12,7 +12,7 @@ from scenariogen.injection.connection import Link
 from scenariogen.injection.vehicle_mix import DEFAULT_STEP_S, Traffic, make_traffic
 from scenariogen.simulation.options import parse_time_s
 from scenariogen.simulation.references import input_references
-from scenariogen.simulation.xmlfiles import children, opened
+from scenariogen.simulation.xmlfiles import children, has_sign
 
 if TYPE_CHECKING:
     from scenariogen.simulation.project import SumoProject
@@ -31,7 +31,6 @@ DRIVING_OPTIONS = {
 """Options that change how vehicles drive, with SUMO's defaults."""
 _ENDLESS_S = 3600.0
 _SIGN_OF_TYPES = re.compile(rb"<vType|<include")
-_CHUNK = 1 << 22
 
 Attributes = dict[str, str]
 
@@ -89,7 +88,7 @@ def _weights(stamps: tuple[tuple[str, int, int], ...]) -> tuple[tuple[float, Att
     files = [Path(name) for name, _, _ in stamps]
     if not files:
         raise ProjectError("the simulation was started without route files")
-    if not any(_mentions_types(file) for each in files for file in (each, *input_references(each))):
+    if not any(has_sign(file, _SIGN_OF_TYPES) for each in files for file in (each, *input_references(each))):
         return ((1.0, {}),)  # nobody says what vehicles are like: all are SUMO's default car
     reader = _Reader()
     for file in files:
@@ -97,17 +96,6 @@ def _weights(stamps: tuple[tuple[str, int, int], ...]) -> tuple[tuple[float, Att
     if not reader.counts:
         raise ProjectError(f"{', '.join(file.name for file in files)} hold no vehicle, trip or flow")
     return tuple(reader.weights())
-
-
-def _mentions_types(file: Path) -> bool:
-    """A look at the raw content, which spares most projects from being parsed."""
-    with opened(file) as stream:
-        before = b""
-        while chunk := stream.read(_CHUNK):
-            if _SIGN_OF_TYPES.search(before + chunk):
-                return True
-            before = chunk[-16:]
-    return False
 
 
 class _Reader:

@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.sax.saxutils import XMLGenerator
 from xml.sax.xmlreader import AttributesImpl
 
-from scenariogen.simulation.xmlfiles import elements, opened, relative_to
+from scenariogen.simulation.xmlfiles import elements, has_sign, opened, relative_to
 
 READ_BY_SUMO = frozenset({("variableSpeedSign", "file"), ("rerouter", "file"), ("calibrator", "file")})
 """Element and attribute of definitions kept in a file of their own; ``<include href>`` comes on top."""
@@ -22,7 +22,6 @@ _WRITTEN = frozenset({"file", "dest", "output"})
 _NO_FILE = frozenset({"", "NUL", "NULL", "/dev/null"})
 _SIGN_OF_WRITING = re.compile(rb"""\s(?:file|dest|output)\s*=|key\s*=\s*["'][^"']*(?:file|output)["']""", re.IGNORECASE)
 _SIGN_OF_READING = re.compile(rb"""\s(?:file|href)\s*=""")
-_CHUNK = 1 << 22
 
 
 def input_references(path: Path) -> Iterator[Path]:
@@ -31,7 +30,7 @@ def input_references(path: Path) -> Iterator[Path]:
     front = [path]
     while front:
         here = front.pop()
-        if not _has_sign(here, _SIGN_OF_READING):
+        if not has_sign(here, _SIGN_OF_READING):
             continue
         for _, element in elements(here, ("end",)):
             reference = _reference(element.tag, element.attrib)
@@ -52,18 +51,7 @@ def _reference(tag: str, attributes) -> str:
 
 def writes_files(path: Path) -> bool:
     """True where the file, or one that it includes, may name a file to write."""
-    return any(_has_sign(each, _SIGN_OF_WRITING) for each in (path, *input_references(path)))
-
-
-def _has_sign(path: Path, sign: re.Pattern[bytes]) -> bool:
-    """Whether the raw content matches; a quick look that spares parsing large files."""
-    with opened(path) as stream:
-        before = b""
-        while chunk := stream.read(_CHUNK):
-            if sign.search(before + chunk):
-                return True
-            before = chunk[-200:]
-    return False
+    return any(has_sign(each, _SIGN_OF_WRITING) for each in (path, *input_references(path)))
 
 
 def write_redirected(

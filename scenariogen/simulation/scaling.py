@@ -27,14 +27,13 @@ from scenariogen.simulation.options import parse_time_s
 from scenariogen.simulation.project import SumoProject
 from scenariogen.simulation.references import input_references
 from scenariogen.simulation.repeat import SUFFIX as COPY
-from scenariogen.simulation.xmlfiles import children, opened, root_tag
+from scenariogen.simulation.xmlfiles import children, has_sign, root_tag
 from scenariogen.trajectories.entries import OTHERS
 
 SUFFIX = "+"
 """Between an id and the number of the vehicle that was added for it."""
 SAME = 1e-9
 _DEMAND = re.compile(rb"<(?:vehicle|trip|flow)[\s>]")
-_CHUNK = 1 << 22
 
 
 def deviations(request: RunRequest) -> dict[str, float]:
@@ -115,17 +114,7 @@ def _first(edges: str | None) -> str | None:
 
 def has_departures(path: Path) -> bool:
     """Whether a file, or one that it includes, may define vehicles; a quick look."""
-    return any(_matches(each) for each in (path, *input_references(path)) if each.is_file())
-
-
-def _matches(path: Path) -> bool:
-    with opened(path) as stream:
-        before = b""
-        while chunk := stream.read(_CHUNK):
-            if _DEMAND.search(before + chunk):
-                return True
-            before = chunk[-16:]
-    return False
+    return any(has_sign(each, _DEMAND) for each in (path, *input_references(path)) if each.is_file())
 
 
 def write_scaled(path: Path, target: Path, asked: Mapping[str, float], index: DemandIndex, seed: int) -> Path:

@@ -1,6 +1,7 @@
 """Reading SUMO's XML: plain or gzipped, streamed, with ``<include>``, and guarded against hostile entities."""
 
 import gzip
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,9 @@ from xml.etree.ElementTree import Element, ParseError
 from scenariogen.errors import ProjectError
 
 MAX_INCLUDE_DEPTH = 10
+_CHUNK = 1 << 22
+_OVERLAP = 200
+"""Bytes of a chunk that are looked at again with the next one: longer than any sign."""
 
 
 def is_gzipped(path: Path) -> bool:
@@ -38,6 +42,17 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         raise ProjectError(f"{path} is not text in the encoding it declares: {error}") from error
     except OSError as error:
         raise ProjectError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def has_sign(path: Path, sign: re.Pattern[bytes]) -> bool:
+    """Whether the raw content matches somewhere; a quick look that spares parsing large files."""
+    with opened(path) as stream:
+        before = b""
+        while chunk := stream.read(_CHUNK):
+            if sign.search(before + chunk):
+                return True
+            before = chunk[-_OVERLAP:]
+    return False
 
 
 def root_tag(path: Path) -> str:

@@ -61,16 +61,8 @@ class Effects:
 
         One that SUMO refuses to undo does not keep the others from it; the first refusal is raised at the end.
         """
-        first: Exception | None = None
-        for end in (*(partial(each.end, now_s, _turned(reason, each)) for each in self._all), self._ledger.release_all):
-            try:
-                end()
-            except Exception as error:
-                if not self._link.refuses(error):
-                    raise
-                first = first or error
-        if first is not None:
-            raise first
+        ends = (partial(each.end, now_s, _turned(reason, each)) for each in self._all)
+        self._link.all_in_turn((*ends, self._ledger.release_all))
 
     def forget(self, now_s: float, reason: str) -> None:
         """The same where the simulation is gone."""
