@@ -1,6 +1,7 @@
 """The road graph as every stage sees it: edges, lanes, connections, signals, in one frozen record."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -38,7 +39,10 @@ class Lane:
 
 @dataclass(frozen=True, kw_only=True)
 class Edge:
-    """One directed edge. Neighbours are edge ids reachable by cars; ``opposite`` is the other direction."""
+    """One directed edge. Neighbours are edge ids reachable by cars; ``opposite`` is the other direction.
+
+    Lanes count from the kerb: in left-hand traffic lane 0 is the leftmost.
+    """
 
     id: str
     from_junction: str
@@ -56,7 +60,7 @@ class Edge:
 
     @property
     def driving_lanes(self) -> tuple[int, ...]:
-        """Indices of the lanes that passenger cars may use, rightmost first."""
+        """Indices of the lanes that passenger cars may use, from the kerb."""
         return tuple(lane.index for lane in self.lanes if lane.drives)
 
     @property
@@ -286,5 +290,5 @@ def _is_left_hand(path: Path) -> bool:
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as stream:
         head = stream.read(65_536)
-    start = head.find(b"<net")
-    return b'lefthand="true"' in head[start : head.find(b">", start)] if start >= 0 else False
+    root = re.search(rb"<net\s[^>]*>", head)  # not <netconvertConfiguration> in the comment before it
+    return root is not None and b'lefthand="true"' in root[0]

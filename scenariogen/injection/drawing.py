@@ -83,7 +83,7 @@ class Drawing:
     def _draw(self, number: int, incident: Incident, fronts: dict[int, float], now_s: float) -> Drawn:
         edge = self._network.edges[incident.edge]
         parked = set(fronts) == {-1}
-        kerb = edge.driving_lanes[-1] if self._network.left_hand else edge.driving_lanes[0]
+        kerb = edge.driving_lanes[0]
         at_m = next(iter(fronts.values()))
         blocked = {kerb: at_m} if parked else {lane: front for lane, front in fronts.items() if lane >= 0}
         names: list[str] = []
@@ -138,7 +138,7 @@ class Drawing:
 
     def _beside(self, edge: Edge, at_m: float) -> Point:
         """A place for the label, beside the leftmost lane (the rightmost where one drives on the left)."""
-        lane = edge.lanes[0 if self._network.left_hand else -1]
+        lane = edge.lanes[-1]
         x, y = self._lanes.point(edge.id, lane.index, at_m)
         before_x, before_y = self._lanes.point(edge.id, lane.index, max(at_m - 1.0, 0.0))
         along = math.atan2(y - before_y, x - before_x)

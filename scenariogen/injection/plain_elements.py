@@ -86,8 +86,7 @@ def _plain(number: int, incident: Incident, network: RoadNetwork, begin_s: float
     edge = network.edges[incident.edge]
     driving = edge.driving_lanes
     parked = not incident.lanes or (set(driving) <= set(incident.lanes) and incident.capacity_left > 0)
-    kerb = driving[-1] if network.left_hand else driving[0]
-    lanes = incident.lanes or (kerb,)
+    lanes = incident.lanes or driving[:1]  # at the side: beside the lane next to the kerb
     shortest = min(edge.lanes[lane].length_m for lane in lanes)
     position = min(max(incident.position_m, BLOCKER_LENGTH_M + _REAR_CLEAR_M), shortest)
     speed = slowed_speed_mps(incident, edge)
