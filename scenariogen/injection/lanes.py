@@ -3,7 +3,7 @@
 from functools import cached_property
 
 from scenariogen.injection.connection import Link, Point
-from scenariogen.network import RoadNetwork
+from scenariogen.network import Edge, RoadNetwork
 
 
 class LaneMap:
@@ -80,4 +80,13 @@ class LaneMap:
                     found[after] = end - length
                     front.append((after, end - length - self.length_m(after)))
         found.pop(lane, None)
+        return found
+
+    def around(self, edge: Edge, at_m: float, *, upstream_m: float, downstream_m: float) -> dict[str, float]:
+        """The lanes for cars of an edge and what lies before and behind a point of it, in the form of ``upstream``."""
+        found: dict[str, float] = {}
+        for lane in (lane.id for lane in edge.lanes if lane.drives):
+            found[lane] = at_m
+            found |= self.upstream(lane, at_m, upstream_m)
+            found |= self.downstream(lane, at_m, downstream_m)
         return found

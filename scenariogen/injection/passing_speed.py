@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from scenariogen.errors import ProjectError
 from scenariogen.incidents import capacity
 from scenariogen.incidents.capacity_tables import CapacityTable, shipped_table
-from scenariogen.incidents.records import Incident
+from scenariogen.incidents.records import Incident, IncidentKind
 from scenariogen.injection.calibration_cache import find_table
 from scenariogen.injection.connection import Link
 from scenariogen.injection.vehicle_mix import DEFAULT_TRAFFIC, Traffic
 from scenariogen.injection.vehicle_mix_reading import project_traffic, running_traffic
 from scenariogen.network import Edge, RoadNetwork
+from scenariogen.scenarios.effects import Effect, Rubbernecking
 
 if TYPE_CHECKING:
     from scenariogen.simulation.project import SumoProject
@@ -40,30 +41,42 @@ class PassingSpeeds:
         lanes, blocked = len(edge.driving_lanes), len(incident.lanes)
         table = self.table if self.table.holds(edge.road_class, lanes, blocked, inner=inner) else shipped_table()
         share = _nearest(table, incident, edge)
-        return table.stretch_speed_mps(edge.road_class, lanes, blocked, share, _limit_mps(edge), inner=inner)
+        return table.stretch_speed_mps(edge.road_class, lanes, blocked, share, limit_mps(edge), inner=inner)
 
 
 def passing_speeds(
-    link: Link, network: RoadNetwork, incidents: Iterable[Incident], *, sumocfg: str = ""
+    link: Link,
+    network: RoadNetwork,
+    incidents: Iterable[Incident],
+    *,
+    effects: Iterable[Effect] = (),
+    sumocfg: str = "",
 ) -> PassingSpeeds:
     """The table that holds for a running simulation, with warnings about what it does not.
 
+    ``effects``  those of the scenario: some of them ask for a share of capacity as incidents do
     ``sumocfg``  the project to name in a warning; by default the file that the simulation was started with
 
     The traffic is read from the files that the simulation was started with. Where it differs materially from that of
     every table at hand, the shipped one is used and a warning names the differences and what to type.
     """
+    asked = [(f"incident {number}", incident) for number, incident in enumerate(incidents)]
+    asked += [
+        (f"effect {number} ({effect.kind})", looked_at(effect))
+        for number, effect in enumerate(effects)
+        if isinstance(effect, Rubbernecking)
+    ]
     try:
         traffic = running_traffic(link)
     except ProjectError as error:
-        return _checked(shipped_table(), network, incidents, (_unknown(str(error)),))
+        return _checked(shipped_table(), network, asked, (_unknown(str(error)),))
     table = find_table(traffic)
     if table is not None:
-        return _checked(table, network, incidents, ())
+        return _checked(table, network, asked, ())
     return _checked(
         shipped_table(),
         network,
-        incidents,
+        asked,
         (difference_warning(traffic, sumocfg or link.option("configuration-file")),),
     )
 
@@ -96,10 +109,10 @@ def _unknown(why: str) -> str:
 
 
 def _checked(
-    table: CapacityTable, network: RoadNetwork, incidents: Iterable[Incident], warnings: tuple[str, ...]
+    table: CapacityTable, network: RoadNetwork, asked: Iterable[tuple[str, Incident]], warnings: tuple[str, ...]
 ) -> PassingSpeeds:
     found = list(warnings)
-    for number, incident in enumerate(incidents):
+    for name, incident in asked:
         edge = network.edges.get(incident.edge)
         if edge is None or incident.capacity_left <= 0 or table is shipped_table():
             continue  # the shipped table's range was checked with the scenario
@@ -107,12 +120,12 @@ def _checked(
         inner = capacity.is_inner(edge.driving_lanes, incident.lanes)
         if not table.holds(edge.road_class, lanes, blocked, inner=inner):
             found.append(
-                f"incident {number}: {table.name} holds no {edge.road_class} of {lanes} lanes, so the shipped table "
+                f"{name}: {table.name} holds no {edge.road_class} of {lanes} lanes, so the shipped table "
                 "is used there; run scenariogen calibrate for this project"
             )
         elif out_of_reach := table.unreachable(edge.road_class, lanes, blocked, incident.capacity_left, inner=inner):
             nearest = _nearest(table, incident, edge)
-            found.append(f"incident {number}: {out_of_reach} with this traffic; {nearest:.3g} will be left")
+            found.append(f"{name}: {out_of_reach} with this traffic; {nearest:.3g} will be left")
     return PassingSpeeds(table=table, warnings=tuple(found))
 
 
@@ -123,5 +136,26 @@ def _nearest(table: CapacityTable, incident: Incident, edge: Edge) -> float:
     return incident.capacity_left if table is shipped_table() else min(max(incident.capacity_left, low), high)
 
 
-def _limit_mps(edge: Edge) -> float:
+def limit_mps(edge: Edge) -> float:
+    """Highest speed limit of an edge's lanes for cars."""
     return max(lane.speed_mps for lane in edge.lanes if lane.drives)
+
+
+def asks_for_capacity(effects: Iterable[Effect]) -> bool:
+    """Whether some effect needs a speed from a capacity table."""
+    return any(isinstance(effect, Rubbernecking) for effect in effects)
+
+
+def looked_at(effect: Rubbernecking) -> Incident:
+    """What drivers look at, as an incident that blocks no lane of the edge where they drive."""
+    return Incident(
+        edge=effect.edge,
+        start_s=effect.start_s,
+        position_m=effect.position_m,
+        kind=IncidentKind.CRASH,
+        lanes=(),
+        capacity_left=effect.capacity_left,
+        detection_s=effect.duration_s,
+        response_s=0.0,
+        clearance_s=0.0,
+    )

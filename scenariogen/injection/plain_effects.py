@@ -1,4 +1,4 @@
-"""What SUMO can have of a scenario's effects without us: speed limits as signs, failed signals as a second programme.
+"""What SUMO can have of a scenario's effects without us: lower speeds as signs, failed signals as a second programme.
 
 A failed signal gets a programme of one phase that shows what it shows live, and a ``WAUT`` that switches to it and
 back; a fixed-time programme is then in the phase of an undisturbed clock (tested). Closures, weather and detector
@@ -11,13 +11,15 @@ from xml.sax.saxutils import quoteattr
 
 from scenariogen.injection.effects.places import lanes_of
 from scenariogen.injection.effects.signal_failure import failed_state
-from scenariogen.injection.plain_elements import next_step_s
+from scenariogen.injection.passing_speed import looked_at
+from scenariogen.injection.plain_elements import next_step_s, slowed_speed_mps
 from scenariogen.network import RoadNetwork
 from scenariogen.scenarios.effects import (
     Closure,
     DetectorOutage,
     Effect,
     FailureMode,
+    Rubbernecking,
     SignalFailure,
     SpeedLimit,
     Weather,
@@ -39,20 +41,36 @@ Claim = tuple[float, float, float]
 def limit_claims(
     effects: Sequence[Effect], network: RoadNetwork, *, begin_s: float, step_s: float
 ) -> dict[str, list[Claim]]:
-    """Claims on the speed of lanes by a scenario's speed limits, warning steps included, without internal lanes."""
+    """Claims on the speed of lanes: speed limits with warning steps, without internal lanes, and rubbernecking."""
     claims: dict[str, list[Claim]] = {}
     for effect in effects:
-        if not isinstance(effect, SpeedLimit):
+        if isinstance(effect, SpeedLimit):
+            limits = _limits_mps(effect, network)
+        elif isinstance(effect, Rubbernecking):
+            limits = _slowed_mps(effect, network)
+        else:
             continue
-        limits = dict.fromkeys(lanes_of(network, effect.edges, effect.lanes), effect.limit_mps)
-        for distance_m, limit_mps in effect.warnings:
-            for lane in _upstream(network, [name for name in limits if limits[name] == effect.limit_mps], distance_m):
-                limits[lane] = min(limit_mps, limits.get(lane, limit_mps))
         span = next_step_s(effect.start_s, begin_s, step_s), next_step_s(effect.end_s, begin_s, step_s)
         for lane, limit_mps in limits.items():
             if limit_mps < _speed_mps(network, lane):
                 claims.setdefault(lane, []).append((*span, limit_mps))
     return claims
+
+
+def _limits_mps(effect: SpeedLimit, network: RoadNetwork) -> dict[str, float]:
+    """Limit by lane."""
+    limits = dict.fromkeys(lanes_of(network, effect.edges, effect.lanes), effect.limit_mps)
+    for distance_m, limit_mps in effect.warnings:
+        for lane in _upstream(network, [name for name in limits if limits[name] == effect.limit_mps], distance_m):
+            limits[lane] = min(limit_mps, limits.get(lane, limit_mps))
+    return limits
+
+
+def _slowed_mps(effect: Rubbernecking, network: RoadNetwork) -> dict[str, float]:
+    """Speed by lane for cars of the edge; nothing where nobody has to slow down."""
+    edge = network.edges[effect.edge]
+    speed = slowed_speed_mps(looked_at(effect), edge)
+    return {} if speed is None else {lane.id: speed for lane in edge.lanes if lane.drives}
 
 
 def _speed_mps(network: RoadNetwork, lane: str) -> float:
@@ -141,6 +159,11 @@ def effect_limits(effects: Sequence[Effect], project: SumoProject) -> Iterator[s
             yield f"{where}: {_LEFT_OUT[type(effect)]}"
         elif isinstance(effect, SpeedLimit):
             yield f"{where}: lanes inside junctions keep their limits"
+        elif isinstance(effect, Rubbernecking):
+            yield (
+                f"{where}: everybody is slow on the whole of {effect.edge}, not vehicles one by one where they look; "
+                "the capacity left is not measured"
+            )
         elif isinstance(effect, SignalFailure) and effect.signal not in programmes:
             yield f"{where}: signal {effect.signal} has no programme with phases, which alone can be switched"
         elif isinstance(effect, SignalFailure) and programmes[effect.signal][1] != _STATIC:

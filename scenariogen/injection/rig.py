@@ -187,8 +187,8 @@ def build_road(folder: Path, *, lanes: int, limit_mps: float) -> Path:
     return build_network(folder, nodes, edges)
 
 
-def build_network(folder: Path, nodes: str, edges: str) -> Path:
-    """A network from the XML elements of its nodes and edges, by SUMO's own netconvert."""
+def build_network(folder: Path, nodes: str, edges: str, *options: str) -> Path:
+    """A network from the XML elements of its nodes and edges, by SUMO's own netconvert with these options."""
     from sumo import SUMO_HOME
 
     (folder / "road.nod.xml").write_text(f"<nodes>{nodes}</nodes>", encoding="utf-8")
@@ -196,7 +196,7 @@ def build_network(folder: Path, nodes: str, edges: str) -> Path:
     network = folder / "road.net.xml"
     command = [str(Path(SUMO_HOME) / "bin" / "netconvert"), "-n", "road.nod.xml", "-e", "road.edg.xml"]
     done = subprocess.run(
-        [*command, "-o", network.name, "--no-warnings", "--xml-validation", "never"],
+        [*command, "-o", network.name, "--no-warnings", "--xml-validation", "never", *options],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -113,7 +113,7 @@ class SlowStretches:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._zones: dict[int, _Zone] = {}
+        self._zones: dict[int | str, _Zone] = {}
         self._held: dict[str, _Held] = {}
         self._compared_s = float("-inf")
 
@@ -122,15 +122,25 @@ class SlowStretches:
         return bool(self._zones or self._held)
 
     def add(
-        self, number: int, *, anchor: str, at: Point, lanes: dict[str, float], profile: SpeedProfile, limit_mps: float
+        self,
+        owner: int | str,
+        *,
+        anchor: str,
+        at: Point,
+        lanes: dict[str, float],
+        profile: SpeedProfile,
+        limit_mps: float,
     ) -> None:
-        """A stretch around ``at``, named ``anchor``; ``lanes`` as ``LaneMap.upstream`` gives them."""
-        self._zones[number] = _Zone(anchor, lanes, profile, limit_mps)
-        self._link.watch(anchor, at, self._zones[number].reach_m + _ASIDE_M)
+        """A stretch around ``at``, named ``anchor``; ``lanes`` as ``LaneMap.upstream`` gives them.
 
-    def remove(self, number: int) -> None:
+        ``owner``  the number of an incident, or the name of an effect
+        """
+        self._zones[owner] = _Zone(anchor, lanes, profile, limit_mps)
+        self._link.watch(anchor, at, self._zones[owner].reach_m + _ASIDE_M)
+
+    def remove(self, owner: int | str) -> None:
         """End one stretch; vehicles that no other stretch holds get their factor back at the next update."""
-        zone = self._zones.pop(number, None)
+        zone = self._zones.pop(owner, None)
         if zone is not None:
             self._link.unwatch(zone.anchor)
 
@@ -166,8 +176,8 @@ class SlowStretches:
 
     def release_all(self) -> None:
         """End every stretch now."""
-        for number in list(self._zones):
-            self.remove(number)
+        for owner in list(self._zones):
+            self.remove(owner)
         self._release(list(self._held))
 
     def forget(self) -> None:

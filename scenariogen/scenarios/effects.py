@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from scenariogen.errors import ScenarioError
+from scenariogen.incidents.capacity import unreachable
 from scenariogen.network import RoadNetwork
 
 VEHICLE_CLASSES = frozenset(
@@ -208,6 +209,36 @@ class DetectorOutage(Effect):
     def _problems(self, network: RoadNetwork) -> list[str]:
         found = _enum_problems("mode", self.mode, OutageMode)
         return found + [fault for lane in self.lanes if (fault := _lane_problem(network, lane))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rubbernecking(Effect):
+    """Drivers who slow down to look at something beside their carriageway: an incident on the opposite one.
+
+    ``edge``           where they drive; :func:`scenariogen.scenarios.opposite.opposite_place` finds it for an incident
+    ``position_m``     where they look, metres from the start of that edge
+    ``capacity_left``  share of the undisturbed saturation discharge that is left there, with no lane blocked
+    """
+
+    kind: ClassVar[str] = "rubbernecking"
+    edge: str
+    position_m: float
+    capacity_left: float
+
+    def _problems(self, network: RoadNetwork) -> list[str]:
+        if self.edge not in network.edges:
+            return [network.unknown_edge(self.edge)]
+        edge = network.edges[self.edge]
+        if not edge.driving_lanes:
+            return [f"edge {edge.id!r} has no lane for cars, so nobody there slows down"]
+        found = []
+        if not 0 <= self.position_m <= edge.length_m:
+            found.append(f"position_m is {self.position_m:g} on edge {edge.id!r} of {edge.length_m:.1f} m")
+        if not 0 < self.capacity_left <= 1:
+            found.append(f"capacity_left is {self.capacity_left:g}, expected a share above 0 and up to 1")
+        elif fault := unreachable(edge.road_class, len(edge.driving_lanes), 0, self.capacity_left):
+            found.append(fault)
+        return found
 
 
 EFFECTS: dict[str, type[Effect]] = {each.kind: each for each in Effect.__subclasses__()}

@@ -15,10 +15,12 @@ from scenariogen.injection.effects.closure import ActiveClosure
 from scenariogen.injection.effects.demand_surge import ActiveDemandSurge
 from scenariogen.injection.effects.detector_outage import ActiveDetectorOutage
 from scenariogen.injection.effects.registry import ACTIVE
+from scenariogen.injection.effects.rubbernecking import ActiveRubbernecking
 from scenariogen.injection.effects.signal_failure import ActiveSignalFailure
 from scenariogen.injection.effects.speed_limit import ActiveSpeedLimit
 from scenariogen.injection.effects.weather import ActiveWeather
 from scenariogen.injection.lanes import LaneMap
+from scenariogen.injection.stretch import SlowStretches
 from scenariogen.injection.values import Ledger
 from scenariogen.scenarios import effects as records
 from scenariogen.simulation.contract import DetectorBank
@@ -54,8 +56,8 @@ class Member:
 
 MEMBERS: dict[type[ActiveEffect], Member] = {
     ActiveSpeedLimit: Member(
-        records.SpeedLimit(**WHEN, limit_mps=5, edges=("wc",), warnings=((100, 8),)),
-        lambda sumo, injection, bank: sumo.lane.getMaxSpeed("wc_0") == 5,
+        records.SpeedLimit(**WHEN, limit_mps=5, edges=("ec",), warnings=((100, 8),)),
+        lambda sumo, injection, bank: sumo.lane.getMaxSpeed("ec_0") == 5,
     ),
     ActiveClosure: Member(
         records.Closure(**WHEN, edges=("sc",), lanes=("cn_0",)),
@@ -76,6 +78,10 @@ MEMBERS: dict[type[ActiveEffect], Member] = {
     ActiveDetectorOutage: Member(
         records.DetectorOutage(**WHEN),
         lambda sumo, injection, bank: not bank.has_data("wc_0"),
+    ),
+    ActiveRubbernecking: Member(
+        records.Rubbernecking(**WHEN, edge="wc", position_m=370, capacity_left=0.3),
+        lambda sumo, injection, bank: any(sumo.vehicle.getSpeedFactor(v) < 0.7 for v in sumo.vehicle.getIDList()),
     ),
 }
 every = pytest.mark.parametrize("kind", list(MEMBERS), ids=lambda kind: kind.of.kind)
@@ -98,7 +104,7 @@ def test_every_effect_has_a_member_and_every_record_somebody_who_makes_it_happen
 @pytest.fixture
 def begin(start, signal_road, tmp_path):
     """A simulation of the crossing with an injection of effects, and the detectors that a policy reads."""
-    routes = crossing_traffic(tmp_path)
+    routes = crossing_traffic(tmp_path, rate=600)  # somebody is in the stretch at all times
 
     def make(backend: str, *effects: records.Effect):
         sumo = start(backend, signal_road, routes, "--ignore-route-errors", "true")
@@ -225,11 +231,13 @@ def test_the_effect_of_the_page_about_effects_works(begin, signal_road):
         network=signal_road,
         lanes=LaneMap(link, signal_road),
         ledger=Ledger(link),
+        stretches=SlowStretches(link),
+        passing_speed_mps=lambda incident, edge: 5.0,
         seed=1,
         own=frozenset,
     )
-    usual = sumo.lane.getMaxSpeed("wc_0")
+    usual = sumo.lane.getMaxSpeed("ec_0")
     effect = names["ActiveHalfSpeed"](0, MEMBERS[ActiveSpeedLimit].asked, scene)
-    assert effect.apply(0.0) == "" and sumo.lane.getMaxSpeed("wc_0") == usual / 2
+    assert effect.apply(0.0) == "" and sumo.lane.getMaxSpeed("ec_0") == usual / 2
     effect.undo(early=True)
-    assert sumo.lane.getMaxSpeed("wc_0") == usual
+    assert sumo.lane.getMaxSpeed("ec_0") == usual

@@ -13,7 +13,16 @@ from scenariogen.incidents.records import Incident, IncidentKind
 from scenariogen.injection import inject
 from scenariogen.injection.plain import export_plain
 from scenariogen.injection.plain_elements import plain_incidents, speed_signs, strictest
-from scenariogen.scenarios.effects import Closure, DemandSurge, Effect, FailureMode, SignalFailure, SpeedLimit, Weather
+from scenariogen.scenarios.effects import (
+    Closure,
+    DemandSurge,
+    Effect,
+    FailureMode,
+    Rubbernecking,
+    SignalFailure,
+    SpeedLimit,
+    Weather,
+)
 from scenariogen.scenarios.records import Condition, Drivers, Scenario, ScenarioBatch
 from scenariogen.simulation.launch import sumo_home
 from scenariogen.simulation.project import SumoProject
@@ -296,6 +305,20 @@ def test_limits_of_effects_and_incidents_share_one_sign(tmp_path):
     assert signs["ab_0"] == [(200.0, 8.0), (300.0, -1.0)]
     assert [second for second, _ in signs["bc_0"]] == [100.0, 200.0, 300.0]
     assert signs["bc_0"][1:] == [(200.0, 1.0), (300.0, -1.0)]
+    run_alone(made.configuration)
+
+
+@pytest.mark.sumo
+def test_rubbernecking_is_a_sign_on_its_edge_and_says_what_that_is_not(tmp_path):
+    project = small.small_project(tmp_path / "city", small.PLAIN + FLOW)
+    looking = Rubbernecking(edge="bc", position_m=250.0, capacity_left=0.6, start_s=100.0, duration_s=200.0)
+    batch = with_effects(project, looking, replace(looking, edge="cd", capacity_left=1.0))
+    made = export_plain(project, batch, batch.scenarios[0], tmp_path / "out")
+    (sign,) = ElementTree.parse(made.additional).getroot().findall("variableSpeedSign")
+    assert sign.get("lanes") == "bc_0"
+    steps = [(float(step.get("time", "")), float(step.get("speed", ""))) for step in sign]
+    assert [second for second, _ in steps] == [100.0, 300.0] and 0 < steps[0][1] < 10 and steps[1][1] == -1
+    assert made.limits[0].startswith("effect 0 (rubbernecking): everybody is slow on the whole of bc")
     run_alone(made.configuration)
 
 

@@ -11,6 +11,7 @@ from scenariogen.scenarios.effects import (
     DemandSurge,
     Effect,
     FailureMode,
+    Rubbernecking,
     SignalFailure,
     SpeedLimit,
     Weather,
@@ -18,7 +19,7 @@ from scenariogen.scenarios.effects import (
 )
 from scenariogen.scenarios.records import Drivers, Scenario
 
-EFFECT_KINDS = ("speed_limit", "closure", "weather", "signal_failure", "demand_surge")
+EFFECT_KINDS = ("speed_limit", "closure", "weather", "signal_failure", "demand_surge", "rubbernecking")
 
 
 def draw_scenario(network: RoadNetwork, rng: random.Random, *, begin_s: float, within_s: int, things: int) -> Scenario:
@@ -77,6 +78,9 @@ def _effect(
         return Weather(**when, weather=rng.choice(list(WeatherKind)))
     if kind == "demand_surge":
         return DemandSurge(**when, factor=rng.uniform(1, 2), entries=edges if rng.random() < 0.5 else ())
+    if kind == "rubbernecking":
+        position_m = rng.uniform(0, network.edges[edges[0]].length_m)
+        return Rubbernecking(**when, edge=edges[0], position_m=position_m, capacity_left=rng.uniform(0.45, 1.0))
     limit = rng.uniform(3, 15)
     return SpeedLimit(**when, limit_mps=limit, edges=edges, lanes=(lane,), warnings=((150.0, limit + 3),))
 

@@ -15,6 +15,7 @@ from scenariogen.scenarios.effects import (
     DetectorOutage,
     FailureMode,
     OutageMode,
+    Rubbernecking,
     SignalFailure,
     SpeedLimit,
     Weather,
@@ -34,6 +35,7 @@ ALL = (
     SignalFailure(start_s=1, duration_s=2, signal="x", mode=FailureMode.FLASHING),
     DemandSurge(start_s=1, duration_s=2, factor=1.5, entries=("a",)),
     DetectorOutage(start_s=1, duration_s=2, lanes=("a_0",), mode=OutageMode.LAST_VALUE),
+    Rubbernecking(start_s=1, duration_s=2, edge="a", position_m=20.5, capacity_left=0.873),
 )
 
 
@@ -126,7 +128,11 @@ def test_all_problems_are_listed_at_once(model):
         SignalFailure(start_s=5, duration_s=float("inf"), signal="none", mode="broken"),
         DemandSurge(start_s=5, duration_s=5, factor=0.5, entries=("nowhere",)),
         DetectorOutage(start_s=5, duration_s=5, lanes=("x_0",), mode="shy"),
+        Rubbernecking(start_s=5, duration_s=5, edge="nowhere", position_m=-1, capacity_left=0.1),
+        Rubbernecking(start_s=5, duration_s=5, edge=network.edge_ids[0], position_m=1e5, capacity_left=0.1),
+        Rubbernecking(start_s=5, duration_s=5, edge=network.edge_ids[0], position_m=1, capacity_left=1.2),
     )
     found = effect_problems(effects, network, begin_s=0, end_s=3600)
     by_effect = [[text for text in found if text.startswith(f"effect {n} ")] for n in range(len(effects))]
-    assert [len(faults) for faults in by_effect] == [5, 4, 1, 1, 3, 2, 2]
+    assert [len(faults) for faults in by_effect] == [5, 4, 1, 1, 3, 2, 2, 1, 2, 1]
+    assert any("between" in text and "can be brought about" in text for text in found)

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from scenariogen.incidents.records import Incident
 from scenariogen.injection.connection import Link
 from scenariogen.injection.lanes import LaneMap
+from scenariogen.injection.stretch import SlowStretches
 from scenariogen.injection.values import Ledger, Overwritten
-from scenariogen.network import RoadNetwork
+from scenariogen.network import Edge, RoadNetwork
 from scenariogen.scenarios.effects import Effect
 from scenariogen.simulation.outages import FallibleDetectors
 
@@ -22,6 +24,8 @@ class Scene:
     """What effects need to know of the simulation they happen in.
 
     ``seed``       the scenario's
+    ``stretches``  the injection's own: a speed factor has one owner
+    ``passing_speed_mps``  speed past a place at which a share of capacity is left
     ``own``        ids of all vehicles that the injection put into the simulation so far
     ``detectors``  what policies read; None where nobody gave the injection any
     """
@@ -30,6 +34,8 @@ class Scene:
     network: RoadNetwork
     lanes: LaneMap
     ledger: Ledger
+    stretches: SlowStretches
+    passing_speed_mps: Callable[[Incident, Edge], float]
     seed: int
     own: Callable[[], frozenset[str]]
     detectors: FallibleDetectors | None = None

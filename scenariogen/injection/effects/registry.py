@@ -4,6 +4,7 @@ from scenariogen.injection.effects.closure import ActiveClosure
 from scenariogen.injection.effects.contract import ActiveEffect, Scene
 from scenariogen.injection.effects.demand_surge import ActiveDemandSurge
 from scenariogen.injection.effects.detector_outage import ActiveDetectorOutage
+from scenariogen.injection.effects.rubbernecking import ActiveRubbernecking
 from scenariogen.injection.effects.signal_failure import ActiveSignalFailure
 from scenariogen.injection.effects.speed_limit import ActiveSpeedLimit
 from scenariogen.injection.effects.weather import ActiveWeather
@@ -18,6 +19,7 @@ ACTIVE: dict[type[Effect], type[ActiveEffect]] = {
         ActiveSignalFailure,
         ActiveDemandSurge,
         ActiveDetectorOutage,
+        ActiveRubbernecking,
     )
 }
 
