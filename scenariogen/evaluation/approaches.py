@@ -7,7 +7,7 @@ vehicle. Its detector would stay empty for ever while a queue stands right behin
 from collections.abc import Mapping
 
 from scenariogen.network import RoadNetwork
-from scenariogen.simulation.contract import ControlRoom, DetectorBank, Signal
+from scenariogen.simulation.contract import ControlRoom, DetectorBank, KnownIncident, Signal
 
 REACH_M = 60.0
 """The lanes before an approach are added until it is at least this long."""
@@ -76,3 +76,7 @@ class ApproachRoom(ControlRoom):
     @property
     def time_s(self) -> float:
         return self._room.time_s
+
+    @property
+    def known_incidents(self) -> tuple[KnownIncident, ...]:
+        return self._room.known_incidents

@@ -27,10 +27,12 @@ def injected(run: Run, scenario: Scenario, network: RoadNetwork) -> Iterator[Any
         yield PaperInjection(run, scenario)
         return
     from scenariogen.injection import Injection
+    from scenariogen.simulation.controlroom import SumoControlRoom
     from scenariogen.simulation.outages import FallibleDetectors
     from scenariogen.simulation.sumo import SumoRun
 
-    bank = run.control_room.detectors
+    room = run.control_room
+    bank = room.detectors
     with ExitStack() as stack:
         try:
             injection = stack.enter_context(
@@ -39,6 +41,7 @@ def injected(run: Run, scenario: Scenario, network: RoadNetwork) -> Iterator[Any
                     scenario,
                     network=network,
                     detectors=bank if isinstance(bank, FallibleDetectors) else None,
+                    board=room.incident_board if isinstance(room, SumoControlRoom) else None,
                     counts=False,  # a run of ours keeps a closer account itself
                     sumocfg=str(run.project.sumocfg) if isinstance(run, SumoRun) else "",
                 )

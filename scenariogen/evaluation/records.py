@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 
 from scenariogen.randomness import sumo_seed
-from scenariogen.scenarios.records import Scenario, ScenarioBatch
+from scenariogen.scenarios.records import LanesReopen, Scenario, ScenarioBatch
 from scenariogen.simulation.contract import EndReason
 from scenariogen.window import StudyWindow
 
@@ -167,8 +167,8 @@ def scenario_content(scenario: Scenario) -> dict[str, Any]:
             if name not in ("demand_factors", "entry_scales") or value  # as before there were such parts
         },
         "incidents": [asdict(incident) for incident in scenario.incidents],
-        "drivers": asdict(scenario.drivers),
-    } | ({"effects": [effect.to_plain() for effect in scenario.effects]} if scenario.effects else {})
+        "drivers": scenario.drivers.to_plain(),
+    } | _newer_parts(scenario)
 
 
 def window_content(window: StudyWindow) -> dict[str, Any]:
@@ -189,8 +189,19 @@ def batch_hash(batch: ScenarioBatch) -> str:
 
 def _scenario_plain(scenario: Scenario) -> dict[str, Any]:
     plain = asdict(scenario)
-    del plain["effects"]  # named by kind, and left out where there are none, as before there were any
-    return plain | ({"effects": [effect.to_plain() for effect in scenario.effects]} if scenario.effects else {})
+    for name in ("effects", "lanes_reopen"):
+        del plain[name]
+    return plain | {"drivers": scenario.drivers.to_plain()} | _newer_parts(scenario)
+
+
+def _newer_parts(scenario: Scenario) -> dict[str, Any]:
+    """What is left out where it says nothing, so that hashes are those from before there were such parts."""
+    parts: dict[str, Any] = {}
+    if scenario.effects:
+        parts["effects"] = [effect.to_plain() for effect in scenario.effects]
+    if scenario.lanes_reopen is not LanesReopen.AT_ONCE:
+        parts["lanes_reopen"] = scenario.lanes_reopen
+    return parts
 
 
 def digest(content: Any) -> str:

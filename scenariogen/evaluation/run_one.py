@@ -215,7 +215,16 @@ def _as_json(each: Any) -> dict[str, Any]:
             "lanes": list(each.lanes),
             "position_m": each.position_m,
         },
+        "phases": {
+            "detected_s": each.detected_s,
+            "responded_s": each.responded_s,
+            "reopened": [list(opened) for opened in each.reopened],
+            "clear_s": each.end_s,
+            "recovered_s": each.recovered_s,
+        },
         "rerouted": each.rerouted,
+        "rerouted_by": dict(each.rerouted_by),
+        "returned": each.returned,
     }
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from scenariogen.errors import ConnectionLostError, SimulationError
 from scenariogen.incidents.records import Incident
+from scenariogen.injection.awareness import Awareness
 from scenariogen.injection.blockers import Blockers
 from scenariogen.injection.connection import Link
-from scenariogen.injection.drivers import Obstacle, QueuedDrivers
 from scenariogen.injection.effects import Effects, Scene
 from scenariogen.injection.health import AttachedHealth, HealthLog
 from scenariogen.injection.lanes import LaneMap
@@ -30,6 +30,7 @@ from scenariogen.injection.validation import check_scenario, option_warnings
 from scenariogen.injection.values import Ledger
 from scenariogen.network import Edge, RoadNetwork, read_network
 from scenariogen.scenarios.records import Scenario
+from scenariogen.simulation.incidentboard import IncidentBoard
 from scenariogen.simulation.outages import FallibleDetectors
 
 POLL_S = 1.0
@@ -70,7 +71,8 @@ class Injection:
 
     ``passing_speed`` replaces the measured capacity table, which calibration has to do before there is one: it gives
     the speed (m/s) in the stretch past an incident, and no share of capacity is then checked or promised.
-    ``detectors`` are those that a policy reads, for outages to reach.
+    ``detectors`` are those that a policy reads, for outages to reach; ``board`` is where its control room learns of
+    incidents.
     ``capacity_table`` names the table that speeds were looked up in; empty where none was needed.
     ``counts`` False: SUMO's totals are not read once a minute, and there is no :attr:`health`.
     ``sumocfg`` is the project's file, where the simulation was started from another one that stands in for it.
@@ -85,6 +87,7 @@ class Injection:
         blocker_id: Callable[[int, int], str] = default_blocker_id,
         passing_speed: Callable[[Incident, Edge], float] | None = None,
         detectors: FallibleDetectors | None = None,
+        board: IncidentBoard | None = None,
         counts: bool = True,
         sumocfg: str = "",
     ) -> None:
@@ -93,6 +96,7 @@ class Injection:
         self._counts = counts
         self._health: HealthLog | None = None
         self._detectors = detectors
+        self._board = board
         self._connection = connection
         self._scenario = scenario
         self._network = network
@@ -130,7 +134,7 @@ class Injection:
         lanes = LaneMap(link, network)
         self._blockers = Blockers(link, lanes)
         self._stretches = SlowStretches(link)
-        self._drivers = QueuedDrivers(link, network, scenario.drivers, scenario.seed)
+        self._awareness = Awareness(link, network, scenario, board=self._board)
         place = Place(
             network=network,
             lanes=lanes,
@@ -140,7 +144,10 @@ class Injection:
             passing_speed_mps=passing_speed or passing_speed_mps,
             step_s=link.step_s,
         )
-        self._occurrences = tuple(Occurrence(n, incident, place) for n, incident in enumerate(scenario.incidents))
+        self._occurrences = tuple(
+            Occurrence(number, incident, place, lanes_reopen=scenario.lanes_reopen)
+            for number, incident in enumerate(scenario.incidents)
+        )
         scene = Scene(
             link=link,
             network=network,
@@ -180,7 +187,7 @@ class Injection:
 
     def report(self) -> tuple[RealisedIncident, ...]:
         """Each incident of the scenario as asked and as it happened, so far."""
-        return tuple(occurrence.report(self._drivers.rerouted[occurrence.number]) for occurrence in self._occurrences)
+        return tuple(self._awareness.report(occurrence) for occurrence in self._occurrences)
 
     def effects_report(self) -> tuple[RealisedEffect, ...]:
         """Each effect of the scenario as asked and as it happened, so far."""
@@ -212,6 +219,7 @@ class Injection:
             return
         self._is_on = False
         self._interception.undo()
+        self._awareness.end()
         gone = not self._link.is_open()
         try:
             if not gone:
@@ -286,13 +294,15 @@ class Injection:
             self._standing = [each for each in self._occurrences if each.phase is Phase.STANDING]
             self._occurrences_due_s = min((each.due_s for each in self._occurrences), default=float("inf"))
         due_s, standing = self._occurrences_due_s, self._standing
+        for occurrence in standing:
+            occurrence.advance(now_s)
         if self._effects:
             self._effects.update(now_s)
         own = self._blockers.ever  # TraCI's lists are as old as the step, and some of ours may just have gone
         if self._stretches:
             self._stretches.update(now_s, own)
-        if standing and self._drivers.is_on and now_s >= self._drivers.due_s() - 1e-9:
-            self._drivers.update(now_s, [Obstacle(number=o.number, edge=o.incident.edge) for o in standing], own)
+        if standing or now_s >= self._awareness.due_s - 1e-9:
+            self._awareness.update(now_s, standing, own)
         if self._effects:
             due_s = min(due_s, self._effects.due_s)
         if self._health:
@@ -301,8 +311,10 @@ class Injection:
             due_s = min(due_s, self._health.due_s)
         if standing or self._stretches:
             due_s = min(due_s, now_s + POLL_S)
-        elif self._link.direct and due_s < float("inf"):
-            due_s = min(due_s, now_s + _SYNC_S)
+        else:
+            due_s = min(due_s, self._awareness.due_s)
+            if self._link.direct and due_s < float("inf"):
+                due_s = min(due_s, now_s + _SYNC_S)
         self._due_s = max(due_s, now_s + self._link.step_s)
 
     def _look(self, now_s: float) -> None:

@@ -84,12 +84,13 @@ class Link:
         """From now on :meth:`near` knows the vehicles around a point. Costs nothing under libsumo.
 
         Over TraCI the point is a POI of that name for as long as it lasts: a subscription around one of our vehicles
-        would make SUMO quit, should somebody remove the vehicle.
+        would make SUMO quit, should somebody remove the vehicle. Of several radii the largest holds.
         """
-        if self.direct or anchor in self._watched:
+        if self.direct or radius_m <= self._watched.get(anchor, 0.0):
             return
+        if anchor not in self._watched:
+            self.handle.poi.add(anchor, at[0], at[1], (200, 30, 30, 255), "incident", 10)
         self._watched[anchor] = radius_m
-        self.handle.poi.add(anchor, at[0], at[1], (200, 30, 30, 255), "incident", 10)
         variables = [VAR_LANE_ID, VAR_LANEPOSITION, VAR_SPEED_FACTOR]
         self.handle.poi.subscribeContext(anchor, GET_VEHICLE_VARIABLE, radius_m, variables)
 

@@ -1,55 +1,53 @@
 """Drivers who stand behind an incident and look for another way.
 
 A stated share of drivers, the same ones in every run of a scenario, turn to another route after standing for a
-stated time. They know the roads at their usual speeds and nothing of other incidents; each tries at most once for
-an incident and changes its route at most twice in all. The route is SUMO's own search for that vehicle, so that it
-respects what the vehicle may drive on; the travel time that keeps the search off the blocked edge is written for
-that vehicle only, and taken back at once.
+stated time. They know the roads at their usual speeds and nothing of other incidents but those that they turned away
+from or were told of; each tries at most once for an incident. How a route is changed, and how often,
+:mod:`scenariogen.injection.detours` says; who is told without standing, :mod:`scenariogen.injection.notices`.
 """
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 from scenariogen.injection.connection import Link
+from scenariogen.injection.detours import Detours, Obstacle
+from scenariogen.injection.recovery import MOST_EDGES, REACH_M, STANDING_MPS
 from scenariogen.network import RoadNetwork
 from scenariogen.randomness import child_seed
-from scenariogen.scenarios.records import Drivers
+from scenariogen.scenarios.drivers import Drivers
 
 LOOK_EVERY_S = 10.0
-STANDING_MPS = 5 / 3.6
-"""Slower than this counts as standing: a queue creeps."""
 DETOUR_WORTH_S = 1800.0
-"""Our assumption: a way round is taken where it is shorter than waiting for half an hour, the usual duration."""
-_MOST_REROUTES = 2
-_MOST_EDGES = 40
-_REACH_M = 3000.0
-_ROOM_PER_LANE_M = 40.0
-"""Closer to the end of its edge than this for each lane to cross, a vehicle cannot reach another lane's exit."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Obstacle:
-    """An incident as drivers meet it."""
-
-    number: int
-    edge: str
+"""Our assumption: who only sees the queue takes a way round where it is shorter than waiting for half an hour, the
+usual duration."""
+QUEUE = "queue"
 
 
 class QueuedDrivers:
-    """Watches the queues behind incidents and re-routes those who have stood long enough."""
+    """Watches the queues behind incidents and re-routes those who have stood long enough.
 
-    def __init__(self, link: Link, network: RoadNetwork, drivers: Drivers, seed: int) -> None:
+    ``times_known``  gives the travel times, by edge, that a vehicle reckons with on account of what it was told
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        network: RoadNetwork,
+        drivers: Drivers,
+        seed: int,
+        *,
+        detours: Detours | None = None,
+        times_known: Callable[[str, float], dict[str, float]] = lambda vehicle, now_s: {},
+    ) -> None:
         self._link = link
         self._network = network
         self._drivers = drivers
         self._seed = seed
+        self._detours = detours or Detours(link, network)
+        self._times_known = times_known
         self._stood_s: dict[tuple[int, str], float] = {}
         self._tried: set[tuple[int, str]] = set()
         self._drawn: dict[str, bool] = {}
-        self._reroutes: Counter[str] = Counter()
         self._looked_s = float("-inf")
-        self.rerouted: Counter[int] = Counter()
 
     @property
     def is_on(self) -> bool:
@@ -72,9 +70,8 @@ class QueuedDrivers:
                 stood[key] = self._stood_s.get(key, 0.0) + passed_s
                 if stood[key] >= self._drivers.reroute_after_s:
                     self._tried.add(key)
-                    if self._turn_away(vehicle, obstacle.edge):
-                        self._reroutes[vehicle] += 1
-                        self.rerouted[obstacle.number] += 1
+                    times_s = {**self._times_known(vehicle, now_s), obstacle.edge: DETOUR_WORTH_S}
+                    self._detours.turn_away(vehicle, obstacle, QUEUE, times_s)
         self._stood_s = stood
 
     def looks_for_another_way(self, vehicle: str) -> bool:
@@ -93,10 +90,10 @@ class QueuedDrivers:
                 if (
                     vehicle not in own
                     and (obstacle.number, vehicle) not in self._tried
-                    and self._reroutes[vehicle] < _MOST_REROUTES
+                    and self._detours.may_turn(vehicle)
                     and self.looks_for_another_way(vehicle)
                     and self._link.vehicle.getSpeed(vehicle) < STANDING_MPS
-                    and obstacle.edge in self._way_ahead(vehicle)
+                    and obstacle.edge in self._detours.way_ahead(vehicle)
                 ):
                     found.append(vehicle)
         return found
@@ -106,51 +103,13 @@ class QueuedDrivers:
         found: list[str] = []
         front = [(blocked, 0.0)]
         seen = {blocked}
-        while front and len(found) < _MOST_EDGES:
+        while front and len(found) < MOST_EDGES:
             here, distance = front.pop(0)
             for before in self._network.edges[here].predecessors:
-                if before in seen or distance > _REACH_M:
+                if before in seen or distance > REACH_M:
                     continue
                 seen.add(before)
                 if self._link.edge.getLastStepHaltingNumber(before):
                     found.append(before)
                     front.append((before, distance + self._network.edges[before].length_m))
         return found
-
-    def _way_ahead(self, vehicle: str) -> tuple[str, ...]:
-        """The rest of a vehicle's route, from the edge it is on."""
-        return tuple(self._link.vehicle.getRoute(vehicle))[max(0, self._link.vehicle.getRouteIndex(vehicle)) :]
-
-    def _turn_away(self, vehicle: str, blocked: str) -> bool:
-        """Give a vehicle a route without the blocked edge, if there is one that it can take from where it stands."""
-        ask = self._link.vehicle
-        if ask.getStops(vehicle, 1):  # a bus, a delivery: the stops decide
-            return False
-        before = self._way_ahead(vehicle)
-        known = ask.getAdaptedTraveltime(vehicle, self._link.time_s(), blocked)
-        ask.setAdaptedTraveltime(vehicle, blocked, DETOUR_WORTH_S)
-        refusal = self._link.attempt(ask.rerouteTraveltime, vehicle, False)[1]
-        ask.setAdaptedTraveltime(vehicle, blocked)
-        if known > 0:  # somebody else's, negative where there was none
-            ask.setAdaptedTraveltime(vehicle, blocked, known)
-        after = self._way_ahead(vehicle)
-        if after == before:
-            return False
-        if refusal or blocked in after or not self._can_begin(vehicle, after):
-            self._link.attempt(ask.setRoute, vehicle, list(before))
-            return False
-        return True
-
-    def _can_begin(self, vehicle: str, way: tuple[str, ...]) -> bool:
-        """Whether the vehicle's lane, or one that it can still cross to, leads where the new route goes."""
-        if len(way) < 2 or way[0] not in self._network.edges:
-            return False
-        lanes = self._network.edges[way[0]].lanes
-        links = self._network.lane_links
-        leading = [lane.index for lane in lanes if any(to.rpartition("_")[0] == way[1] for to in links[lane.id])]
-        if not leading:
-            return False
-        here = self._link.vehicle.getLaneIndex(vehicle)
-        crossing = min(abs(here - lane) for lane in leading)
-        left_m = lanes[0].length_m - self._link.vehicle.getLanePosition(vehicle)
-        return left_m >= crossing * _ROOM_PER_LANE_M

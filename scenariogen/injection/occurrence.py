@@ -1,16 +1,21 @@
 """One incident of a scenario from before its start to after its end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from scenariogen.incidents import capacity
+from scenariogen.incidents.phases import IncidentPhase
 from scenariogen.incidents.records import Incident, IncidentKind
 from scenariogen.injection.blockers import Blocker, Blockers
+from scenariogen.injection.detours import Obstacle
 from scenariogen.injection.lanes import LaneMap
 from scenariogen.injection.records import RealisedIncident
+from scenariogen.injection.reopening import Reopening, reopenings
 from scenariogen.injection.stretch import DOWNSTREAM_M, SlowStretches, SpeedProfile
 from scenariogen.network import Edge, RoadNetwork
+from scenariogen.scenarios.byhand import usual_capacity_left
+from scenariogen.scenarios.records import LanesReopen
 from scenariogen.units import clock_text
 
 STANDS_WITHIN_S = 2.0
@@ -59,12 +64,22 @@ def _limit_mps(edge: Edge) -> float:
 class Occurrence:
     """Puts an incident on the road at its time and takes it away at its end. Safe to end at any moment."""
 
-    def __init__(self, number: int, incident: Incident, place: Place) -> None:
+    def __init__(
+        self, number: int, incident: Incident, place: Place, *, lanes_reopen: LanesReopen = LanesReopen.AT_ONCE
+    ) -> None:
         self.number = number
         self.incident = incident
         self.phase = Phase.WAITING
+        self.detected_s: float | None = None
+        self.responded_s: float | None = None
+        self._now_is = incident  # with the lanes that are blocked now, and the capacity that is left now
+        self._reopened: list[tuple[int, float]] = []
         self._place = place
         self._edge: Edge = place.network.edges[incident.edge]
+        self._openings: list[Reopening] = []
+        if lanes_reopen is LanesReopen.ONE_BY_ONE and not self.is_passed_at_the_side:
+            self._openings = list(reopenings(incident, self._edge))
+        self._anchor: Blocker | None = None
         self._standing: dict[int, Blocker] = {}
         self._company: list[Blocker] = []
         self._vehicles: tuple[str, ...] = ()
@@ -91,12 +106,62 @@ class Occurrence:
         driving = set(self._edge.driving_lanes)
         return not self.incident.lanes or (driving <= set(self.incident.lanes) and self.incident.capacity_left > 0)
 
+    @property
+    def progress(self) -> IncidentPhase:
+        """How far it is, as far as it ever stood."""
+        if self._end_s is not None:
+            return IncidentPhase.CLEAR
+        if self._reopened:
+            return IncidentPhase.REOPENING
+        if self.responded_s is not None:
+            return IncidentPhase.RESPONDED
+        return IncidentPhase.UNDETECTED if self.detected_s is None else IncidentPhase.DETECTED
+
+    @property
+    def ended_s(self) -> float | None:
+        """Simulation second at which the road was clear."""
+        return self._end_s
+
+    @property
+    def lanes_now(self) -> tuple[int, ...]:
+        """Lanes that are blocked now."""
+        return self._now_is.lanes if self.phase is Phase.STANDING and not self.is_passed_at_the_side else ()
+
+    @property
+    def stands_at_m(self) -> float:
+        """Where it stands or stood, metres from the start of the edge; as asked before it does."""
+        return self.incident.position_m if self._position_m is None else self._position_m
+
+    def obstacle(self) -> Obstacle:
+        """What drivers meet and are told of."""
+        closed = self._now_is.capacity_left <= 0
+        return Obstacle(
+            number=self.number,
+            edge=self.incident.edge,
+            detected_s=self.detected_s,
+            blocked=len(self.incident.lanes),
+            told_share=0.0 if closed else usual_capacity_left(self._edge, self._now_is.lanes),
+        )
+
+    def advance(self, now_s: float) -> None:
+        """Go on to the phases whose time has come, which needs no call unless a lane opens."""
+        if self.phase is not Phase.STANDING:
+            return
+        detected_s = self.incident.start_s + self.incident.detection_s
+        if self.detected_s is None and now_s >= detected_s - 1e-6:
+            self.detected_s = now_s
+        if self.responded_s is None and now_s >= detected_s + self.incident.response_s - 1e-6:
+            self.responded_s = now_s
+        while self._openings and now_s >= self._openings[0].at_s - 1e-6:
+            self._open(self._openings.pop(0), now_s)
+
     def update(self, now_s: float) -> None:
         """Do what is due."""
         if self.phase is Phase.WAITING and now_s >= self.incident.start_s - 1e-6:
             self._begin(now_s)
         elif self.phase is Phase.STANDING:
             if now_s >= self.incident.end_s - 1e-6:
+                self.advance(now_s)
                 self.end(now_s, "")
             elif now_s >= self._checked_s + _CHECK_EVERY_S:
                 self._checked_s = now_s
@@ -117,8 +182,10 @@ class Occurrence:
             self._place.stretches.remove(self.number)
             self._place.blockers.remove([*self._standing.values(), *self._company])
 
-    def report(self, rerouted: int) -> RealisedIncident:
-        """What became of it so far."""
+    def report(
+        self, *, rerouted_by: Mapping[str, int], returned: int = 0, recovered_s: float | None = None
+    ) -> RealisedIncident:
+        """What became of it so far. The arguments are what :class:`RealisedIncident` says of drivers."""
         stood = self._start_s is not None
         return RealisedIncident(
             number=self.number,
@@ -130,8 +197,14 @@ class Occurrence:
             lanes=() if not stood or self.is_passed_at_the_side else self.incident.lanes,
             position_m=self._position_m,
             stretch_speed_mps=self._speed_mps if stood else None,
-            rerouted=rerouted,
+            rerouted=sum(rerouted_by.values()),
+            rerouted_by=rerouted_by,
+            returned=returned,
             vehicles=self._vehicles,
+            detected_s=self.detected_s,
+            responded_s=self.responded_s,
+            reopened=tuple(self._reopened),
+            recovered_s=recovered_s,
         )
 
     def _begin(self, now_s: float) -> None:
@@ -187,7 +260,16 @@ class Occurrence:
         shift_m = self._position_m - self.incident.position_m
         if abs(shift_m) > _SHIFT_WORTH_SAYING_M:
             self._reason = f"it stands {shift_m:+.0f} m from the asked position, where traffic left room"
-        self._slow_traffic(first)
+        self._anchor = first
+        self._speed_mps = self._slow_traffic(first)
+
+    def _open(self, opening: Reopening, now_s: float) -> None:
+        """One lane opens; past those still blocked traffic may drive faster."""
+        self._place.blockers.remove([self._standing.pop(opening.lane)])
+        self._now_is = opening.after
+        self._reopened.append((opening.lane, now_s))
+        if self._anchor is not None:
+            self._slow_traffic(self._anchor)
 
     def _add_second_vehicle(self, first: Blocker, now_s: float) -> None:
         """A crash on one lane has two vehicles, one behind the other, where there is room: it blocks no more."""
@@ -196,16 +278,16 @@ class Occurrence:
         if second is not None:
             self._company.append(second)
 
-    def _slow_traffic(self, anchor: Blocker) -> None:
-        """The reduced-speed stretch, where the vehicles alone leave more capacity than the scenario says."""
-        incident, edge = self.incident, self._edge
+    def _slow_traffic(self, anchor: Blocker) -> float | None:
+        """The reduced-speed stretch, where the vehicles alone leave more capacity than the scenario says; its speed."""
+        incident, edge = self._now_is, self._edge
         if incident.capacity_left <= 0:
-            return
+            return None
         limit_mps = _limit_mps(edge)
         speed_mps = self._place.passing_speed_mps(incident, edge)
         if speed_mps >= limit_mps - 0.05:
-            return
-        self._speed_mps = speed_mps
+            self._place.stretches.remove(self.number)
+            return None
         profile = SpeedProfile(speed_mps=speed_mps)
         at_m = anchor.position_m
         lanes: dict[str, float] = {}
@@ -221,3 +303,4 @@ class Occurrence:
             profile=profile,
             limit_mps=limit_mps,
         )
+        return speed_mps

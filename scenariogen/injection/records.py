@@ -20,8 +20,15 @@ class RealisedIncident:
     ``lanes``              lanes that were blocked
     ``position_m``         front of the blockage, metres from the start of the edge; the mean over blocked lanes
     ``stretch_speed_mps``  speed past it in the reduced-speed stretch; None where none was needed
-    ``rerouted``           drivers who took another way on its account
+    ``rerouted``           changes of route on its account, returns not counted
+    ``rerouted_by``        the same by what they knew it from: ``queue``, ``sign``, ``radio``, ``navigation``
+    ``returned``           drivers who took their old route again once they were told that the road was clear
     ``vehicles``           ids of our vehicles that stood there
+    ``detected_s``, ``responded_s``  when it became known, and when responders were there (simulation seconds; None
+                           where it did not come to that)
+    ``reopened``           (lane, simulation second) of lanes that opened before its end, in time
+    ``recovered_s``        when the queue behind it had gone: no vehicle slower than 5 km/h that had to pass the spot;
+                           None where the run ended first (see :mod:`scenariogen.injection.recovery`)
     """
 
     number: int
@@ -34,7 +41,13 @@ class RealisedIncident:
     position_m: float | None = None
     stretch_speed_mps: float | None = None
     rerouted: int = 0
+    rerouted_by: Mapping[str, int] = field(default_factory=dict)
+    returned: int = 0
     vehicles: tuple[str, ...] = ()
+    detected_s: float | None = None
+    responded_s: float | None = None
+    reopened: tuple[tuple[int, float], ...] = ()
+    recovered_s: float | None = None
 
     @property
     def is_over(self) -> bool:

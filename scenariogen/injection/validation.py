@@ -6,6 +6,7 @@ from scenariogen.incidents.records import Incident
 from scenariogen.injection.connection import Link
 from scenariogen.injection.effects.closure import closure_problems
 from scenariogen.network import RoadNetwork
+from scenariogen.scenarios.drivers import driver_problems
 from scenariogen.scenarios.effects import Closure, effect_problems
 from scenariogen.scenarios.records import Scenario
 from scenariogen.units import clock_text
@@ -36,11 +37,7 @@ def check_scenario(scenario: Scenario, network: RoadNetwork, link: Link, *, with
     if not faults:
         faults = closure_problems([effect for effect in effects if isinstance(effect, Closure)], network, link)
     problems.extend(faults)
-    share = scenario.drivers.reroute_share
-    if not 0 <= share <= 1:
-        problems.add(f"reroute_share is {share:g}, expected 0 to 1")
-    if scenario.drivers.reroute_after_s < 0:
-        problems.add(f"reroute_after_s is {scenario.drivers.reroute_after_s:g}, expected seconds of at least 0")
+    problems.extend(driver_problems(scenario.drivers, network))
     if (scenario.incidents or effects) and link.option("mesosim") == "true":
         problems.add("the simulation is mesoscopic, where lanes cannot be blocked or closed: run it without --mesosim")
     problems.raise_as(ScenarioError)

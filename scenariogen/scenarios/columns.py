@@ -30,6 +30,22 @@ def parquet_schema():
             "entry_scales": pa.map_(pa.string(), real),
         }
     )
+    drivers = pa.struct(  # what drivers are told is null where nobody is told anything
+        {
+            "reroute_share": real,
+            "reroute_after_s": real,
+            "sign_edges": pa.list_(pa.string()),
+            "sign_delay_s": real,
+            "sign_compliance": real,
+            "radio_share": real,
+            "radio_delay_s": real,
+            "radio_compliance": real,
+            "navigation_share": real,
+            "navigation_delay_s": real,
+            "navigation_compliance": real,
+            "return_share": real,
+        }
+    )
     density = pa.struct(
         {
             "component": whole,
@@ -47,8 +63,9 @@ def parquet_schema():
             "seed": whole,
             "condition": condition,
             "incidents": pa.list_(incident),
-            "drivers": pa.struct({"reroute_share": real, "reroute_after_s": real}),
+            "drivers": drivers,
             "density": density,
             "effects": pa.list_(pa.string()),  # each one JSON object, as in the JSON form
+            "lanes_reopen": pa.string(),  # null: at once
         }
     )

@@ -12,21 +12,22 @@ from typing import Any
 from scenariogen.errors import Problems, ScenarioError
 from scenariogen.incidents.records import KINDS, Incident
 from scenariogen.scenarios.columns import parquet_schema
+from scenariogen.scenarios.drivers import drivers_from_plain
 from scenariogen.scenarios.effects import effect_from_plain
 from scenariogen.scenarios.records import (
     Condition,
     ConditionNode,
     Density,
     Design,
-    Drivers,
+    LanesReopen,
     Scenario,
     ScenarioBatch,
 )
 from scenariogen.window import StudyWindow
 from scenariogen.written import written_whole
 
-SCHEMA_VERSION = "scenariogen-scenarios/2"
-"""Version 2 has effects; files of version 1 are read as scenarios without any."""
+SCHEMA_VERSION = "scenariogen-scenarios/3"
+"""Version 2 has effects, version 3 what drivers are told and how lanes reopen. Older files are read, without those."""
 SCHEMA_FILE = "scenarios.schema.json"
 OPTIONAL = ("demand_factors", "entry_scales")
 """Parts of a condition that a file leaves out where they are empty."""
@@ -107,6 +108,9 @@ def _plain(scenario: Scenario) -> dict[str, Any]:
         plain["effects"] = [effect.to_plain() for effect in scenario.effects]
     else:
         del plain["effects"]
+    plain["drivers"] = scenario.drivers.to_plain()
+    if scenario.lanes_reopen is LanesReopen.AT_ONCE:
+        del plain["lanes_reopen"]
     condition = plain["condition"]
     condition["entry_scales"] = dict(condition["entry_scales"])
     for name in OPTIONAL:
@@ -154,6 +158,9 @@ def _read_parquet(path: Path) -> dict[str, Any]:
     rows = table.to_pylist()
     for row in rows:
         row["effects"] = [_effect_object(text, path) for text in row.get("effects") or ()]
+        row["drivers"] = {name: value for name, value in row["drivers"].items() if value is not None}
+        if row.get("lanes_reopen") is None:
+            row.pop("lanes_reopen", None)
         condition = row["condition"] or {}
         condition["entry_scales"] = dict(condition.get("entry_scales") or ())  # Arrow gives a map as pairs
         for name in OPTIONAL:
@@ -201,9 +208,10 @@ def _build(document: dict[str, Any], path: Path) -> ScenarioBatch:
                 seed=row["seed"],
                 condition=_condition(row["condition"]),
                 incidents=tuple(Incident(**incident) for incident in row["incidents"]),
-                drivers=Drivers(**row["drivers"]),
+                drivers=drivers_from_plain(row["drivers"]),
                 density=Density(**_tuples(density)) if density else None,
                 effects=tuple(effect_from_plain(effect) for effect in row.get("effects", ())),
+                lanes_reopen=LanesReopen(row.get("lanes_reopen", LanesReopen.AT_ONCE)),
             )
         )
         if density and len(density["counts"]) != len(KINDS):

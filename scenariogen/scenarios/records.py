@@ -1,10 +1,12 @@
 """A scenario: a condition and a set of incidents, with the weight it carries; a batch: many of them."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from scenariogen.errors import Problems, ScenarioError
 from scenariogen.incidents.records import Incident
 from scenariogen.network import RoadNetwork
+from scenariogen.scenarios.drivers import USUAL_DRIVERS, Drivers, driver_problems
 from scenariogen.scenarios.effects import Effect, effect_problems
 from scenariogen.trajectories.entries import OTHERS
 from scenariogen.units import clock_text
@@ -35,17 +37,17 @@ class Condition:
     entry_scales: tuple[tuple[str, float], ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Drivers:
-    """What drivers do about an incident that they stand behind.
+class LanesReopen(StrEnum):
+    """How the lanes of an incident that blocks several of them open again.
 
-    ``reroute_share``   share of drivers who look for another way after standing for a while
-    ``reroute_after_s`` how long they stand first
-    Both are our assumption, marked so in the glossary; set the share to 0 to switch it off.
+    ``AT_ONCE`` is the default because of what a scenario says: ``capacity_left`` is one share, it holds for the whole
+    duration, and the density, conditions on it and recorded truth are about that share. ``ONE_BY_ONE`` leaves more than
+    that during the clearance phase (:mod:`scenariogen.injection.reopening`): ``capacity_left`` is then what is left
+    until the first lane opens.
     """
 
-    reroute_share: float = 0.3
-    reroute_after_s: float = 120.0
+    AT_ONCE = "at once"
+    ONE_BY_ONE = "one by one"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,15 +77,17 @@ class Scenario:
     """One day to try. ``seed`` is the simulator's, shared by all policies; ``density`` is None if hand-made.
 
     ``effects`` are what happens besides incidents; a density is of condition and incidents alone.
+    ``lanes_reopen`` says how the lanes of its incidents open again, ``drivers`` what drivers know and do.
     """
 
     index: int
     seed: int
     condition: Condition = Condition()
     incidents: tuple[Incident, ...] = ()
-    drivers: Drivers = Drivers()
+    drivers: Drivers = USUAL_DRIVERS
     density: Density | None = None
     effects: tuple[Effect, ...] = ()
+    lanes_reopen: LanesReopen = LanesReopen.AT_ONCE
 
     @property
     def is_incident_free(self) -> bool:
@@ -194,8 +198,7 @@ def scenario_problems(scenario: Scenario, network: RoadNetwork, window: StudyWin
     if not 0 < scenario.condition.demand_scale < 100:
         found.append(f"scenario {scenario.index}: demand_scale is {scenario.condition.demand_scale:g}, expected > 0")
     found += _entry_problems(scenario, network)
-    if not 0 <= scenario.drivers.reroute_share <= 1:
-        found.append(f"scenario {scenario.index}: reroute_share is {scenario.drivers.reroute_share:g}, expected 0 to 1")
+    found += [f"scenario {scenario.index}: {fault}" for fault in driver_problems(scenario.drivers, network)]
     return found
 
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from scenariogen.incidents.phases import IncidentPhase
 from scenariogen.trajectories.entries import OTHERS
 from scenariogen.window import StudyWindow
 
@@ -91,6 +92,28 @@ class DetectorBank(ABC):
         return True
 
 
+@dataclass(frozen=True, kw_only=True)
+class KnownIncident:
+    """An incident as a control room knows it, which is from its detection until the queue behind it has gone.
+
+    ``number``          names it for as long as it is known
+    ``position_m``      front of the blockage, metres from the start of the edge
+    ``lanes``           SUMO lane indices that are blocked now; empty: on the shoulder, or the road is clear
+    ``since_s``         simulation second of the detection, not of the beginning
+    ``expected_end_s``  when the road is expected to be clear, by published durations and not by the scenario's own end
+                        (:func:`scenariogen.incidents.phases.expected_remaining_s`); once it is clear, when it was
+    """
+
+    number: int
+    kind: str
+    edge: str
+    position_m: float
+    lanes: tuple[int, ...]
+    since_s: float
+    phase: IncidentPhase
+    expected_end_s: float
+
+
 class ControlRoom(ABC):
     """The part of a run that a policy sees."""
 
@@ -102,6 +125,11 @@ class ControlRoom(ABC):
     @abstractmethod
     def time_s(self) -> float:
         """Simulation second."""
+
+    @property
+    def known_incidents(self) -> tuple[KnownIncident, ...]:
+        """Incidents that were detected; none where nobody reports any."""
+        return ()
 
 
 class Policy(ABC):

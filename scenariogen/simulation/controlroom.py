@@ -1,11 +1,12 @@
-"""What a policy sees of a SUMO run: signals and virtual lane detectors."""
+"""What a policy sees of a SUMO run: signals, virtual lane detectors, and incidents once they are detected."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from scenariogen.errors import PolicyError
-from scenariogen.simulation.contract import ControlRoom, DetectorBank, Signal
+from scenariogen.simulation.contract import ControlRoom, DetectorBank, KnownIncident, Signal
+from scenariogen.simulation.incidentboard import IncidentBoard
 from scenariogen.simulation.outages import FallibleDetectors
 from scenariogen.simulation.staging import DETECTOR_LENGTH_M, detector_id
 
@@ -126,7 +127,12 @@ class SumoControlRoom(ControlRoom):
         self.step_length_s = run.step_length_s
         self.signals = SumoSignals(run.connection)
         self.detectors = FallibleDetectors(detectors)
+        self.incident_board = IncidentBoard()
 
     @property
     def time_s(self) -> float:
         return self._run.time_s
+
+    @property
+    def known_incidents(self) -> tuple[KnownIncident, ...]:
+        return self.incident_board.known
