@@ -14,6 +14,9 @@ SECONDS_PER_DAY = 86_400.0
 
 _DURATION = re.compile(r"^\s*(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>s|sec|min|m|h)?\s*$", re.IGNORECASE)
 _CLOCK = re.compile(r"^\s*(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}(?:\.\d+)?))?\s*$")
+_SPEED = re.compile(r"^\s*(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>km/h|kmh|mph|m/s)\s*$", re.IGNORECASE)
+_DISTANCE = re.compile(r"^\s*(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>m|km)\s*$", re.IGNORECASE)
+_MPS_PER = {"km/h": MPS_PER_KMH, "kmh": MPS_PER_KMH, "mph": MPS_PER_MPH, "m/s": 1.0}
 _SECONDS_PER = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
 
@@ -39,6 +42,30 @@ def parse_clock_s(text: str) -> float:
     if match is None or int(match["hour"]) > 47 or int(match["minute"]) > 59:
         raise ValueError(f"got the time {text!r}, expected a clock time such as 07:40 or 07:40:30")
     return int(match["hour"]) * 3600.0 + int(match["minute"]) * 60.0 + float(match["second"] or 0.0)
+
+
+def parse_speed_mps(text: str) -> float:
+    """Metres per second in ``"50km/h"``, ``"30mph"`` or ``"8.3m/s"``; a bare number has no unit and is refused.
+
+    >>> parse_speed_mps("36 km/h")
+    10.0
+    """
+    match = _SPEED.match(text)
+    if match is None:
+        raise ValueError(f"got the speed {text!r}, expected a number with km/h, mph or m/s, for example 50km/h")
+    return float(match["value"]) * _MPS_PER[match["unit"].lower()]
+
+
+def parse_distance_m(text: str) -> float:
+    """Metres in ``"300m"`` or ``"1.2km"``.
+
+    >>> parse_distance_m("1.5km")
+    1500.0
+    """
+    match = _DISTANCE.match(text)
+    if match is None:
+        raise ValueError(f"got the distance {text!r}, expected a number with m or km, for example 300m")
+    return float(match["value"]) * (1000.0 if match["unit"].lower() == "km" else 1.0)
 
 
 def clock_text(seconds: float) -> str:

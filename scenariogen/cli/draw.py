@@ -74,6 +74,10 @@ def incident(
     position: Annotated[
         float | None, typer.Option(help="Metres from the start of the edge; by default its middle.")
     ] = None,
+    opposite_capacity: Annotated[
+        float | None,
+        typer.Option(help="Share left on the opposite carriageway, where drivers look, e.g. 0.87; by default all."),
+    ] = None,
     seed: common.Seed = 0,
     out: Annotated[Path, typer.Option(help="File to write, .json or .parquet.")] = Path("incident.json"),
     json: common.Json = False,
@@ -81,7 +85,9 @@ def incident(
     """Write one incident by hand, as a scenario.
 
     Every later command accepts it. Clock times are simulation seconds counted as seconds after midnight. What cannot
-    happen on the network, or not with so much capacity left, is refused with what can.
+    happen on the network, or not with so much capacity left, is refused with what can. Where drivers of the other
+    direction slow down to look, 12.7 percent of the capacity was lost there on average (Masinick and Teng 2004, as
+    others quote it), at about one accident in ten.
 
     \b
     Example:
@@ -107,6 +113,7 @@ def incident(
         kind=kind,
         capacity_left=capacity_left,
         position_m=position,
+        opposite_capacity=opposite_capacity,
         seed=seed,
         project_hash=project.hash,
         network_name=name,
@@ -123,6 +130,7 @@ def incident(
                 "duration_s": made.duration_s,
                 "position_m": made.position_m,
                 "capacity_left": made.capacity_left,
+                "effects": [effect.to_plain() for effect in batch.scenarios[0].effects],
             }
         )
     else:

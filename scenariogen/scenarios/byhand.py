@@ -1,6 +1,7 @@
-"""One incident by hand: what a user types becomes a batch of one scenario, without a density."""
+"""Scenarios by hand: what a user types becomes a batch of one scenario, without a density, or is added to a batch."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from scenariogen.errors import Problems, ScenarioError
 from scenariogen.incidents.capacity import is_inner, published_capacity_left, reachable, unreachable
@@ -8,6 +9,8 @@ from scenariogen.incidents.priors import PHASE_CONCENTRATION
 from scenariogen.incidents.records import KINDS, Incident, IncidentKind
 from scenariogen.network import Edge, RoadNetwork
 from scenariogen.randomness import sumo_seed
+from scenariogen.scenarios.effects import Effect, Rubbernecking, effect_problems
+from scenariogen.scenarios.opposite import opposite_place
 from scenariogen.scenarios.records import Condition, Scenario, ScenarioBatch, scenario_problems
 from scenariogen.units import SECONDS_PER_DAY
 from scenariogen.window import StudyWindow
@@ -24,6 +27,7 @@ def one_incident(
     kind: IncidentKind | str = IncidentKind.CRASH,
     capacity_left: float | None = None,
     position_m: float | None = None,
+    opposite_capacity: float | None = None,
     seed: int = 0,
     project_hash: str = "",
     network_name: str = "",
@@ -34,6 +38,8 @@ def one_incident(
     ``duration_s``     split into detection, response and clearance by their mean shares
     ``capacity_left``  None: what is usual for the lanes, see :func:`usual_capacity_left`
     ``position_m``     None: the middle of the edge
+    ``opposite_capacity``  share of capacity left on the opposite carriageway, where drivers look for as long as it
+                       stands; None: nobody there slows down
 
     Raises ``ScenarioError`` that lists everything that cannot happen on this network or within this window.
     """
@@ -58,19 +64,83 @@ def one_incident(
         response_s=phases[1],
         clearance_s=phases[2],
     )
-    scenario = Scenario(
-        index=0,
-        seed=sumo_seed(seed, "by hand"),
-        condition=Condition(clock_s=window.begin_s % SECONDS_PER_DAY),
-        incidents=(made,),
-    )
+    scenario = replace(_empty(window, seed), incidents=(made,))
     faults = scenario_problems(scenario, network, window)
-    if not faults:
+    fits = not faults
+    if opposite_capacity is not None:
+        try:
+            effect = looking_across(network, made, opposite_capacity)
+            found = effect_problems([effect], network, begin_s=window.begin_s)
+            faults += [text.replace("effect 0 (rubbernecking)", "on the opposite carriageway") for text in found]
+            scenario = replace(scenario, effects=(effect,))
+        except ScenarioError as error:
+            faults += error.problems
+    if fits:
         inner = is_inner(place.driving_lanes, blocked)
         found = unreachable(place.road_class, len(place.driving_lanes), len(blocked), share, inner=inner)
-        faults = [found] if found else []
+        faults += [found] if found else []
     problems.extend(fault.removeprefix("scenario 0, incident 0: ") for fault in faults)
     problems.raise_as(ScenarioError)
+    return _batch(scenario, network, window, project_hash=project_hash, network_name=network_name)
+
+
+def no_incident(
+    network: RoadNetwork, window: StudyWindow, *, seed: int = 0, project_hash: str = "", network_name: str = ""
+) -> ScenarioBatch:
+    """A batch of one scenario in which nothing happens yet."""
+    return _batch(_empty(window, seed), network, window, project_hash=project_hash, network_name=network_name)
+
+
+def with_effect(batch: ScenarioBatch, effect: Effect, network: RoadNetwork, index: int | None = None) -> ScenarioBatch:
+    """The batch with one more effect: in the scenario of that index, or in all where there is none.
+
+    Raises ``ScenarioError`` that lists everything that cannot happen on this network or within the batch's window.
+    """
+    problems = Problems(f"this {effect.kind} cannot happen")
+    if batch.network_hash and batch.network_hash != network.sha256:
+        problems.add(
+            f"the scenarios were made for a network with hash {batch.network_hash[:12]}, {network.path.name} has "
+            f"{network.sha256[:12]}: name the project that they were made for"
+        )
+    window = batch.window
+    faults = effect_problems([effect], network, begin_s=window.begin_s, end_s=window.end_s)
+    problems.extend(fault.removeprefix(f"effect 0 ({effect.kind}): ") for fault in faults)
+    numbers = [scenario.index for scenario in batch.scenarios]
+    if index is not None and index not in numbers:
+        problems.add(f"there is no scenario {index}; indices run from {min(numbers)} to {max(numbers)}")
+    problems.raise_as(ScenarioError)
+    return replace(
+        batch,
+        scenarios=tuple(
+            replace(scenario, effects=(*scenario.effects, effect)) if index in (None, scenario.index) else scenario
+            for scenario in batch.scenarios
+        ),
+    )
+
+
+def looking_across(network: RoadNetwork, incident: Incident, capacity_left: float) -> Rubbernecking:
+    """Drivers on the opposite carriageway who look at an incident while it stands.
+
+    Raises ``ScenarioError`` where its edge has no opposite carriageway.
+    """
+    place = opposite_place(network, incident.edge, incident.position_m)
+    return Rubbernecking(
+        start_s=incident.start_s,
+        duration_s=incident.duration_s,
+        edge=place.edge,
+        position_m=place.position_m,
+        capacity_left=capacity_left,
+    )
+
+
+def _empty(window: StudyWindow, seed: int) -> Scenario:
+    condition = Condition(clock_s=window.begin_s % SECONDS_PER_DAY)
+    return Scenario(index=0, seed=sumo_seed(seed, "by hand"), condition=condition)
+
+
+def _batch(
+    scenario: Scenario, network: RoadNetwork, window: StudyWindow, *, project_hash: str, network_name: str
+) -> ScenarioBatch:
     return ScenarioBatch(
         project_hash=project_hash,
         network_hash=network.sha256,

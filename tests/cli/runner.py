@@ -18,6 +18,7 @@ VERBS = (
     "fit",
     "sample",
     "incident",
+    "effect",
     "attach",
     "run",
     "evaluate",

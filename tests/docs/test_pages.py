@@ -63,7 +63,9 @@ def test_every_command_on_a_page_names_a_verb_and_options_that_exist(path: Path)
 def test_the_readme_shows_all_stages_in_order():
     verbs = [command[1] for command in commands(ROOT / "README.md")]
     assert [verb for verb in VERBS if verb not in verbs] == ["networks", "demo"]
-    stages = verbs[2:]  # an incident by hand, and in a simulation that runs already, stand first
+    # An incident by hand, an effect beside it, and both in a simulation that runs already, stand first.
+    assert verbs[:3] == ["incident", "effect", "attach"]
+    stages = verbs[3:]
     assert stages == sorted(stages, key=VERBS.index)
 
 

@@ -8,6 +8,7 @@ from scenariogen.errors import ScenarioError
 from scenariogen.injection.rig import build_network
 from scenariogen.network import RoadNetwork, read_network
 from scenariogen.scenarios.opposite import WITHIN_M, opposite_place
+from tests.support import shared_data
 
 pytestmark = pytest.mark.sumo
 
@@ -82,3 +83,21 @@ def test_along_a_bend_it_is_the_point_beside(tmp_path):
             found = opposite_place(road, edge, position)
             assert found.edge == edge[::-1] and found.distance_m < 6
             assert found.position_m == pytest.approx(length - position, abs=4)
+
+
+@pytest.mark.data
+def test_in_a_city_it_is_found_for_most_edges_and_mostly_both_ways():
+    """Bologna: edges are numbers, and only 49 of 164 share their junctions with one of the other direction."""
+    road = read_network(shared_data("networks", "bologna_acosta", "acosta_buslanes.net.xml"))
+
+    def across(edge: str, position_m: float):
+        try:
+            return opposite_place(road, edge, position_m)
+        except ScenarioError as error:
+            assert "has no opposite carriageway" in str(error)
+
+    found = {edge: across(edge, road.edges[edge].length_m / 2) for edge in road.drivable}
+    places = {edge: place for edge, place in found.items() if place}
+    assert places["85"].edge == "86" and len(places) > 90
+    back = [(there := across(p.edge, p.position_m)) is not None and there.edge == e for e, p in places.items()]
+    assert sum(back) > 0.7 * len(back), sum(back) / len(back)
