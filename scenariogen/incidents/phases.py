@@ -45,6 +45,7 @@ def expected_remaining_s(blocked: int, *, detected_s: float, now_s: float) -> fl
     median_s = 60 * math.exp(mean)
     lasted_s = now_s - detected_s + median_s * PHASE_CONCENTRATION[0] / sum(PHASE_CONCENTRATION)
     score = (math.log(lasted_s / 60) - mean) / deviation
-    survival = max(1.0 - _NORMAL.cdf(score), _LEAST_SURVIVAL)
-    end_s = 60 * math.exp(mean - deviation * _NORMAL.inv_cdf(survival / 2))
-    return max(end_s - lasted_s, 0.0)
+    survival = _NORMAL.cdf(-score)
+    far_out = survival <= _LEAST_SURVIVAL  # there it falls at the rate of the normal tail, score + 1 / score
+    half = score + math.log(2) / (score + 1 / score) if far_out else -_NORMAL.inv_cdf(survival / 2)
+    return 60 * math.exp(mean + deviation * half) - lasted_s

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from scenariogen.incidents.records import IncidentKind
 from scenariogen.injection.plain_elements import PlainIncident, SpeedSign
-from scenariogen.scenarios.records import Scenario
+from scenariogen.scenarios.records import LanesReopen, Scenario
 from scenariogen.simulation.project import SumoProject
 from scenariogen.simulation.xmlfiles import children
 
@@ -29,6 +29,11 @@ def _of_incidents(scenario: Scenario, found: Sequence[PlainIncident]) -> Iterato
             f"rerouting: {drivers.reroute_share:.0%} of the drivers who stand for {drivers.reroute_after_s:g} s would "
             "look for another way; here everybody stays on their route"
         )
+    if drivers.are_told:
+        yield "signs, radio and navigation: nobody is told of an incident"
+    several = [each for each in found if len(each.lanes) > 1]
+    if several and scenario.lanes_reopen is LanesReopen.ONE_BY_ONE:
+        yield "lanes that reopen one by one: all lanes of an incident open at its end"
     for each in found:
         where = f"incident {each.number} on {each.edge.id}"
         if each.speed_mps is not None:
