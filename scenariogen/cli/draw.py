@@ -78,6 +78,22 @@ def incident(
         float | None,
         typer.Option(help="Share left on the opposite carriageway, where drivers look, e.g. 0.87; by default all."),
     ] = None,
+    lanes_reopen: Annotated[
+        str, typer.Option(help="How several blocked lanes open again: at-once, or one-by-one while it is cleared.")
+    ] = "at-once",
+    reroute_share: Annotated[
+        float, typer.Option(help="Share of the drivers in the queue who look for another way after two minutes.")
+    ] = 0.3,
+    signs: Annotated[
+        str, typer.Option(metavar="EDGE,EDGE,...", help="Edges with a variable message sign that tells of it.")
+    ] = "",
+    radio_share: Annotated[float, typer.Option(help="Share of all drivers who hear of it by radio.")] = 0.0,
+    navigation_share: Annotated[
+        float, typer.Option(help="Share of all vehicles whose navigation hears of it and is followed.")
+    ] = 0.0,
+    return_share: Annotated[
+        float, typer.Option(help="Share of those who take their old route again once told that the road is clear.")
+    ] = 0.0,
     seed: common.Seed = 0,
     out: Annotated[Path, typer.Option(help="File to write, .json or .parquet.")] = Path("incident.json"),
     json: common.Json = False,
@@ -98,9 +114,13 @@ def incident(
     blocked = common.lanes(lanes)
     if kind not in (kinds := ("crash", "breakdown", "obstruction")):
         raise typer.BadParameter(f"--kind is {kind!r}, expected one of {', '.join(kinds)}")
+    if lanes_reopen not in ("at-once", "one-by-one"):
+        raise typer.BadParameter(f"--lanes-reopen is {lanes_reopen!r}, expected at-once or one-by-one")
     project, name = common.open_target(network, sumocfg)
     from scenariogen.scenarios.byhand import one_incident
+    from scenariogen.scenarios.drivers import Drivers
     from scenariogen.scenarios.files import write_batch
+    from scenariogen.scenarios.records import LanesReopen
     from scenariogen.simulation.study import study_window
 
     batch = one_incident(
@@ -114,6 +134,14 @@ def incident(
         capacity_left=capacity_left,
         position_m=position,
         opposite_capacity=opposite_capacity,
+        drivers=Drivers(
+            reroute_share=reroute_share,
+            sign_edges=tuple(part.strip() for part in signs.split(",") if part.strip()),
+            radio_share=radio_share,
+            navigation_share=navigation_share,
+            return_share=return_share,
+        ),
+        lanes_reopen=LanesReopen(lanes_reopen.replace("-", " ")),
         seed=seed,
         project_hash=project.hash,
         network_name=name,
@@ -130,6 +158,8 @@ def incident(
                 "duration_s": made.duration_s,
                 "position_m": made.position_m,
                 "capacity_left": made.capacity_left,
+                "lanes_reopen": batch.scenarios[0].lanes_reopen,
+                "drivers": batch.scenarios[0].drivers.to_plain(),
                 "effects": [effect.to_plain() for effect in batch.scenarios[0].effects],
             }
         )

@@ -9,9 +9,10 @@ from scenariogen.incidents.priors import PHASE_CONCENTRATION
 from scenariogen.incidents.records import KINDS, Incident, IncidentKind
 from scenariogen.network import Edge, RoadNetwork
 from scenariogen.randomness import sumo_seed
+from scenariogen.scenarios.drivers import USUAL_DRIVERS, Drivers
 from scenariogen.scenarios.effects import Effect, Rubbernecking, effect_problems
 from scenariogen.scenarios.opposite import opposite_place
-from scenariogen.scenarios.records import Condition, Scenario, ScenarioBatch, scenario_problems
+from scenariogen.scenarios.records import Condition, LanesReopen, Scenario, ScenarioBatch, scenario_problems
 from scenariogen.units import SECONDS_PER_DAY
 from scenariogen.window import StudyWindow
 
@@ -28,6 +29,8 @@ def one_incident(
     capacity_left: float | None = None,
     position_m: float | None = None,
     opposite_capacity: float | None = None,
+    drivers: Drivers = USUAL_DRIVERS,
+    lanes_reopen: LanesReopen = LanesReopen.AT_ONCE,
     seed: int = 0,
     project_hash: str = "",
     network_name: str = "",
@@ -40,6 +43,8 @@ def one_incident(
     ``position_m``     None: the middle of the edge
     ``opposite_capacity``  share of capacity left on the opposite carriageway, where drivers look for as long as it
                        stands; None: nobody there slows down
+    ``drivers``        what drivers know of it and do
+    ``lanes_reopen``   how several blocked lanes open again
 
     Raises ``ScenarioError`` that lists everything that cannot happen on this network or within this window.
     """
@@ -64,7 +69,7 @@ def one_incident(
         response_s=phases[1],
         clearance_s=phases[2],
     )
-    scenario = replace(_empty(window, seed), incidents=(made,))
+    scenario = replace(_empty(window, seed), incidents=(made,), drivers=drivers, lanes_reopen=lanes_reopen)
     faults = scenario_problems(scenario, network, window)
     fits = not faults
     if opposite_capacity is not None:
@@ -79,7 +84,7 @@ def one_incident(
         inner = is_inner(place.driving_lanes, blocked)
         found = unreachable(place.road_class, len(place.driving_lanes), len(blocked), share, inner=inner)
         faults += [found] if found else []
-    problems.extend(fault.removeprefix("scenario 0, incident 0: ") for fault in faults)
+    problems.extend(fault.removeprefix("scenario 0, incident 0: ").removeprefix("scenario 0: ") for fault in faults)
     problems.raise_as(ScenarioError)
     return _batch(scenario, network, window, project_hash=project_hash, network_name=network_name)
 

@@ -81,8 +81,7 @@ def test_a_message_turns_those_who_hear_it_wherever_they_are(run, start, network
 @sumo_only
 @pytest.mark.parametrize("source", EACH)
 def test_nobody_knows_before_the_detection_and_the_delay(run, source):
-    scenario = fork.told(**EACH[source] | {f"{source}_delay_s": 45.0})
-
+    scenario = fork.told(**{**EACH[source], f"{source}_delay_s": 45.0})
     injection, seen = run(scenario, until_s=KNOWN_S + 44)
     assert not seen.turned() and injection.report()[0].rerouted == 0
     assert injection.report()[0].detected_s == KNOWN_S
@@ -212,7 +211,7 @@ def test_nothing_of_it_is_left_when_the_injection_is_left(start, network, tmp_pa
 @sumo_only
 def test_answers_do_not_depend_on_the_order_of_asking(start, network):
     names = [f"vehicle.{number}" for number in range(400)]
-    scenario = fork.told(**RADIO | {"radio_share": 0.3, "radio_compliance": 0.5})
+    scenario = fork.told(**{**RADIO, "radio_share": 0.3, "radio_compliance": 0.5})
     (radio,) = sources(scenario.drivers)
     asked = [drawn(start, network, scenario), drawn(start, network, scenario)]
     answers = [

@@ -1,0 +1,54 @@
+"""What drivers are told of an incident by hand, and how its lanes reopen, from the command line."""
+
+import json
+
+from scenariogen.scenarios.drivers import Drivers
+from scenariogen.scenarios.files import read_scenario
+from scenariogen.scenarios.records import LanesReopen
+from tests.cli.runner import scenariogen
+from tests.cli.test_mistakes import refused
+
+INCIDENT = (
+    "incident",
+    "--network",
+    "corridor",
+    "--edge",
+    "mw_04",
+    "--lanes",
+    "0,1",
+    "--at",
+    "26000s",
+    "--for",
+    "20min",
+)
+
+
+def test_what_is_typed_stands_in_the_file(tmp_path):
+    out = tmp_path / "one.json"
+    told = ("--signs", "mw_02, mw_03", "--radio-share", "0.1", "--navigation-share", "0.3", "--return-share", "0.5")
+    queue = ("--lanes-reopen", "one-by-one", "--reroute-share", "0")
+    result = scenariogen(*INCIDENT, *told, *queue, "--out", out, "--json")
+    assert result.exit_code == 0, result.stderr
+    said, made = json.loads(result.stdout), read_scenario(out)
+    expected = {"sign_edges": ("mw_02", "mw_03"), "radio_share": 0.1, "navigation_share": 0.3, "return_share": 0.5}
+    assert made.drivers == Drivers(reroute_share=0.0, **expected)
+    assert made.lanes_reopen is LanesReopen.ONE_BY_ONE
+    assert said["lanes_reopen"] == "one by one" and said["drivers"]["sign_edges"] == ["mw_02", "mw_03"]
+
+
+def test_nobody_is_told_unless_it_is_asked_for(tmp_path):
+    out = tmp_path / "one.json"
+    assert scenariogen(*INCIDENT, "--out", out).exit_code == 0
+    made = read_scenario(out)
+    assert made.drivers == Drivers() and made.lanes_reopen is LanesReopen.AT_ONCE
+    (written,) = json.loads(out.read_text())["scenarios"]
+    assert written["drivers"] == {"reroute_share": 0.3, "reroute_after_s": 120.0} and "lanes_reopen" not in written
+
+
+def test_all_that_is_wrong_is_said_at_once_and_nothing_is_written(tmp_path):
+    out = tmp_path / "one.json"
+    result = scenariogen(*INCIDENT, "--signs", "nowhere", "--radio-share", "3", "--reroute-share", "-1", "--out", out)
+    assert result.exit_code != 0 and not out.exists()
+    for words in ("nowhere", "radio_share is 3", "reroute_share is -1"):
+        assert words in result.stderr
+    refused(*INCIDENT, "--lanes-reopen", "slowly", "--out", out, code=2, says=("expected at-once or one-by-one",))
