@@ -94,6 +94,12 @@ class PaperInjection:
                 end_s=min(incident.end_s, now_s),
                 lanes=incident.lanes,
                 position_m=incident.position_m,
+                detected_s=_if_past(incident.start_s + incident.detection_s, now_s),
+                responded_s=_if_past(incident.start_s + incident.detection_s + incident.response_s, now_s),
             )
             for number, incident in enumerate(self._scenario.incidents)
         )
+
+
+def _if_past(time_s: float, now_s: float) -> float | None:
+    return time_s if time_s <= now_s else None

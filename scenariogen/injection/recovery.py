@@ -96,7 +96,10 @@ class Recovery:
     def _somebody_stands(self, edge: str, watch: _Watch, own: frozenset[str]) -> bool:
         ask = self._link.vehicle
         for vehicle in self._link.edge.getLastStepVehicleIDs(edge):
-            if vehicle in own or ask.getSpeed(vehicle) >= STANDING_MPS:
+            if vehicle in own:
+                continue
+            speed_mps, gone = self._link.attempt(ask.getSpeed, vehicle)  # somebody may have removed it in this step
+            if gone or speed_mps >= STANDING_MPS:
                 continue
             if edge == watch.edge:
                 if ask.getLanePosition(vehicle) < watch.position_m:

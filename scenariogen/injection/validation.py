@@ -38,6 +38,9 @@ def check_scenario(scenario: Scenario, network: RoadNetwork, link: Link, *, with
         faults = closure_problems([effect for effect in effects if isinstance(effect, Closure)], network, link)
     problems.extend(faults)
     problems.extend(driver_problems(scenario.drivers, network))
+    if signs := set(scenario.drivers.sign_edges) & set(network.edges):
+        absent = sorted(signs - set(link.edge.getIDList()))
+        problems.extend(f"sign_edges: edge {edge!r} is not in the running simulation" for edge in absent)
     if (scenario.incidents or effects) and link.option("mesosim") == "true":
         problems.add("the simulation is mesoscopic, where lanes cannot be blocked or closed: run it without --mesosim")
     problems.raise_as(ScenarioError)

@@ -17,7 +17,7 @@ from scenariogen.scenarios.effects import (
     Weather,
     WeatherKind,
 )
-from scenariogen.scenarios.records import Drivers, Scenario
+from scenariogen.scenarios.records import Drivers, LanesReopen, Scenario
 
 EFFECT_KINDS = ("speed_limit", "closure", "weather", "signal_failure", "demand_surge", "rubbernecking")
 
@@ -34,12 +34,14 @@ def draw_scenario(network: RoadNetwork, rng: random.Random, *, begin_s: float, w
             incidents.append(_incident(network, rng, rng.choice(places), start, length))
         else:
             effects.append(_effect(network, rng, kind, places, start, length))
+    seed = rng.randrange(10**6)
     return Scenario(
         index=0,
-        seed=rng.randrange(10**6),
+        seed=seed,
         incidents=tuple(incidents),
         effects=tuple(effects),
         drivers=Drivers(reroute_share=0.0),
+        lanes_reopen=LanesReopen.ONE_BY_ONE if seed % 2 else LanesReopen.AT_ONCE,
     )
 
 
@@ -56,9 +58,9 @@ def _incident(network: RoadNetwork, rng: random.Random, edge: str, start_s: floa
         kind=rng.choice(KINDS),
         lanes=lanes,
         capacity_left=0.0 if closed else 0.5,
-        detection_s=length_s,
-        response_s=0,
-        clearance_s=0,
+        detection_s=0.2 * length_s,
+        response_s=0.3 * length_s,
+        clearance_s=0.5 * length_s,
     )
 
 
