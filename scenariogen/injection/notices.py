@@ -13,11 +13,15 @@ too close to it to change lanes, it tries again at the next looks, three times i
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from scenariogen.errors import ScenarioError
+from scenariogen.incidents.capacity import PUBLISHED_LANES, published_capacity_left
 from scenariogen.incidents.phases import expected_remaining_s
+from scenariogen.incidents.records import Incident, IncidentKind
 from scenariogen.injection.connection import Link
 from scenariogen.injection.detours import Answer, Detours, Obstacle, Turn
-from scenariogen.network import RoadNetwork
+from scenariogen.network import Edge, RoadNetwork
 from scenariogen.randomness import child_seed
+from scenariogen.scenarios.byhand import usual_capacity_left
 from scenariogen.scenarios.drivers import FAST_DRIVERS, SIGN_LOOK_S, Drivers
 
 LOOK_EVERY_S = 10.0
@@ -75,6 +79,24 @@ def expected_delay_s(obstacle: Obstacle, *, now_s: float, reach_s: float) -> flo
         return 0.0
     remaining_s = expected_remaining_s(obstacle.blocked, detected_s=obstacle.detected_s, now_s=now_s)
     return max(0.0, remaining_s - reach_s) * (1.0 - obstacle.told_share)
+
+
+def told_capacity_left(incident: Incident, edge: Edge) -> float:
+    """Share of the capacity that people reckon with who are told of an incident, with its lanes as they are now.
+
+    A closure is told as one. Otherwise it is what is usual for so many lanes, see
+    :func:`scenariogen.scenarios.byhand.usual_capacity_left`; on the shoulder the published share of the kind
+    (FHWA-HOP-13-042 table 40), that of two lanes on a single lane too, our assumption.
+    """
+    if incident.capacity_left <= 0:
+        return 0.0
+    if incident.lanes:
+        return usual_capacity_left(edge, incident.lanes)
+    lanes = min(max(len(edge.driving_lanes), PUBLISHED_LANES[0]), PUBLISHED_LANES[-1])
+    share = published_capacity_left(lanes, 0, crash=incident.kind is IncidentKind.CRASH)
+    if share is None:
+        raise ScenarioError(f"no share is published for an incident on the shoulder of {lanes} lanes")
+    return share
 
 
 class ToldDrivers:

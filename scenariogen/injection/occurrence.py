@@ -10,11 +10,11 @@ from scenariogen.incidents.records import Incident, IncidentKind
 from scenariogen.injection.blockers import Blocker, Blockers
 from scenariogen.injection.detours import Obstacle
 from scenariogen.injection.lanes import LaneMap
+from scenariogen.injection.notices import told_capacity_left
 from scenariogen.injection.records import RealisedIncident
 from scenariogen.injection.reopening import Reopening, reopenings
 from scenariogen.injection.stretch import DOWNSTREAM_M, SlowStretches, SpeedProfile
 from scenariogen.network import Edge, RoadNetwork
-from scenariogen.scenarios.byhand import usual_capacity_left
 from scenariogen.scenarios.records import LanesReopen
 from scenariogen.units import clock_text
 
@@ -134,13 +134,12 @@ class Occurrence:
 
     def obstacle(self) -> Obstacle:
         """What drivers meet and are told of."""
-        closed = self._now_is.capacity_left <= 0
         return Obstacle(
             number=self.number,
             edge=self.incident.edge,
             detected_s=self.detected_s,
             blocked=len(self.incident.lanes),
-            told_share=0.0 if closed else usual_capacity_left(self._edge, self._now_is.lanes),
+            told_share=told_capacity_left(self._now_is, self._edge),
         )
 
     def advance(self, now_s: float) -> None:

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenariogen.errors import ScenarioError
+from scenariogen.incidents.records import IncidentKind
 from scenariogen.injection import inject
 from scenariogen.injection.connection import Link
 from scenariogen.injection.detours import Detours, Obstacle
-from scenariogen.injection.notices import ToldDrivers, expected_delay_s, sources
+from scenariogen.injection.notices import ToldDrivers, expected_delay_s, sources, told_capacity_left
 from scenariogen.network import read_network
 from scenariogen.scenarios.drivers import RADIO_COMPLIANCE, SIGN_COMPLIANCE, Drivers
 from tests.injection import fork, roads
@@ -242,6 +243,20 @@ def test_the_delay_expected_shrinks_with_the_way_there_and_with_what_is_left(blo
     assert delay(1.0, 0.0) == 0
     unknown = Obstacle(number=0, edge="e", blocked=blocked)
     assert expected_delay_s(unknown, now_s=lasted_s, reach_s=0.0) == 0
+
+
+def test_what_is_told_is_a_closure_or_what_is_usual(road):
+    street, motorway = road(1, roads.STREET_MPS).edges["middle"], road(3).edges["middle"]
+    assert told_capacity_left(roads.incident(capacity_left=0.0), street) == 0.0
+    assert told_capacity_left(roads.incident(capacity_left=0.0, lanes=(0, 1, 2)), motorway) == 0.0
+    one, two = (
+        told_capacity_left(roads.incident(capacity_left=0.3, lanes=lanes), motorway) for lanes in ((0,), (0, 1))
+    )
+    assert (one, two) == pytest.approx((0.49, 0.17), abs=0.02), "published, whatever the scenario has"
+    aside = roads.incident(lanes=(), capacity_left=0.5)
+    crash = dataclasses.replace(aside, kind=IncidentKind.CRASH)
+    assert [told_capacity_left(each, motorway) for each in (aside, crash)] == [0.99, 0.83]
+    assert [told_capacity_left(each, street) for each in (aside, crash)] == [0.95, 0.81]
 
 
 def test_published_figures_are_defaults_and_shares_of_a_place_are_not():
