@@ -139,6 +139,10 @@ class ToldDrivers:
         """Whether the driver would change routes on the word of that source."""
         return self._drawn(f"{source.name} compliance", vehicle, source.compliance)
 
+    def goes_back(self, vehicle: str) -> bool:
+        """Whether the driver would take the old route again, once told that the road is clear."""
+        return self._drawn("return", vehicle, self._drivers.return_share)
+
     def times_known(self, vehicle: str, now_s: float) -> dict[str, float]:
         """The travel times (s), by edge, of the incidents that a vehicle knows of and that stand."""
         numbers = [n for n in sorted(self._knows.get(vehicle, ())) if n in self._standing]
@@ -175,7 +179,7 @@ class ToldDrivers:
             return
         delays_s = {source.name: source.delay_s for source in self._sources if source.name != SIGN}
         for turn in self._detours.turns(number):
-            if turn.source in delays_s and self._drawn("return", turn.vehicle, self._drivers.return_share):
+            if turn.source in delays_s and self.goes_back(turn.vehicle):
                 self._returns.append((now_s + delays_s[turn.source], turn, obstacle.edge))
 
     def forget(self) -> None:

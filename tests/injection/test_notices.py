@@ -149,6 +149,16 @@ def test_some_go_back_when_they_hear_that_the_road_is_clear(run, share, backend)
 
 
 @sumo_only
+def test_only_those_go_back_who_are_drawn_to(run, start, network):
+    short = fork.closure(stands_s=200.0)
+    everybody, some = (fork.told(short, **RADIO, return_share=share, seed=6) for share in (1.0, 0.5))
+    could, did = ({v for v in seen.turned() if len(seen.routes[v]) == 3} for _, seen in map(run, (everybody, some)))
+    told = drawn(start, network, some)
+    assert did == {vehicle for vehicle in could if told.goes_back(vehicle)}
+    assert 0 < len(did) < len(could)
+
+
+@sumo_only
 def test_nobody_is_sent_round_in_circles_by_two_incidents(run):
     """Both ways are closed one after the other: whoever turned away from the first is not sent back into it."""
     second = dataclasses.replace(fork.closure(edge="around"), start_s=180.0, position_m=100.0)
