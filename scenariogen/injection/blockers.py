@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from scenariogen.injection.connection import PARKED, REMOVE_VAPORIZED, Link
 from scenariogen.injection.lanes import LaneMap
 from scenariogen.injection.placement import OnLane, Spot, find_spot
+from scenariogen.simulation.options import is_true
 
 SEARCH_M = 100.0
 """Farthest from the asked position that a blocker may stand."""
 _REACH_M = 150.0
 """How far beyond the searched part vehicles are looked at: more than anybody's braking distance."""
+_ENTRY_M = 100.0
+"""Before this, SUMO may still insert somebody close behind a vehicle that began its way on the same edge."""
 _FAILSAFE_S = 5.0
 """A stop lasts this much longer than asked, should nobody be there any more to end it."""
 _COLOUR = (200, 30, 30, 255)
@@ -42,6 +45,8 @@ class Blockers:
         self._ever: frozenset[str] = frozenset()
         self._present: dict[str, Blocker] = {}
         self._routes: dict[str, str] = {}
+        self._reach_over = any(float(link.option(o)) > 0 for o in ("lateral-resolution", "lanechange.duration"))
+        self._half_step_s = link.step_s / 2 if _is_ballistic(link) else 0.0
 
     @property
     def ever(self) -> frozenset[str]:
@@ -142,27 +147,59 @@ class Blockers:
         """Vehicles on a lane, and those on the lanes around it that reach into it or may run into it."""
         low, high = asked_m - SEARCH_M - _REACH_M, asked_m + SEARCH_M + _REACH_M
         length = self._lanes.length_m(lane)
-        offsets = {lane: 0.0}  # metres from the start of our lane to the start of that lane
+        offsets = [(lane, 0.0)]  # metres from the start of our lane to the start of that lane
         if low < 0:
-            offsets |= {before: -start for before, start in self._lanes.upstream(lane, 0.0, -low).items()}
-        if high > length:
-            offsets |= {after: -start for after, start in self._lanes.downstream(lane, 0.0, high).items()}
+            offsets += [(before, -start) for before, start in self._lanes.upstream(lane, 0.0, -low).items()]
+        if high > length:  # round a roundabout a lane lies both before and behind
+            offsets += [(after, -start) for after, start in self._lanes.downstream(lane, 0.0, high).items()]
+        vehicles = [
+            (vehicle, offset) for other, offset in offsets for vehicle in self._link.lane.getLastStepVehicleIDs(other)
+        ]
         return [
-            self._on_lane(vehicle, front)
-            for other, offset in offsets.items()
-            for vehicle in self._link.lane.getLastStepVehicleIDs(other)
+            self._on_lane(vehicle, front, may_be_followed=front - offset < _ENTRY_M)
+            for vehicle, offset in (*vehicles, *((vehicle, 0.0) for vehicle in self._beside(lane)))
             if low <= (front := offset + self._link.vehicle.getLanePosition(vehicle)) <= high
         ]
 
-    def _on_lane(self, vehicle: str, front_m: float) -> OnLane:
+    def _beside(self, lane: str) -> list[str]:
+        """Vehicles on the lanes next to it that reach over the line, where SUMO knows of such."""
+        if not self._reach_over:
+            return []
+        ask, (edge, _, index) = self._link.vehicle, lane.rpartition("_")
+        found = []
+        for other in (int(index) - 1, int(index) + 1):
+            if 0 <= other < int(self._link.edge.getLaneNumber(edge)):
+                half_m = float(self._link.lane.getWidth(f"{edge}_{other}")) / 2
+                found += [
+                    vehicle
+                    for vehicle in self._link.lane.getLastStepVehicleIDs(f"{edge}_{other}")
+                    if abs(ask.getLateralLanePosition(vehicle)) + ask.getWidth(vehicle) / 2 > half_m
+                ]
+        return found
+
+    def _on_lane(self, vehicle: str, front_m: float, *, may_be_followed: bool) -> OnLane:
+        """SUMO inserts vehicles as if those ahead never braked harder than usual: whoever came just now must not."""
         ask = self._link.vehicle
+        decel_mps2, emergency_mps2 = float(ask.getDecel(vehicle)), float(ask.getEmergencyDecel(vehicle))
+        if may_be_followed and int(ask.getRouteIndex(vehicle)) == 0:
+            emergency_mps2 = decel_mps2
         return OnLane(
             id=vehicle,
             front_m=front_m,
             length_m=float(ask.getLength(vehicle)),
             speed_mps=float(ask.getSpeed(vehicle)),
             min_gap_m=float(ask.getMinGap(vehicle)),
-            decel_mps2=float(ask.getDecel(vehicle)),
-            emergency_decel_mps2=float(ask.getEmergencyDecel(vehicle)),
-            reaction_s=float(ask.getActionStepLength(vehicle)),
+            decel_mps2=decel_mps2,
+            emergency_decel_mps2=emergency_mps2,
+            reaction_s=float(ask.getActionStepLength(vehicle)) + self._half_step_s,
+            accel_mps2=float(ask.getAccel(vehicle)),
         )
+
+
+def _is_ballistic(link: Link) -> bool:
+    """Whether vehicles drive half a step's worth farther while they brake than by SUMO's default update.
+
+    SUMO turns that update on by itself where drivers act less often than there are steps, without changing the option.
+    """
+    action_step_s = float(link.option("default.action-step-length"))
+    return is_true(link.option("step-method.ballistic")) or (action_step_s > 0 and action_step_s != link.step_s)

@@ -74,8 +74,8 @@ class LaneMap:
             if -end >= reach_m:
                 continue
             for after, internal, length in self.leads_to(here):
-                if internal:
-                    found[internal] = end
+                if internal:  # round a roundabout it comes again, farther away
+                    found[internal] = max(found.get(internal, float("-inf")), end)
                 if after and end - length > found.get(after, float("-inf")):
                     found[after] = end - length
                     front.append((after, end - length - self.length_m(after)))

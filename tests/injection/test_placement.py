@@ -45,8 +45,31 @@ def test_no_spot_under_a_vehicle_that_fills_the_lane():
 
 
 def test_a_fast_vehicle_close_behind_moves_the_spot_ahead():
-    spot = find_spot([car(100, speed_mps=30)], lane_length_m=1000, asked_m=142, search_m=100, step_s=1)
+    spot = find_spot([car(100, speed_mps=30)], lane_length_m=1000, asked_m=142, search_m=40, step_s=1)
     assert spot.hard and spot.position_m - spot.length_m >= 100 + 2.5 + braking_distance_m(30, 9.0, 1.0)
+
+
+def test_at_motorway_speed_a_spot_farther_away_spares_the_one_behind_but_not_in_a_street():
+    fast = find_spot([car(100, speed_mps=30)], lane_length_m=1000, asked_m=142, search_m=100, step_s=1)
+    assert not fast.hard and fast.position_m == 95  # behind it
+    street = find_spot([car(100, speed_mps=13.9)], lane_length_m=1000, asked_m=118, search_m=100, step_s=1)
+    assert not street.hard and street.position_m > 118
+    slower = find_spot([car(100, speed_mps=10)], lane_length_m=1000, asked_m=109, search_m=100, step_s=1)
+    assert not slower.hard and slower.position_m < 125
+
+
+def test_whoever_follows_one_that_brakes_hard_can_stop_behind_it():
+    """A second vehicle 31 m behind the first once ran into it: 9 m/s² is more than the distance kept allows for."""
+    first, second = car(36.4, speed_mps=31.3), car(5.1, speed_mps=30.2)
+    alone = find_spot([first], lane_length_m=500, asked_m=84, search_m=20, step_s=1)
+    both = find_spot([second, first], lane_length_m=500, asked_m=84, search_m=20, step_s=1)
+    assert alone.hard and both.hard and both.position_m > alone.position_m
+    late_m = 30.2
+    second_stops_m = 5.1 + late_m + braking_distance_m(30.2, 9.0, 1.0)
+    assert both.position_m - both.length_m - 2.5 - first.length_m - 2.5 >= second_stops_m - 1e-9
+    queue = [car(5 + 7.501 * n) for n in range(4)]  # nobody moves, so nobody is too close
+    standing = find_spot(queue, lane_length_m=500, asked_m=35, search_m=20, step_s=1)
+    assert standing.position_m - standing.length_m < 5 + 7.501 * 3 + 2.5 + 1e-2 or standing.position_m == 35
 
 
 def test_braking_distance_is_the_sum_of_euler_steps():
