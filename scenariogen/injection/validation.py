@@ -1,5 +1,7 @@
 """What is checked before anything happens: the scenario against the network and the simulation it is to happen in."""
 
+from collections.abc import Sequence
+
 from scenariogen.errors import Problems, ScenarioError
 from scenariogen.incidents import capacity
 from scenariogen.incidents.records import Incident
@@ -9,7 +11,10 @@ from scenariogen.network import RoadNetwork
 from scenariogen.scenarios.drivers import driver_problems
 from scenariogen.scenarios.effects import Closure, effect_problems
 from scenariogen.scenarios.records import Scenario
+from scenariogen.simulation.xmlfiles import children
 from scenariogen.units import clock_text
+
+_SHORTEST_HEADWAY_S = 1.0
 
 
 def check_scenario(scenario: Scenario, network: RoadNetwork, link: Link, *, with_capacity: bool = True) -> None:
@@ -67,6 +72,11 @@ def option_warnings(link: Link) -> list[str]:
             f"time-to-teleport is {teleport_s:g} s: SUMO takes vehicles that wait that long out of the queue behind an "
             "incident; start it with --time-to-teleport -1"
         )
+    if link.step_s > _SHORTEST_HEADWAY_S:
+        found.append(
+            f"step-length is {link.step_s:g} s: drivers whose headway (tau) is shorter than a step, as SUMO's default "
+            f"of {_SHORTEST_HEADWAY_S:g} s, run into any queue; give vehicle types a tau of at least {link.step_s:g}"
+        )
     action = link.option("collision.action")
     if action in ("teleport", "remove"):
         found.append(
@@ -74,3 +84,27 @@ def option_warnings(link: Link) -> list[str]:
             "--collision.action warn"
         )
     return found
+
+
+def closure_warnings(incidents: Sequence[Incident], network: RoadNetwork) -> list[str]:
+    """Closures that drivers pass all the same, through the opposite lane of a network that was built for it."""
+    closed = {
+        number: network.edges[incident.edge]
+        for number, incident in enumerate(incidents)
+        if incident.capacity_left <= 0 and len(network.edges[incident.edge].lanes) == 1
+    }
+    if not closed:
+        return []
+    beside = {
+        lane.get("id")
+        for _, element in children(network.path)
+        if element.tag == "edge"
+        for lane in element
+        if lane.find("neigh") is not None
+    }
+    return [
+        f"incident {number}: the network lets drivers overtake through the lane opposite to {edge.lanes[0].id}, so "
+        "they pass the closure there; close the other direction too, or build the network without --opposites.guess"
+        for number, edge in closed.items()
+        if edge.lanes[0].id in beside
+    ]

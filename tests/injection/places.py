@@ -48,8 +48,9 @@ class Ground:
         )
 
     def routes(self, path: Path, factor: float, *, begin_s: float = 0.0, flow: str = "") -> Path:
+        span = f'begin="{begin_s}" end="{begin_s + 3600}"'
         lines = [
-            f'<route id="way{n}" edges="{way}"/><flow id="f{n}" route="way{n}" begin="{begin_s}" end="{begin_s + 3600}" '
+            f'<route id="way{n}" edges="{way}"/><flow id="f{n}" route="way{n}" {span} '
             f'vehsPerHour="{self.veh_h * factor:.0f}" departLane="best" departSpeed="max" {flow}/>'
             for n, way in enumerate(self.ways)
         ]

@@ -1,8 +1,11 @@
 """An incident of each type, however the simulation is run: steps, sublanes, sides, clocks, files, vehicle classes."""
 
+import warnings
+
 import pytest
 
 from scenariogen.incidents.records import Incident
+from scenariogen.injection import inject
 from tests.injection import roads
 from tests.injection.places import GROUNDS, Drive, Ground, Variant, accounts, against_twin, network_of
 
@@ -70,6 +73,40 @@ def test_every_type_of_incident_under_every_variant(start, tmp_path, variant, wh
     )
     assert not account.faults, "\n".join(account.faults[:5])
     assert account.realised == 1
+
+
+@pytest.mark.parametrize("opposites", [False, True])
+def test_a_closed_lane_is_passed_only_where_the_network_has_opposite_lanes_and_that_is_said(start, tmp_path, opposites):
+    network = ONE_LANE.build(tmp_path, "--opposites.guess", str(opposites).lower())
+    sumo = start("libsumo", network, ONE_LANE.routes(tmp_path / "r.rou.xml", 1.0))
+    asked = incident_of("one lane closed", start_s=102, duration_s=300)
+    passed = 0
+    with (
+        warnings.catch_warnings(record=True) as told,
+        inject(sumo, roads.scenario(asked), network=network) as injection,
+    ):
+        warnings.simplefilter("always")
+        while sumo.simulation.getTime() < 400:
+            sumo.simulationStep()
+            if sumo.simulation.getTime() > 180:  # whoever was past it at its start has arrived
+                passed += sum(vehicle.startswith("f0") for vehicle in sumo.simulation.getArrivedIDList())
+            assert not sumo.simulation.getCollisions()
+    said = [text for text in injection.warnings if "overtake through the lane opposite to bc_0" in text]
+    assert bool(said) == opposites
+    assert passed > 15 if opposites else passed == 0
+
+
+def test_steps_longer_than_a_headway_are_warned_about(start, tmp_path):
+    """Drivers with a tau of 1 s run into each other in steps of 2 s, whatever they stand behind."""
+    network = TWO_LANES.build(tmp_path)
+    for step, warned in (("1", False), ("2", True)):
+        sumo = start("libsumo", network, None, "--step-length", step)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with inject(sumo, roads.scenario(incident_of("closed", start_s=10)), network=network) as injection:
+                pass
+        assert any("step-length is 2 s" in text and "tau" in text for text in injection.warnings) == warned
+        sumo.close()
 
 
 @pytest.mark.slow
