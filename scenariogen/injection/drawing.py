@@ -1,7 +1,7 @@
-"""An incident as shapes on the map of ``sumo-gui``: blocked lanes red, the slowed stretch amber, a label beside them.
+"""A scenario as shapes on the map of ``sumo-gui``: blocked lanes red, the slowed stretch amber, a label beside them.
 
-Shapes appear when the incident's vehicles are on the road, where they stand, and go when it ends. Drawing changes
-nothing that traffic sees.
+Shapes of an incident appear when its vehicles are on the road, where they stand, and go when it ends; those of other
+effects (:mod:`scenariogen.injection.drawing_effects`) at their times. Drawing changes nothing that traffic sees.
 """
 
 import math
@@ -12,20 +12,23 @@ from itertools import pairwise
 from scenariogen.incidents.records import Incident
 from scenariogen.injection.attach import default_blocker_id
 from scenariogen.injection.connection import Link, Point
+from scenariogen.injection.drawing_effects import SLOWED_COLOUR, LanePart, effect_parts, effect_text
 from scenariogen.injection.lanes import LaneMap
 from scenariogen.injection.plain_elements import slowed_speed_mps
 from scenariogen.injection.stretch import SpeedProfile
 from scenariogen.network import Edge, RoadNetwork
+from scenariogen.scenarios.effects import Effect
 from scenariogen.units import clock_text
 
 BLOCKED_COLOUR = (214, 30, 30, 255)
-SLOWED_COLOUR = (255, 170, 0, 130)
 LABEL_COLOUR = (20, 20, 20, 255)
 BLOCKED_LAYER, SLOWED_LAYER, LABEL_LAYER = 20, 10, 100
 BLOCKED_BEHIND_M, BLOCKED_AHEAD_M = 12.0, 4.0
 """How far a blocked lane is drawn red before and behind the front of its vehicle."""
 LABEL_PARAMETER = "label"
 LABEL_BESIDE_M = 14.0
+_LABEL_BELOW_M = 22.0
+"""Labels without a place of their own stand one below the other."""
 _MOST_VEHICLES = 8
 _STANDS_WITHIN_S = 5.0
 _PREFIX = "scenariogen.drawn."
@@ -33,7 +36,7 @@ _PREFIX = "scenariogen.drawn."
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """What stands of an incident: where the front of its first vehicle is, and the ids of shapes and label."""
+    """What stands of an incident or effect: where it is (the front of its first vehicle), ids of shapes and label."""
 
     number: int
     since_s: float
@@ -43,15 +46,20 @@ class Drawn:
 
 
 class Drawing:
-    """Keeps the shapes of a scenario's incidents; ``update`` after every step."""
+    """Keeps the shapes of a scenario's incidents and effects; ``update`` after every step."""
 
-    def __init__(self, link: Link, network: RoadNetwork, incidents: Sequence[Incident]) -> None:
+    def __init__(
+        self, link: Link, network: RoadNetwork, incidents: Sequence[Incident], effects: Sequence[Effect] = ()
+    ) -> None:
         self._link = link
         self._network = network
         self._lanes = LaneMap(link, network)
         self._waiting = dict(enumerate(incidents))
         self._incidents = tuple(incidents)
         self.standing: dict[int, Drawn] = {}
+        self._effects = tuple(effects)
+        self._effects_to_come = dict(enumerate(effects))
+        self.standing_effects: dict[int, Drawn] = {}
 
     def update(self, now_s: float) -> None:
         """Draw what has begun to stand, wipe what is over."""
@@ -65,6 +73,12 @@ class Drawing:
                 del self._waiting[number]
         for number in [number for number in self.standing if now_s >= self._incidents[number].end_s]:
             self._wipe(self.standing.pop(number))
+        for number in [n for n, each in self._effects_to_come.items() if now_s >= each.start_s]:
+            effect = self._effects_to_come.pop(number)
+            if now_s < effect.end_s:
+                self.standing_effects[number] = self._draw_effect(number, effect, now_s)
+        for number in [number for number in self.standing_effects if now_s >= self._effects[number].end_s]:
+            self._wipe(self.standing_effects.pop(number))
 
     def _fronts(self, number: int) -> dict[int, float]:
         """Lane index → front of the vehicle of ours that stands there, metres from the start of the edge."""
@@ -102,6 +116,38 @@ class Drawing:
         poi.setParameter(label, LABEL_PARAMETER, text)
         return Drawn(number=number, since_s=now_s, at=at, polygons=tuple(names), label=label)
 
+    def _draw_effect(self, number: int, effect: Effect, now_s: float) -> Drawn:
+        names: list[str] = []
+        first: LanePart | None = None
+        for place, part in enumerate(effect_parts(effect, self._network, self._lanes)):
+            name = f"{_PREFIX}effect.{number}.{place}"
+            drawn = self._part(name, part.lane, part.from_m, part.to_m, part.colour, SLOWED_LAYER)
+            if drawn and not part.lane.startswith(":"):
+                first = first or part
+            names += drawn
+        if first is None:
+            at = beside = self._without_place(number)
+        else:
+            edge = self._network.edges[first.lane.rpartition("_")[0]]
+            middle_m = (max(first.from_m, 0.0) + min(first.to_m, edge.length_m)) / 2
+            at = self._lanes.point(edge.id, int(first.lane.rpartition("_")[2]), middle_m)
+            beside = self._beside(edge, middle_m)
+        label = f"{_PREFIX}effect.{number}.label"
+        self._link.handle.poi.add(label, *beside, LABEL_COLOUR, "effect", LABEL_LAYER)
+        self._link.handle.poi.setParameter(label, LABEL_PARAMETER, effect_text(effect))
+        return Drawn(number=number, since_s=now_s, at=at, polygons=tuple(names), label=label)
+
+    def _without_place(self, number: int) -> Point:
+        """Below the first incident of the scenario, or the middle of the network."""
+        if self._incidents:
+            first = self._incidents[0]
+            edge = self._network.edges[first.edge]
+            x, y = self._lanes.point(edge.id, edge.driving_lanes[0], first.position_m)
+        else:
+            (low_x, low_y), (high_x, high_y) = self._link.simulation.getNetBoundary()
+            x, y = (low_x + high_x) / 2, (low_y + high_y) / 2
+        return float(x), float(y) - _LABEL_BELOW_M * (number + 1)
+
     def _slowed(self, number: int, incident: Incident, edge: Edge, at_m: float) -> list[str]:
         speed = slowed_speed_mps(incident, edge)
         if speed is None:
@@ -109,11 +155,7 @@ class Drawing:
         profile = SpeedProfile(speed_mps=speed)
         upstream_m = profile.reach_m(max(lane.speed_mps for lane in edge.lanes if lane.drives))
         downstream_m = profile.core_m[1]
-        lanes: dict[str, float] = {}
-        for lane in (lane.id for lane in edge.lanes if lane.drives):
-            lanes[lane] = at_m
-            lanes |= self._lanes.upstream(lane, at_m, upstream_m)
-            lanes |= self._lanes.downstream(lane, at_m, downstream_m)
+        lanes = self._lanes.around(edge, at_m, upstream_m=upstream_m, downstream_m=downstream_m)
         names: list[str] = []
         for lane, front in lanes.items():
             names += self._part(

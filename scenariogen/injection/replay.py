@@ -58,8 +58,9 @@ def require_display(screenshot: Path | None) -> None:
 class ReplaySimulator(SumoSimulator):
     """Opens runs in a window, with the scenario's incidents drawn.
 
-    ``screenshot``  a ``.png`` to write while the first incident stands; without a display needed for anything to be
-                    seen, so that ``open`` raises a ``SimulationError`` where there is neither
+    ``screenshot``  a ``.png`` to write while the first incident stands (without any, the first effect); without a
+                    display needed for anything to be seen, so that ``open`` raises a ``SimulationError`` where there
+                    is neither
     """
 
     def __init__(self, project: SumoProject, scenario: Scenario, *, screenshot: Path | None = None) -> None:
@@ -70,7 +71,7 @@ class ReplaySimulator(SumoSimulator):
 
     @property
     def picture_of(self) -> int | None:
-        """Number of the incident that the picture shows; None where none was taken."""
+        """Number of the incident, or of the effect, that the picture shows; None where none was taken."""
         return None if self._run is None else self._run.picture_of
 
     def open(self, request: RunRequest) -> "ReplayRun":
@@ -98,7 +99,7 @@ class ReplaySimulator(SumoSimulator):
 
 
 class ReplayRun(SumoRun):
-    """A run in a window. ``picture_of`` is the number of the incident that the picture shows, once it is taken."""
+    """A run in a window. ``picture_of`` is the number of the incident or effect that the picture shows, once taken."""
 
     def __init__(self, project: SumoProject, request: RunRequest, connection: Any, process: Any) -> None:
         super().__init__(project, request, connection, process)
@@ -108,9 +109,9 @@ class ReplayRun(SumoRun):
         self._asked_for: int | None = None
 
     def draw(self, scenario: Scenario, network: RoadNetwork, screenshot: Path | None) -> None:
-        """Draw a scenario's incidents from now on."""
+        """Draw a scenario's incidents and effects from now on."""
         self._scenario = scenario
-        self._drawing = Drawing(Link(self.connection), network, scenario.incidents)
+        self._drawing = Drawing(Link(self.connection), network, scenario.incidents, scenario.effects)
         self._screenshot = screenshot
 
     def step(self) -> None:
@@ -121,8 +122,13 @@ class ReplayRun(SumoRun):
         if self._asked_for is not None:
             self._keep(self._screenshot, self._asked_for)
             return
-        for drawn in self._drawing.standing.values():
-            lasts_s = self._scenario.incidents[drawn.number].end_s - drawn.since_s
+        shown, asked = (
+            (self._drawing.standing, self._scenario.incidents)
+            if self._scenario.incidents
+            else (self._drawing.standing_effects, self._scenario.effects)
+        )
+        for drawn in shown.values():
+            lasts_s = asked[drawn.number].end_s - drawn.since_s
             if self.time_s >= drawn.since_s + min(PICTURE_AFTER_S, _SHARE_OF_TIME * lasts_s):
                 self._ask(drawn)
                 return

@@ -3,6 +3,7 @@
 import math
 import struct
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,20 @@ from scenariogen.injection.drawing import (
     part_of_line,
     strip,
 )
+from scenariogen.injection.drawing_effects import LIMIT_COLOUR
 from scenariogen.injection.replay import ReplaySimulator, require_display
+from scenariogen.scenarios.effects import (
+    EFFECTS as KINDS_OF_EFFECTS,
+)
+from scenariogen.scenarios.effects import (
+    Closure,
+    DemandSurge,
+    DetectorOutage,
+    Rubbernecking,
+    SignalFailure,
+    SpeedLimit,
+    Weather,
+)
 from scenariogen.simulation import display
 from scenariogen.simulation.contract import RunRequest
 from tests.cli.runner import scenariogen
@@ -67,6 +81,46 @@ def test_shapes_lie_where_the_vehicles_stand_and_go_with_them(start, road, tmp_p
         assert words in label
     assert not seen[122.0]
     assert not [name for name in sumo.poi.getIDList() if name.startswith(PREFIX)]
+
+
+EFFECTS = (
+    SpeedLimit(start_s=20, duration_s=40, limit_mps=30 / 3.6, edges=("wc",)),
+    Closure(start_s=20, duration_s=40, edges=("sc",), classes=("truck",)),
+    Weather(start_s=20, duration_s=40, weather="heavy_snow"),
+    SignalFailure(start_s=20, duration_s=40, signal="c"),
+    DemandSurge(start_s=20, duration_s=40, factor=1.5, entries=("nc",)),
+    DetectorOutage(start_s=20, duration_s=40, lanes=("ec_0",)),
+    Rubbernecking(start_s=20, duration_s=40, edge="ce", position_m=200, capacity_left=0.6),
+)
+
+
+@pytest.mark.sumo
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_effect_is_drawn_where_it_is_at_its_time_and_says_what_it_is(start, signal_road, backend):
+    assert {type(effect) for effect in EFFECTS} == set(KINDS_OF_EFFECTS.values())
+    sumo = start(backend, signal_road)
+    drawing = Drawing(Link(sumo), signal_road, (), EFFECTS)
+    seen: dict[float, dict] = {}
+    while sumo.simulation.getTime() < 65:
+        sumo.simulationStep()
+        now = sumo.simulation.getTime()
+        drawing.update(now)
+        seen[now] = drawn_of(sumo)
+        if now == 40:
+            assert tuple(sumo.polygon.getColor(f"{PREFIX}effect.0.0")) == LIMIT_COLOUR
+            labels = [sumo.poi.getParameter(f"{PREFIX}effect.{n}.label", LABEL_PARAMETER) for n in range(len(EFFECTS))]
+            places = [sumo.poi.getPosition(f"{PREFIX}effect.{n}.label") for n in range(len(EFFECTS))]
+    assert not seen[19.0] and not seen[60.0]
+    assert not [name for name in sumo.poi.getIDList() if name.startswith(PREFIX)]
+    parts = Counter(int(name.split(".")[1]) for name in seen[40.0])
+    assert parts == {0: 2, 1: 2, 3: 8, 4: 2, 5: 1, 6: 2}  # weather is a label alone
+    says = ("limit 30 km/h", "closed for truck", "heavy snow", "signal c off", "demand x 1.5")
+    says += ("detectors: no data", "drivers look")
+    assert all(words in label and "00:00:20 to 00:01" in label for words, label in zip(says, labels, strict=True))
+    lane = sumo.lane.getShape("wc_0")
+    limited = [point for name in ("effect.0.0", "effect.0.1") for point in seen[40.0][name]]
+    assert all(min(a[0] for a in lane) - 1 < x < max(a[0] for a in lane) + 1 for x, _ in limited)
+    assert len(set(places)) == len(EFFECTS)
 
 
 @pytest.mark.sumo
