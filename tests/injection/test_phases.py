@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from scenariogen.evaluation import run_scenario
 from scenariogen.evaluation.approaches import ApproachRoom
+from scenariogen.evaluation.injecting import PaperInjection
 from scenariogen.incidents import capacity
 from scenariogen.incidents.phases import IncidentPhase, expected_remaining_s
 from scenariogen.injection.attach import Injection
@@ -17,6 +18,8 @@ from scenariogen.injection.plain_limits import limits
 from scenariogen.injection.reopening import opening_order, reopenings
 from scenariogen.scenarios.byhand import usual_capacity_left
 from scenariogen.scenarios.records import LanesReopen
+from scenariogen.simulation.contract import RunRequest
+from scenariogen.simulation.dummy import DummyRun, DummySimulator
 from scenariogen.simulation.incidentboard import IncidentBoard
 from tests.injection import roads
 from tests.policies.room import crossing
@@ -343,6 +346,23 @@ def test_rooms_that_nobody_tells_know_of_nothing_and_rooms_in_between_pass_it_on
     room, _ = crossing()
     assert room.known_incidents == ()
     assert ApproachRoom(room, {}).known_incidents == ()
+
+
+def test_the_dummy_reports_nothing_to_policies_and_has_the_phases_that_are_past(tmp_path):
+    asked = dataclasses.replace(
+        roads.incident(edge="b", start_s=20, capacity_left=0.5), detection_s=30.0, response_s=40.0, clearance_s=50.0
+    )
+    request = RunRequest(window=window(200.0), seed=1, folder=tmp_path / "run")
+    with DummySimulator().open(request) as run:
+        assert isinstance(run, DummyRun)
+        injection = PaperInjection(run, roads.scenario(asked))
+        seen = []
+        while run.time_s < 150:
+            run.step()
+            (report,) = injection.report()
+            assert run.control_room.known_incidents == ()
+            seen.append((report.detected_s, report.responded_s))
+    assert list(dict.fromkeys(seen)) == [(None, None), (50.0, None), (50.0, 90.0)]
 
 
 def test_what_is_expected_of_the_rest_follows_the_published_durations():
