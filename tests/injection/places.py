@@ -11,6 +11,7 @@ from typing import Any
 from scenariogen.incidents.capacity import is_inner, reachable
 from scenariogen.incidents.records import KINDS, Incident
 from scenariogen.injection import inject
+from scenariogen.injection.blockers import SEARCH_M
 from scenariogen.injection.rig import build_network
 from scenariogen.network import Edge, RoadNetwork, read_network
 from scenariogen.scenarios.records import Drivers, Scenario
@@ -125,6 +126,10 @@ GROUNDS = {
     ),
 }
 """Where incidents are put."""
+SETTLED_S = 10.0
+"""Later than this after an incident began, or farther along its edge, others who touch each other did not do so on
+account of how it was placed: in a motorway's queue SUMO's drivers now and then change lanes to less than the distance
+that they keep (once in 348 incidents at a ramp, 19 s after a start, 0.4 m too close), which it calls a collision."""
 TRAFFIC = ("free", "dense", "queued")
 
 
@@ -201,7 +206,11 @@ def hold_to_it(sumo: Any, network: RoadNetwork, incidents: tuple[Incident, ...],
             account.faults += [f"{now_s:g}: {vehicle} vanished" for vehicle in sorted(lost)]
             gone |= lost
             account.faults += [f"{now_s:g}: {v} teleports" for v in sumo.simulation.getStartingTeleportIDList()]
+            just_begun = [incident for incident in incidents if 0 <= now_s - incident.start_s <= SETTLED_S]
             for hit in sumo.simulation.getCollisions():
+                past = [hit.lane.rpartition("_")[0] == i.edge and hit.pos > i.position_m + SEARCH_M for i in just_begun]
+                if all(past) and not own & {hit.collider, hit.victim}:
+                    continue
                 account.faults.append(f"{now_s:g}: {hit.collider} ran into {hit.victim} on {hit.lane} at {hit.pos:.1f}")
             standing = injection.own_present
             for vehicle in standing:

@@ -118,4 +118,4 @@ def test_on_every_kind_of_road_under_every_variant(start, tmp_path, variant, gro
         )
         faults = [fault for account in found for fault in account.faults]
         assert not faults, "\n".join(faults[:5])
-        assert sum(account.realised for account in found) >= 0.7 * sum(account.asked for account in found)
+        assert sum(account.realised for account in found) >= 0.5 * sum(account.asked for account in found)
