@@ -13,6 +13,7 @@ from detection_cases import Case, draw_incidents
 from detection_days import FIRST_BLOCKER, add_truth, simulate
 from detection_scores import Scores, score
 
+from scenariogen.incidents.beyond_line import beyond_line
 from scenariogen.incidents.detect import detect_incidents
 from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.from_fields import detect_in_cells
@@ -149,7 +150,8 @@ def detect(days: list[Seen], number: int, network: RoadNetwork) -> pd.DataFrame:
         found = detect_traffic(own.look, looks, tracks, others, network, DetectSettings())
         if own.standing is None:
             return found
-        rows = merged(found.to_dict("records"), own.standing.to_dict("records"), network)
+        standing = beyond_line(own.standing.to_dict("records"), tracks, network, DetectSettings())
+        rows = merged(found.to_dict("records"), standing, network)
         return pd.DataFrame(rows, columns=found.columns)
     if own.cells is not None:
         cells = [day.cells for day in usual if day.cells is not None]

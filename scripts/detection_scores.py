@@ -154,11 +154,14 @@ def incident_lines(scores: Scores) -> list[str]:
     lines = []
     for truth in scores.truths:
         row = truth["found"]
+        if not truth["realised"]:
+            lines.append(f"{truth['network']:14} day {truth['day']} {truth['edge']:24} not realised")
+            continue
         seen = (
             f"start {row['start_s'] - truth['start_s']:+.0f} s, lanes {row['lanes']} {row['kind']} capacity "
             f"{row['capacity_left']:.2f}{' or more' if row['capacity_left_is_lower_bound'] else ''}"
             if row
-            else "not found" + ("" if truth["realised"] else ", not realised")
+            else "not found"
         )
         lines.append(
             f"{truth['network']:14} day {truth['day']} {truth['edge']:24} at {truth['position_m']:.0f} m "

@@ -1,15 +1,18 @@
 """Where a road is closed, from the foremost vehicles that were seen standing before it and from who passes ahead.
 
-Of the vehicles in a standing queue, one every ``jam spacing`` and lane, each was seen with probability ``share``. So
-the head of the queue lies ahead of the foremost one that was seen by a distance that is exponential, with a rate of
-``share · lanes / jam spacing`` a metre, on a road that nobody passes though on other days some do. Where several roads
-ahead are like that, the one that most take on other days is likelier.
+On a road that nobody passes, though on other days some do, the queue ahead of the foremost vehicle seen holds ``N``
+more, one every ``jam spacing`` and lane. They came after the road was closed, at some time since the last passing of
+the place, and before the foremost one did. With ``m`` unseen ones and ``k`` seen ones expected between those two, the
+chance of ``N`` and none seen is that of no arrival where ``k`` are expected, times that of more than ``N`` Poisson
+arrivals: a passing shortly before says that the place is near, and a long time without one that it is not there. Where
+several roads ahead are like that, the one that most take on other days is likelier.
 """
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import gammainc
 
 from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.passing import passings
@@ -25,14 +28,21 @@ LEAST_USUAL = 2.0
 """Fewer passings than this on other days, and nobody would be missed."""
 LEAST_CHANCE = 0.02
 """What is less likely than this to lie so far ahead is not followed any further."""
+MOST_UNSEEN = 50.0
+"""Of so many vehicles ahead some are seen."""
+DAYS_SHAPE = 2.0
+"""Days and minutes differ: what is usual is off by a factor, a Gamma variable of this shape."""
+LEAST_BETWEEN_S = 15.0
+"""Who came to stand within so much time of the last passing may have been held by something else first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Front:
-    """The foremost vehicle seen standing; ``ahead``: edges on which it drove on."""
+    """The foremost vehicle seen standing, since ``begin_s``; ``ahead``: edges on which it drove on."""
 
     edge: int
     position_m: float
+    begin_s: float
     ahead: tuple[int, ...]
     stays: bool
 
@@ -62,7 +72,7 @@ def place_of(
     ``fronts``  foremost vehicles, side by side or on different roads to the same one
     ``span_s``  seconds during which nobody may pass
     """
-    look = _Ahead(span_s, tracks, usual, network, settings.jam_spacing_m / share)
+    look = _Ahead(span_s, tracks, usual, network, settings, share)
     chances = [look.chances(front) for front in fronts]
     chances = [each for each in chances if each]
     if not chances:
@@ -87,10 +97,17 @@ def place_of(
 class _Ahead:
     """The roads ahead, as far as nobody passes them during a span of time."""
 
-    def __init__(self, span_s: tuple[float, float], tracks, usual, network: "RoadNetwork", spacing_m: float) -> None:
+    def __init__(
+        self,
+        span_s: tuple[float, float],
+        tracks: "Tracks",
+        usual: "list[Tracks]",
+        network: "RoadNetwork",
+        settings: DetectSettings,
+        share: float,
+    ) -> None:
         self.span_s, self.tracks, self.usual, self.network = span_s, tracks, usual, network
-        self.spacing_m = spacing_m
-        """Metres of lane between two vehicles that were seen."""
+        self.spacing_m, self.share = settings.jam_spacing_m, share
 
     def counted(self, edge: int, position_m: float) -> tuple[int, float]:
         """Passings of a place, and what is usual."""
@@ -100,38 +117,58 @@ class _Ahead:
         )
 
     def chances(self, front: Front) -> dict[tuple[int, float], float]:
-        """Chance of every place ahead of a vehicle that nobody passes."""
+        """Chance of every place ahead of a vehicle that nobody passes, all but their sum."""
         found: dict[tuple[int, float], float] = {}
-        todo = [(front.edge, front.position_m, 1.0)]
+        todo = [(front.edge, front.position_m, 0.0, 0.0, 1.0)]
         while todo:
-            edge, from_m, chance = todo.pop()
+            edge, from_m, gone_m, held, taken = todo.pop()
             here = self.network.edges[self.network.edge_ids[edge]]
-            scale_m = self.spacing_m / max(1, len(here.driving_lanes))
+            lanes = max(1, len(here.driving_lanes))
             count = max(1, round((here.length_m - from_m) / STEP_M))
-            cuts = from_m + np.arange(count + 1) * (here.length_m - from_m) / count
-            left = chance * np.exp(-(cuts - from_m) / scale_m)
-            for low, high, part in zip(cuts[:-1], cuts[1:], -np.diff(left), strict=True):
-                position_m = round(float(low + high) / 2, 1)
+            step_m = (here.length_m - from_m) / count
+            chance = 1.0
+            for number in range(count):
+                position_m = round(float(from_m + (number + 0.5) * step_m), 1)
+                there_m = gone_m + position_m - from_m
+                unseen = held + (position_m - from_m) * lanes / self.spacing_m
                 passed, expected = self.counted(edge, position_m)
+                seen, came = self._came(front, edge, position_m, there_m, expected)
+                chance = float((1.0 + seen / DAYS_SHAPE) ** -DAYS_SHAPE * gammainc(unseen + 1.0, came))
                 if passed <= PASSED * expected and expected >= LEAST_USUAL:
-                    found[edge, position_m] = float(part)
-            if left[-1] > LEAST_CHANCE:
-                todo += [(*item, float(left[-1]) * share) for item, share in self._next(edge, front)]
+                    found[edge, position_m] = taken * chance * step_m
+            if taken > LEAST_CHANCE and unseen < MOST_UNSEEN:
+                rest_m = here.length_m - from_m
+                further = (gone_m + rest_m, held + rest_m * lanes / self.spacing_m)
+                todo += [(number, 0.0, *further, taken * part) for number, part in self._next(edge, front)]
         return found
 
-    def _next(self, edge: int, front: Front) -> list[tuple[tuple[int, float], float]]:
-        """Starts of the roads after an edge that nobody passes, with the share of each."""
+    def _came(self, front: Front, edge: int, position_m: float, there_m: float, expected: float) -> tuple[float, float]:
+        """Seen and unseen vehicles expected between the last passing of a place and the foremost one that was seen."""
+        limit_mps = self.network.edges[self.network.edge_ids[edge]].speed_mps
+        at_s = front.begin_s + there_m / limit_mps
+        times = passings(self.tracks, edge, position_m).time_s
+        before = times[times <= at_s]
+        since_s = at_s - (float(before[-1]) if len(before) else self.tracks.begin_s)
+        seen = max(expected, LEAST_USUAL) / (self.span_s[1] - self.span_s[0]) * max(since_s, LEAST_BETWEEN_S)
+        return seen, seen * (1.0 - self.share) / self.share
+
+    def _next(self, edge: int, front: Front) -> list[tuple[int, float]]:
+        """The roads after an edge that nobody passes, with the share of each."""
         here = self.network.edges[self.network.edge_ids[edge]]
         open_to = {}
         for name in here.successors:
             number = self.network.edge_index.get(name)
             if number is None or name == here.opposite or number == front.edge:
                 continue
-            passed, expected = self.counted(number, self.network.edges[name].length_m - 1.0)
-            if passed <= PASSED * expected and expected >= LEAST_USUAL:
-                open_to[number] = expected
+            # Where trips end on a road, nobody may ever pass its end.
+            length_m = self.network.edges[name].length_m
+            for position_m in (length_m - 1.0, length_m / 2):
+                passed, expected = self.counted(number, position_m)
+                if passed <= PASSED * expected and expected >= LEAST_USUAL:
+                    open_to[number] = expected
+                    break
         on_way = [number for number in open_to if number in front.ahead]
         if on_way:
             open_to = {on_way[0]: 1.0}
         total = sum(open_to.values())
-        return [((number, 0.0), expected / total) for number, expected in open_to.items()]
+        return [(number, expected / total) for number, expected in open_to.items()]

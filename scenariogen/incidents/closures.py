@@ -5,7 +5,7 @@ until it opens, and nobody passes ahead of them though on other days some do. Wh
 queue came to stand after that one, and drives on after it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,8 +37,16 @@ SETTLING_S = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Closure:
-    """A closed road. ``before_s``: last passing before it; ``held``: number of vehicles seen standing before it;
-    ``missing``: passings that are usual during that time."""
+    """A closed road.
+
+    ``before_s``  last passing before it
+    ``held``      number of vehicles seen standing before it
+    ``missing``   passings that are usual during that time
+    ``queue``     edges on which those stood
+    ``ahead``     edges on which they drove afterwards
+    ``is_queue``  they only came to the end of another queue when they moved, or people passed all that lies ahead: one
+                  more queue of a city that has locked up, standing at ``position_m``
+    """
 
     edge: int
     position_m: float
@@ -49,6 +57,9 @@ class Closure:
     is_open: bool
     held: int
     missing: float
+    queue: frozenset[int]
+    ahead: frozenset[int]
+    is_queue: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +80,8 @@ class Way:
 def find_closures(
     tracks: "Tracks", usual: "list[Tracks]", network: "RoadNetwork", settings: DetectSettings, *, share: float
 ) -> list[Closure]:
-    """Closed roads of one day, those with most vehicles held first; none without another day."""
+    """Closed roads of one day and queues like those before them, those with most vehicles held first; none without
+    another day."""
     if not usual:
         return []
     stands = find_stands(tracks, settings)
@@ -85,15 +97,15 @@ def find_closures(
     ways = {int(number): _way(tracks, stands, int(number), network) for number in held}
     found = []
     for heads, all_held in _groups(stands, ways):
-        if not any(_is_freed(tracks, stands, number) for number in heads):
-            continue
         first_s = float(stands.begin_s[all_held].min())
         end_s = max(float(stands.end_s[number]) for number in heads)
         span = (first_s + SETTLING_S, end_s - SETTLING_S)
         fronts = [_front(stands, number, ways[number]) for number in heads]
         place = place_of(fronts, span, tracks, usual, network, settings, share=share)
-        if place is not None:
-            found.append(_closure(place, tracks, (first_s, end_s), len(all_held)))
+        is_freed = any(_is_freed(tracks, stands, number) for number in heads)
+        queue = Place(edge=fronts[0].edge, position_m=fronts[0].position_m, position_se_m=0.0, missing=0.0)
+        closure = _closure(place or queue, tracks, stands, (first_s, end_s), all_held)
+        found.append(replace(closure, is_queue=place is None or not is_freed))
     return sorted(found, key=lambda one: -one.held)
 
 
@@ -183,12 +195,13 @@ def _front(stands: Stands, head: int, way: Way) -> Front:
     return Front(
         edge=edge,
         position_m=float(stands.position_m[best]),
+        begin_s=float(stands.begin_s[best]),
         ahead=way.edges[way.edges.index(edge) + 1 :],
         stays=not bool(stands.drives_on[best]),
     )
 
 
-def _closure(place: Place, tracks: "Tracks", span_s: tuple[float, float], held: int) -> Closure:
+def _closure(place: Place, tracks: "Tracks", stands: Stands, span_s: tuple[float, float], held: list[int]) -> Closure:
     times = passings(tracks, place.edge, place.position_m).time_s
     before = times[times <= span_s[0] + SETTLING_S]
     return Closure(
@@ -199,6 +212,15 @@ def _closure(place: Place, tracks: "Tracks", span_s: tuple[float, float], held: 
         begin_s=span_s[0],
         end_s=span_s[1],
         is_open=span_s[1] >= tracks.end_s - tracks.period_s,
-        held=held,
+        held=len(held),
         missing=place.missing,
+        queue=frozenset(int(edge) for edge in stands.edge[held]),
+        is_queue=False,
+        ahead=frozenset().union(*(_driven(tracks, int(stands.last_row[number])) for number in held)),
     )
+
+
+def _driven(tracks: "Tracks", row: int) -> frozenset[int]:
+    """Edges on which a vehicle drove after a sample."""
+    rows = np.arange(row + 1, int(np.searchsorted(tracks.vehicle, tracks.vehicle[row], side="right")))
+    return frozenset(int(edge) for edge in np.unique(tracks.edge[rows]) if edge >= 0)

@@ -48,6 +48,7 @@ class ReleasePlace:
     ``position_m``        middle of the points of release, a few metres past the end of the queue
     ``begin_s, end_s``    first and last passing of those released
     ``before_s, after_s`` last passing before and first one after them, or the begin and end of the recording
+    ``expected``          passings in that time on other days
     ``llr``               log-likelihood ratio
     """
 
@@ -59,6 +60,7 @@ class ReleasePlace:
     after_s: float
     passed: int
     released: int
+    expected: float
     usual: float
     llr: float
 
@@ -88,31 +90,55 @@ def release_places(
     days = [(day, find_releases(day, network)) for day in (tracks, *usual)]
     found, edges = [], {}
     for edge in np.unique(days[0][1].edge):
-        places_m = _candidates(days[0][1], int(edge), network.edges[network.edge_ids[int(edge)]].length_m)
+        around = [_around(day[1], int(edge), network) for day in days]
+        places_m = _candidates(around[0], network.edges[network.edge_ids[int(edge)]].length_m)
         if len(places_m):
-            edges[int(edge)] = (places_m, [crossings(*day, int(edge), places_m) for day in days])
+            crossed = [crossings(day, near, int(edge), places_m) for (day, _), near in zip(days, around, strict=True)]
+            edges[int(edge)] = (places_m, crossed, around[0])
     total = sum(len(item[1][0].place) for item in edges.values())
     seen = sum(len(day.place) for item in edges.values() for day in item[1][1:])
     anywhere = sum(int(day.released.sum()) for item in edges.values() for day in item[1][1:]) / max(seen, 1)
     least = np.log(max(total, 1) / FALSE_ALARMS)
-    for edge, (places_m, (own, *others)) in edges.items():
+    for edge, (places_m, (own, *others), around) in edges.items():
         here: list[ReleasePlace] = []
         for place in range(len(places_m)):
-            here += _spans(own, others, place, edge, anywhere, least, days[0][1], float(places_m[place]), tracks)
+            here += _spans(own, others, place, edge, anywhere, least, around, float(places_m[place]), tracks)
         here = [one for one in here if one.end_s - one.begin_s >= settings.least_field_s]
         found += _each_once(here)
     return sorted(found, key=lambda one: -one.llr)
 
 
-def _candidates(releases: Releases, edge: int, length_m: float) -> np.ndarray:
+def _around(releases: Releases, edge: int, network: "RoadNetwork") -> Releases:
+    """The releases on an edge and :data:`REACH_M` before and past it, with positions from its start: below 0 on the
+    edges before."""
+    here = network.edges[network.edge_ids[edge]]
+    parts = [(releases.on_edge(edge), 0.0)]
+    for name in here.predecessors:
+        parts.append((releases.on_edge(network.edge_index[name]), -network.edges[name].length_m))
+    for name in here.successors:
+        parts.append((releases.on_edge(network.edge_index[name]), here.length_m))
+    position_m = np.concatenate([releases.position_m[part] + shift_m for part, shift_m in parts])
+    vehicle, time_s = (
+        np.concatenate([array[part] for part, _ in parts]) for array in (releases.vehicle, releases.time_s)
+    )
+    near = (position_m >= -REACH_M) & (position_m <= here.length_m + REACH_M)
+    return Releases(
+        vehicle=vehicle[near],
+        edge=np.full(int(near.sum()), edge),
+        position_m=position_m[near],
+        time_s=time_s[near],
+    )
+
+
+def _candidates(around: Releases, length_m: float) -> np.ndarray:
     """Places on an edge with enough releases around."""
-    at_m = np.sort(releases.position_m[releases.on_edge(edge)])
+    at_m = np.sort(around.position_m)
     places_m = np.arange(STEP_M / 2, max(length_m, STEP_M), STEP_M)
     count = np.searchsorted(at_m, places_m + REACH_M, side="right") - np.searchsorted(at_m, places_m - REACH_M)
     return np.minimum(places_m[count >= LEAST_RELEASED], length_m)
 
 
-def crossings(tracks: "Tracks", releases: Releases, edge: int, places_m: np.ndarray) -> Crossings:
+def crossings(tracks: "Tracks", around: Releases, edge: int, places_m: np.ndarray) -> Crossings:
     """Who passes each place of an edge, when, and whether released within :data:`REACH_M` of it."""
     rows = tracks.on_edge(edge)
     begin_m, end_m = tracks.position_m[rows].astype(float), np.full(len(rows), np.inf)
@@ -136,15 +162,14 @@ def crossings(tracks: "Tracks", releases: Releases, edge: int, places_m: np.ndar
     share = np.clip((places_m[place] - begin_m[source]) / np.maximum(way_m, 0.1), 0.0, 1.0)
     time_s = begin_s[source] + share * (end_s - begin_s)[source]
     vehicle = tracks.vehicle[rows[source]]
-    part = releases.on_edge(edge)
-    near, which = np.nonzero(np.abs(places_m[:, None] - releases.position_m[part][None, :]) <= REACH_M)
-    keys = np.unique(near.astype(np.int64) * (1 << 32) + releases.vehicle[part][which])
+    near, which = np.nonzero(np.abs(places_m[:, None] - around.position_m[None, :]) <= REACH_M)
+    keys = np.unique(near.astype(np.int64) * (1 << 32) + around.vehicle[which])
     released = np.isin(place.astype(np.int64) * (1 << 32) + vehicle, keys)
     order = np.lexsort((time_s, place))
     return Crossings(place=place[order], time_s=time_s[order], vehicle=vehicle[order], released=released[order])
 
 
-def _spans(own, others, place, edge, anywhere, least, releases, at_m, tracks) -> list[ReleasePlace]:
+def _spans(own, others, place, edge, anywhere, least, around, at_m, tracks) -> list[ReleasePlace]:
     """Spans of time in which nearly everybody was released at one place."""
     time_s, released = own.at(place)
     usual_days = [day.at(place) for day in others]
@@ -159,19 +184,19 @@ def _spans(own, others, place, edge, anywhere, least, releases, at_m, tracks) ->
         expected = np.mean([np.count_nonzero((times >= begin_s) & (times <= end_s)) for times, _ in usual_days])
         if high - low < LEAST_PASSED * expected:
             continue
-        part = releases.on_edge(edge)
-        inside = np.abs(releases.position_m[part] - at_m) <= REACH_M
-        inside &= (releases.time_s[part] >= begin_s - SLACK_S) & (releases.time_s[part] <= end_s + SLACK_S)
+        inside = np.abs(around.position_m - at_m) <= REACH_M
+        inside &= (around.time_s >= begin_s - SLACK_S) & (around.time_s <= end_s + SLACK_S)
         found.append(
             ReleasePlace(
                 edge=edge,
-                position_m=float(np.median(releases.position_m[part][inside])) if inside.any() else at_m,
+                position_m=float(np.median(around.position_m[inside])) if inside.any() else at_m,
                 begin_s=begin_s,
                 end_s=end_s,
                 before_s=float(time_s[low - 1]) if low else tracks.begin_s,
                 after_s=float(time_s[high]) if high < len(time_s) else tracks.end_s,
                 passed=high - low,
                 released=count,
+                expected=float(expected),
                 usual=float(usual[low:high].mean()),
                 llr=float(gain[low:high].sum()),
             )

@@ -25,15 +25,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scenariogen.errors import DataError
+from scenariogen.incidents.beyond_line import beyond_line
+from scenariogen.incidents.closed_roads import CLOSED, without_waiting
 from scenariogen.incidents.detect import detect_incidents
 from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.from_fields import EXTRA_COLUMNS, as_table, detect_in_cells
 from scenariogen.incidents.from_fields_cells import Cells, cells_of_day, stacked
 from scenariogen.incidents.from_fields_lanes import track_lanes
+from scenariogen.incidents.lane_gaps import find_lane_gaps
 from scenariogen.incidents.records import OBSERVED_COLUMNS
 from scenariogen.incidents.sparse_gaps import gap_rows, same_queue_head
 from scenariogen.incidents.sparse_held import with_held
-from scenariogen.incidents.sparse_join import CLOSED, joined
+from scenariogen.incidents.sparse_join import joined
 from scenariogen.incidents.sparse_places import gap_along_m
 from scenariogen.incidents.sparse_refine import FINE_M, refined
 from scenariogen.incidents.sparse_share import estimate_share
@@ -99,7 +102,11 @@ def detect_sparse(
     table = pd.concat(parts, ignore_index=True)
     if share >= MOST_SEEN:
         standing = detect_incidents(trajectories, network, settings=settings)
-        rows = merged(table.to_dict("records"), standing.to_dict("records"), network)
+        before: list[dict] = []
+        for _, day in own:
+            of_day = standing.loc[standing["day"] == day].to_dict("records")
+            before += beyond_line(of_day, load_day(trajectories, network, day), network, settings)
+        rows = merged(table.to_dict("records"), before, network)
         table = pd.DataFrame(rows, columns=[*OBSERVED_COLUMNS, *EXTRA_COLUMNS])
     return as_table(table, network, settings)
 
@@ -141,9 +148,10 @@ def detect_traffic(
     found = detect_in_cells(cells, network, settings, days=[len(usual)])
     found = refined(found, stacked([*(other.fine for other in usual), day.fine]), len(usual), network)
     track_lanes(found, tracks, network)
-    gaps = gap_rows(tracks, usual_tracks, network, settings, share=day.share)
-    table = joined(found.assign(day=tracks.day), gaps, network, share=day.share)
-    return with_held(table, tracks, usual_tracks, network, settings, share=day.share)
+    gaps = find_lane_gaps(tracks, usual_tracks, network, settings)
+    unused = gap_rows(gaps, tracks, usual_tracks, network, settings, share=day.share)
+    table = joined(found.assign(day=tracks.day), unused, network, share=day.share)
+    return with_held(table, gaps, tracks, usual_tracks, network, settings, share=day.share)
 
 
 def merged(found: list[dict], standing: list[dict], network: "RoadNetwork") -> list[dict]:
@@ -180,7 +188,7 @@ def merged(found: list[dict], standing: list[dict], network: "RoadNetwork") -> l
     for other in left:
         extra = {"position_se_m": STANDING_SE_M, "lanes_blocked": {len(other["lanes"]): 1.0}}
         rows.append({**other, **extra, "days_compared": days.get(other["day"], 0)})
-    return rows
+    return without_waiting(rows, network)
 
 
 STANDING_SE_M = 8.0

@@ -10,7 +10,7 @@ import numpy as np
 
 from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.discharge import REFERENCE_ERROR
-from scenariogen.incidents.lane_gaps import STEP_M, LaneGap, find_lane_gaps
+from scenariogen.incidents.lane_gaps import STEP_M, LaneGap
 from scenariogen.incidents.passing import passings
 from scenariogen.incidents.records import IncidentKind
 from scenariogen.incidents.saturation import saturation_veh_h
@@ -41,9 +41,16 @@ ALL_SEEN = 0.5
 """At a share of this or more, an incident that leaves some lanes open shows as a lane without vehicles."""
 ALONE = 20.0
 """Where few vehicles were seen and flow alone did not tell the incident, so many must be missing on the lane."""
+LEAST_UNUSED = 10.0
+"""A lane that so many vehicles would have used and nobody did is blocked, free beyond the place or not ..."""
+UNUSED_M = 50.0
+"""... and the place of a release so near, for half of its time or more, is the same."""
+IN_QUEUE = 25.0
+"""... and so many where traffic beyond the place is slower than usual: in the queue of another incident."""
 
 
 def gap_rows(
+    gaps: list[LaneGap],
     tracks: "Tracks",
     usual: "list[Tracks]",
     network: "RoadNetwork",
@@ -53,16 +60,16 @@ def gap_rows(
 ) -> list[dict[str, Any]]:
     """Incidents of one day by lanes that went unused, strongest first, each once."""
     kept: list[dict[str, Any]] = []
-    gaps = sorted(find_lane_gaps(tracks, usual, network, settings), key=lambda gap: -gap.expected)
     ends = Ends.of(network)
-    for gap in gaps:
+    for gap in sorted(gaps, key=lambda gap: -gap.expected):
         # Near a signal or where lanes part, who turns which way decides which lane is used.
         is_closed = len(gap.lanes) == len(network.edges[network.edge_ids[gap.edge]].driving_lanes)
         if not is_closed and ends.is_near(gap.edge, gap.position_m, settings) and ends.signal[gap.edge]:
             continue
         if is_closed and not _is_closed_head(gap, tracks, usual, network, ends):
             continue
-        if not is_closed and not _is_head(gap, tracks, usual, network, clear=share < ALL_SEEN):
+        clear = share < ALL_SEEN and gap.expected < IN_QUEUE
+        if not is_closed and not _is_head(gap, tracks, usual, network, clear=clear):
             continue
         row = _row(gap, tracks, network, settings, share)
         same = [number for number, other in enumerate(kept) if same_queue_head(row, other, network)]
@@ -177,3 +184,28 @@ def _row(
         "confidence": 1.0 - 0.5 ** (gap.expected / ALONE + 1.0),
         "expected": gap.expected,
     }
+
+
+def since_unused(row: dict[str, Any], gaps: list[LaneGap], network: "RoadNetwork") -> dict[str, Any]:
+    """A place of release with the time since when a lane lay unused there: as long as a queue reaches past the place,
+    nobody is released there."""
+    end_s = row["start_s"] + row["duration_s"]
+    place = (row["edge"], row["position_m"])
+    here = [
+        gap
+        for gap in gaps
+        if gap.expected >= LEAST_UNUSED
+        and min(gap.end_s, end_s) - max(gap.begin_s, row["start_s"]) >= row["duration_s"] / 2
+        and gap_along_m(network, *place, network.edge_ids[gap.edge], gap.position_m) <= UNUSED_M
+    ]
+    if not here:
+        return row
+    # A lane may have lain unused before for another reason; what blocks several does so at once.
+    most = max(gap.expected for gap in here)
+    since_s: dict[int, float] = {}
+    for gap in here:
+        for lane in gap.lanes if gap.expected > most / 2 else ():
+            begin_s = gap.begin_s + (gap.end_s - gap.begin_s) / gap.expected / 2
+            since_s[lane] = min(begin_s, since_s.get(lane, begin_s))
+    start_s = min(row["start_s"], max(since_s.values()))
+    return {**row, "start_s": start_s, "duration_s": end_s - start_s}

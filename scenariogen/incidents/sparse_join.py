@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from scenariogen.incidents.closed_roads import CLOSED
 from scenariogen.incidents.leftovers import without_leftovers
 from scenariogen.incidents.sparse_gaps import ALL_SEEN, ALONE, same_queue_head
 from scenariogen.incidents.sparse_places import gap_along_m
@@ -20,8 +21,6 @@ SAME_START_S = 400.0
 SAME_M = 150.0
 BACKED = "backed"
 """Column that tells whether something else than a queue tells an incident."""
-CLOSED = 0.05
-"""With less capacity left than this, no lane is open."""
 
 
 def joined(

@@ -83,7 +83,7 @@ def release_row(
         "capacity_left_se": error,
         "capacity_left_is_lower_bound": not is_queued,
         "lanes_blocked": chances,
-        "llr": place.llr,
+        "more": place.passed / max(place.expected, 1.0),
     }
 
 
@@ -111,6 +111,9 @@ def closure_row(
         "capacity_left_is_lower_bound": False,
         "lanes_blocked": {len(lanes): 1.0},
         "held": closure.held,
+        "is_queue": closure.is_queue,
+        "queue": {network.edge_ids[each] for each in closure.queue},
+        "ahead": {network.edge_ids[each] for each in closure.ahead},
     }
 
 

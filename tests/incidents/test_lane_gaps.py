@@ -54,7 +54,8 @@ def made(*, blocked: bool = False, emptied: bool = False, headway_s: float = 5.0
 def test_lane_that_everybody_leaves_is_blocked_where_they_leave_it(tmp_path):
     usual = [day(tmp_path / "a"), day(tmp_path / "b", headway_s=5.5)]
     tracks = day(tmp_path / "c", blocked=True)
-    (row,) = gap_rows(tracks, usual, road(2), DetectSettings(), share=1.0)
+    gaps = find_lane_gaps(tracks, usual, road(2), DetectSettings())
+    (row,) = gap_rows(gaps, tracks, usual, road(2), DetectSettings(), share=1.0)
     assert (row["edge"], row["lanes"], row["kind"]) == ("here", [0], "breakdown")
     assert row["position_m"] == pytest.approx(250, abs=25)
     assert row["start_s"] == pytest.approx(SPAN_S[0], abs=40)
@@ -65,7 +66,8 @@ def test_lane_that_everybody_leaves_is_blocked_where_they_leave_it(tmp_path):
 def test_lane_on_which_nobody_came_is_none(tmp_path):
     usual = [day(tmp_path / "a")]
     tracks = day(tmp_path / "c", emptied=True)
-    assert gap_rows(tracks, usual, road(2), DetectSettings(), share=1.0) == []
+    gaps = find_lane_gaps(tracks, usual, road(2), DetectSettings())
+    assert gap_rows(gaps, tracks, usual, road(2), DetectSettings(), share=1.0) == []
 
 
 def test_quiet_days_and_days_without_others_have_none(tmp_path):
