@@ -81,7 +81,7 @@ def look_at_network(
             if file in quiet:
                 day = Scores(free_hours=open_trajectories(file, network).recorded_h, false_alarms=len(table))
             else:
-                day = score(variant, case.name, table, truth)
+                day = score(variant, case.name, table, truth, network)
             day.seconds.append(seconds)
             scores[variant].add(day)
     yield scores

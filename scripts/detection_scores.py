@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from scenariogen.incidents.sparse_places import gap_along_m
+from scenariogen.network import RoadNetwork
+
 SAME_START_S = 300.0
 SAME_PLACE_M = 100.0
 TARGETS = {
@@ -36,16 +39,16 @@ class Scores:
         self.false_alarms += other.false_alarms
 
 
-def match(truths: list[dict], found: pd.DataFrame) -> dict[int, int]:
-    """True incident -> detection, nearest starts first."""
+def match(truths: list[dict], found: pd.DataFrame, network: RoadNetwork, *, across: bool = False) -> dict[int, int]:
+    """True incident -> detection, nearest starts first; ``across``: also where an edge ends in between."""
     pairs = sorted(
         (abs(row.start_s - truth["start_s"]), number, row.Index)
         for number, truth in enumerate(truths)
         if truth["realised"]
         for row in found.itertuples()
-        if row.edge == truth["edge"]
+        if (across or row.edge == truth["edge"])
         and abs(row.start_s - truth["start_s"]) <= SAME_START_S
-        and abs(row.position_m - truth["position_m"]) <= SAME_PLACE_M
+        and gap_along_m(network, row.edge, row.position_m, truth["edge"], truth["position_m"]) <= SAME_PLACE_M
     )
     matched: dict[int, int] = {}
     for _, truth, detection in pairs:
@@ -54,19 +57,22 @@ def match(truths: list[dict], found: pd.DataFrame) -> dict[int, int]:
     return matched
 
 
-def score(variant: str, network: str, found: pd.DataFrame, truths: list[dict]) -> Scores:
+def score(variant: str, name: str, found: pd.DataFrame, truths: list[dict], network: RoadNetwork) -> Scores:
     """The detections of a day with incidents beside the truth."""
     scores = Scores()
-    matched = match(truths, found)
+    matched = match(truths, found, network)
+    near = match(truths, found, network, across=True)
     for number, truth in enumerate(truths):
         row = found.loc[matched[number]].to_dict() if number in matched else None
-        scores.truths.append({**truth, "found": row})
+        nearby = bool(len(found.loc[near[number], "lanes"])) if number in near else False
+        scores.truths.append({**truth, "found": row, "near": nearby})
     for row in found.itertuples():
         is_true = row.Index in matched.values()
         # Only who saw the vehicles can say that no lane is blocked; elsewhere every detection claims a blocked lane.
         claims = bool(row.lanes) or variant != "full"
         seen = {name: getattr(row, name) for name in ("edge", "position_m", "start_s", "duration_s", "capacity_left")}
-        scores.detections.append({"network": network, "true": is_true, "claims": claims, **seen})
+        is_near = row.Index in near.values()
+        scores.detections.append({"network": name, "true": is_true, "near": is_near, "claims": claims, **seen})
     return scores
 
 
@@ -93,6 +99,8 @@ def summary(scores: Scores) -> dict:
         "decisive": len(decisive),
         "precision": _share([d for d in claims if d["true"]], claims),
         "recall": _share([t for t in decisive if t["found"] and t["found"]["lanes"]], decisive),
+        "precision_across_edges": _share([d for d in claims if d["near"]], claims),
+        "recall_across_edges": _share([t for t in decisive if t["near"]], decisive),
         "recall_blocking": _share([t for t in blocking if t["found"]], blocking),
         "recall_without_queue": _share([t for t in unqueued if t["found"]], unqueued),
         "recall_shoulder": _share([t for t in shoulder if t["found"]], shoulder),

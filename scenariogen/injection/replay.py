@@ -25,6 +25,8 @@ VIEW = "View #0"
 SETTINGS = "gui-settings.xml"
 PICTURE = "screenshot.png"
 PICTURE_SIZE = (1200, 800)
+WINDOW_SIZE = (1500, 1100)
+"""What lies outside the window, or behind its bars, is missing in a picture; by itself it opens as it was left."""
 PICTURE_AFTER_S = 300.0
 """The picture is taken so long after an incident began to stand, or at two thirds of its time: with its queue."""
 _SHARE_OF_TIME = 2 / 3
@@ -79,7 +81,10 @@ class ReplaySimulator(SumoSimulator):
         folder.mkdir(parents=True, exist_ok=True)
         settings = folder / SETTINGS
         settings.write_text(_VIEW_SETTINGS, encoding="utf-8")
-        asked = replace(request, options=dict(request.options) | {"gui-settings-file": str(settings)})
+        options = {"gui-settings-file": str(settings)}
+        if self.screenshot is not None:
+            options |= {"window-size": ",".join(map(str, WINDOW_SIZE)), "window-pos": "0,0"}
+        asked = replace(request, options=dict(request.options) | options)
         with ExitStack() as stack:
             require_display(self.screenshot)
             watched = has_display()

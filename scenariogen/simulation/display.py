@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from scenariogen.errors import SimulationError
 
 XVFB = "Xvfb"
-SCREEN = "1600x1000x24"
+SCREEN = "1600x1200x24"
 STARTS_WITHIN_S = 20.0
 CLOSES_WITHIN_S = 10.0
 
