@@ -96,6 +96,7 @@ def fit_to_folder(
     ``conditions``  what kinds of day and the pattern of demand are learned from; None leaves them as declared
     """
     from scenariogen.incidents.evidence import read_evidence
+    from scenariogen.injection.passing_speed import project_table
     from scenariogen.model.checkpoint import save_model
     from scenariogen.model.condition_files import ConditionFiles as Files
     from scenariogen.model.condition_files import read_condition
@@ -118,6 +119,7 @@ def fit_to_folder(
             seed=seed,
             network_name=name,
             condition=learned.table,
+            capacity_table=project_table(project),
             progress=None if progress is None else lambda _, done, total: progress(done, total),
         )
     model.info["condition"] = str(learned).splitlines()

@@ -90,6 +90,16 @@ def project_capacity(project: "SumoProject") -> tuple[str, str]:
     return shipped_table().name, difference_warning(traffic, str(project.sumocfg))
 
 
+def project_table(project: "SumoProject") -> CapacityTable | None:
+    """The table of a project's own traffic; None where that is SUMO's default car, where none was measured, or where
+    its vehicles cannot be read: injections then warn."""
+    try:
+        table = find_table(project_traffic(project))
+    except ProjectError:
+        return None
+    return None if table is shipped_table() else table
+
+
 def difference_warning(traffic: Traffic, sumocfg: str = "") -> str:
     """That a traffic has no table of its own, why it needs one, and how to measure it."""
     found = traffic.differences(DEFAULT_TRAFFIC)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from scenariogen.errors import ModelError
+from scenariogen.incidents.capacity_tables import CapacityTable
 from scenariogen.model.condition import table_from_plain
 from scenariogen.model.marks import Marks
 from scenariogen.model.rates import RateShape
@@ -46,6 +47,9 @@ def save_model(model: ScenarioModel, folder: Path) -> Path:
         "condition": model.condition.plain(),
         "info": model.info,
     }
+    if model.capacity_table is not None:
+        table = model.capacity_table
+        description["capacity_table"] = {"name": table.name, "content": dict(table.content)}
     _keep_network(model.network, folder)
     with written_whole(folder / DESCRIPTION) as partial:
         partial.write_text(json.dumps(description, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -98,6 +102,7 @@ def load_model(folder: Path | str, network: RoadNetwork | None = None) -> Scenar
         posterior=tensors["posterior"],
         condition=table_from_plain(description["condition"], demand),
         info={**description["info"], "model_hash": description["tensors_sha256"]},
+        capacity_table=CapacityTable(**description["capacity_table"]) if "capacity_table" in description else None,
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from scenariogen.errors import ModelError, Problems
+from scenariogen.incidents.capacity_tables import CapacityTable
 from scenariogen.incidents.exposure import Exposure
 from scenariogen.incidents.recorded import RecordedIncidents
 from scenariogen.incidents.records import KINDS, check_observed
@@ -64,6 +65,7 @@ def fit_model(
     network_name: str = "",
     clock_s: float = 0.0,
     condition: ConditionTable | None = None,
+    capacity_table: CapacityTable | None = None,
     settings: FitSettings | None = None,
     progress: Progress | None = None,
 ) -> ScenarioModel:
@@ -75,6 +77,7 @@ def fit_model(
                    is that of the road itself. Records are of the road: their intensity is 1
     ``records``    usable incidents of a log, of days of their own
     ``condition``  the declared table of conditions; None: the default one at ``clock_s``
+    ``capacity_table``  measured with the project's own traffic; None: what SUMO's default car can be made to leave
 
     Raises ``DataError`` or ``ModelError`` with every problem found. Same data and seed, same model.
     """
@@ -82,7 +85,7 @@ def fit_model(
     condition = condition or ConditionTable(clock_s=clock_s)
     _check(observed, exposure, network, days=days, intensity=intensity, records=records)
     table, dropped = _usable(check_observed(observed, network), network, window)
-    graph, options = road_graph(network), lane_options(network)
+    graph, options = road_graph(network), lane_options(network, capacity_table)
     kilometres = torch.tensor(exposure.vehicle_km, dtype=torch.float64)
     kilometres[graph.lanes == 0] = 0.0
     cell_edges = torch.tensor(exposure.cell_edges_s, dtype=torch.float64)
@@ -126,6 +129,7 @@ def fit_model(
         posterior=levels.posterior,
         condition=condition,
         info={},
+        capacity_table=capacity_table,
     )
     learned = Learned(
         table=table,
@@ -143,6 +147,7 @@ def fit_model(
         {
             "network_name": network_name,
             "seed": seed,
+            **({} if capacity_table is None else {"capacity_table": capacity_table.name}),
             "settings": asdict(settings),
             "data_sha256": _data_hash(learned, model),
             "rate_steps": steps,

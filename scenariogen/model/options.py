@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from scenariogen.incidents.capacity import is_inner, reachable
+from scenariogen.incidents.capacity_tables import CapacityTable
 from scenariogen.incidents.priors import (
     PASSABLE_CAPACITY,
     SHOULDER_UNNOTICED,
@@ -13,7 +14,7 @@ from scenariogen.incidents.priors import (
     blocked_shares,
     duration_parameters,
 )
-from scenariogen.network import RoadNetwork
+from scenariogen.network import RoadClass, RoadNetwork
 
 OPTION_FEATURES = 7
 NEVER = -1e9
@@ -50,9 +51,13 @@ class LaneOptions:
             return None
 
 
-def lane_options(network: RoadNetwork) -> LaneOptions:
-    """All options of all edges of a network."""
-    per_edge = [_edge_options(network, edge_id) for edge_id in network.edge_ids]
+def lane_options(network: RoadNetwork, table: CapacityTable | None = None) -> LaneOptions:
+    """All options of all edges of a network.
+
+    ``table``  what can be brought about with the traffic of a project of its own, where that is less than with SUMO's
+               default car: the support of the capacity left ends there
+    """
+    per_edge = [_edge_options(network, edge_id, table) for edge_id in network.edge_ids]
     width = max(1, max(len(options) for options in per_edge))
     shape = (len(per_edge), width)
     allowed = torch.zeros(shape, dtype=torch.bool)
@@ -94,7 +99,7 @@ class _Option:
     atoms: tuple[float, float, float]
 
 
-def _edge_options(network: RoadNetwork, edge_id: str) -> list[_Option]:
+def _edge_options(network: RoadNetwork, edge_id: str, table: CapacityTable | None) -> list[_Option]:
     edge = network.edges[edge_id]
     driving = edge.driving_lanes
     n = len(driving)
@@ -107,7 +112,7 @@ def _edge_options(network: RoadNetwork, edge_id: str) -> list[_Option]:
         for start in starts:
             lanes = driving[start : start + blocked]
             inner = is_inner(driving, lanes)
-            low, high = reachable(edge.road_class, n, blocked, inner=inner)
+            low, high = _support(edge.road_class, n, blocked, inner=inner, table=table)
             options.append(
                 _Option(
                     lanes=lanes,
@@ -127,6 +132,18 @@ def _edge_options(network: RoadNetwork, edge_id: str) -> list[_Option]:
                 )
             )
     return options
+
+
+def _support(
+    road_class: RoadClass, lanes: int, blocked: int, *, inner: bool, table: CapacityTable | None
+) -> tuple[float, float]:
+    """Shares that can be had by both tables, the shipped one and the project's; by the latter where they share none."""
+    low, high = reachable(road_class, lanes, blocked, inner=inner)
+    if table is None or not table.holds(road_class, lanes, blocked, inner=inner):
+        return low, high
+    own_low, own_high = table.reachable(road_class, lanes, blocked, inner=inner)
+    both = max(low, own_low), min(high, own_high)
+    return both if both[0] <= both[1] else (own_low, own_high)
 
 
 def _atoms(lanes: int, blocked: int) -> tuple[float, float, float]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from scenariogen.errors import ModelError, Problems
+from scenariogen.incidents.capacity_tables import CapacityTable
 from scenariogen.incidents.records import KINDS, Incident
 from scenariogen.model.condition import ConditionTable
 from scenariogen.model.features import RoadGraph, road_graph
@@ -44,6 +45,8 @@ class ScenarioModel:
     ``multipliers``        posterior means of u, (kind, class)
     ``posterior``          Gamma shape and rate of u, (2, kind, class)
     ``info``               what ``fit`` did: seeds, settings, versions, hashes, sources of the numbers
+    ``capacity_table``     what the project's own traffic can be made to leave of a road's capacity, where that was
+                           measured: the support of the capacity left ends there
     """
 
     network: RoadNetwork
@@ -55,6 +58,7 @@ class ScenarioModel:
     posterior: Tensor
     condition: ConditionTable
     info: dict
+    capacity_table: CapacityTable | None = None
 
     @cached_property
     def graph(self) -> RoadGraph:
@@ -62,7 +66,7 @@ class ScenarioModel:
 
     @cached_property
     def options(self) -> LaneOptions:
-        return lane_options(self.network)
+        return lane_options(self.network, self.capacity_table)
 
     @cached_property
     def tables(self) -> MarkTables:

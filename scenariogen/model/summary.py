@@ -20,6 +20,8 @@ def summary_lines(model) -> list[str]:
     if info["records"]:
         lines += _record_lines(info["records"])
     lines += _exposure_lines(info["exposure"])
+    if "capacity_table" in info:
+        lines.append(f"capacity left: as far as {info['capacity_table']} tells that it can be brought about")
     lines.append(
         f"expected per run at frequency 1: {info['expected_per_run']:.4g} incidents, "
         f"{info['expected_lane_blocking_per_run']:.4g} of them blocking a lane"
