@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from scenariogen.errors import DataError
+from scenariogen.heads import read_head
 from scenariogen.trajectories import columns
 from scenariogen.trajectories.readers import sumo_fcd
 from scenariogen.trajectories.records import open_trajectories
@@ -123,6 +124,14 @@ def test_lane_ids_of_another_kind_are_refused(tmp_path, ours):
     pq.write_table(pa.Table.from_pandas(table, preserve_index=False), path)
     with pytest.raises(DataError, match=r"rows have no lane of at least 0 \(in SUMO's output: a lane id"):
         open_trajectories(path)
+
+
+@pytest.mark.parametrize("lane", ["e_" + "9" * 40, "e_40000", "e_²", "e_-1", "e_", "_1"])
+def test_lane_numbers_that_no_lane_has_are_one_message(tmp_path, ours, lane):
+    path = as_xml(ours, tmp_path)
+    path.write_text(path.read_text(encoding="utf-8").replace('lane="here_0"', f'lane="{lane}"', 1), encoding="utf-8")
+    with pytest.raises(DataError, match=r"1 lane ids are not <edge>_<index>, the first is"):
+        list(sumo_fcd.xml_chunks(read_head(path), 0, ()))
 
 
 @pytest.mark.parametrize("column", ["vehicle_id", "vehicle_lane", "vehicle_pos"])

@@ -237,6 +237,10 @@ def xml_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.T
         raise DataError(f"{head.path} cannot be read as SUMO's FCD XML: {error}") from error
 
 
+MOST_DIGITS = 4
+"""Of a lane's index; more is no lane."""
+
+
 def _normalise(table: "pa.Table", day: int, source: Path) -> "pa.Table":
     import numpy as np
     import pyarrow as pa
@@ -279,7 +283,7 @@ def _split_lanes(lanes: list[str | None], source: Path) -> tuple[list[str], list
     names, numbers, wrong = [], [], []
     for lane in lanes:
         edge, _, number = (lane or "").rpartition("_")
-        if not edge or not number.isdigit():
+        if not edge or not number.isdecimal() or len(number) > MOST_DIGITS:
             wrong.append(lane)
             edge, number = "", "0"
         names.append(edge)
