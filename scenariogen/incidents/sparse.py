@@ -9,13 +9,15 @@ What is left to see is what traffic does, and four things tell it, each incident
 * *releases*: nearly everybody who passes a place was slow up to it and drives freely from there on, and hardly anybody
   does on other days (:mod:`scenariogen.incidents.release_scan`). A speed profile says more of a place than a count, so
   some five vehicles do, and an incident is seen that only slows people down;
-* *held vehicles*, where few were recorded: they stand far longer than anybody does there on other days, and nobody
-  passes ahead of them (:mod:`scenariogen.incidents.closures`). Where most vehicles were recorded, the first driver of
-  a standing queue is looked for instead.
+* *held vehicles*: they stand far longer than anybody does there on other days, and nobody passes ahead of them
+  (:mod:`scenariogen.incidents.closures`); where they only wait for another closed road, they tell of none
+  (:mod:`scenariogen.incidents.closed_roads`). Where most vehicles were recorded, the first driver of a standing queue
+  tells the place, and at the end of a road that of the next one (:mod:`scenariogen.incidents.beyond_line`).
 
-With a share of 10 % a closed street is placed by the foremost vehicle that was seen, 75 m a lane behind what closes
-it on average; where a junction lies in between, the edge may be the one beside it. An incident that begins in the
-queue of another one is told late. A street on which a few vehicles an hour were recorded shows nothing.
+With a share of 10 % a closed street is placed ahead of the foremost vehicle that was seen, by who passed last; where a
+junction lies in between, the edge may be the one beside it. An incident that begins in the queue of another one, or on
+a road that one has emptied, is told late or not at all. A street on which a few vehicles an hour were recorded shows
+nothing.
 """
 
 from collections.abc import Sequence
