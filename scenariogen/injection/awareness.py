@@ -44,6 +44,8 @@ class Awareness:
         self._shown: dict[int, KnownIncident] = {}
         self._standing: dict[int, Occurrence] = {}
         self._clear: dict[int, Occurrence] = {}
+        self._seen: Iterable[Occurrence] = ()
+        self._look_s = float("-inf")
 
     @property
     def due_s(self) -> float:
@@ -51,7 +53,13 @@ class Awareness:
         return float("-inf") if self._standing else min(self._recovery.due_s, self._told.due_s)
 
     def update(self, now_s: float, occurrences: Iterable[Occurrence], own: frozenset[str]) -> None:
-        """What follows from the incidents as they are now. ``own`` are our vehicles, which know nothing."""
+        """What follows from the incidents as they are now. ``own`` are our vehicles, which know nothing.
+
+        The same list of them again, with nothing due by itself, takes no time.
+        """
+        if occurrences is self._seen and now_s < self._look_s - 1e-9:
+            return
+        self._seen = occurrences
         standing = {each.number: each for each in occurrences if each.phase is Phase.STANDING}
         for number, occurrence in self._standing.items():
             if number not in standing:
@@ -63,6 +71,19 @@ class Awareness:
             self._queued.update(now_s, obstacles, own)
         self._recovery.update(now_s, own)
         self._tell_control_room(now_s)
+        self._look_s = self._next_look_s()
+
+    def _next_look_s(self) -> float:
+        """When something is due again as long as the same incidents stand."""
+        if self._told.is_on:  # nobody may pass a sign unseen
+            return float("-inf")
+        times_s = [self._recovery.due_s, self._told.due_s]
+        times_s += [self._queued.due_s()] if self._queued.is_on and self._standing else []
+        if self._board is not None:
+            times_s += [each.next_phase_s for each in self._standing.values()]
+            times_s += [shown.expected_end_s for shown in self._shown.values()]
+            times_s += [float("-inf")] if self._clear else []
+        return min(times_s)
 
     def report(self, occurrence: Occurrence) -> RealisedIncident:
         """An incident as asked and as it happened, so far."""

@@ -74,6 +74,8 @@ class Occurrence:
         self.responded_s: float | None = None
         self._now_is = incident  # with the lanes that are blocked now, and the capacity that is left now
         self._reopened: list[tuple[int, float]] = []
+        self._obstacle: Obstacle | None = None
+        self.next_phase_s = float("-inf")
         self._place = place
         self._edge: Edge = place.network.edges[incident.edge]
         self._openings: list[Reopening] = []
@@ -133,26 +135,33 @@ class Occurrence:
         return self.incident.position_m if self._position_m is None else self._position_m
 
     def obstacle(self) -> Obstacle:
-        """What drivers meet and are told of."""
-        return Obstacle(
-            number=self.number,
-            edge=self.incident.edge,
-            detected_s=self.detected_s,
-            blocked=len(self.incident.lanes),
-            told_share=told_capacity_left(self._now_is, self._edge),
-        )
+        """What drivers meet and are told of, as it is since the last phase began."""
+        if self._obstacle is None:
+            self._obstacle = Obstacle(
+                number=self.number,
+                edge=self.incident.edge,
+                detected_s=self.detected_s,
+                blocked=len(self.incident.lanes),
+                told_share=told_capacity_left(self._now_is, self._edge),
+            )
+        return self._obstacle
 
     def advance(self, now_s: float) -> None:
         """Go on to the phases whose time has come, which needs no call unless a lane opens."""
-        if self.phase is not Phase.STANDING:
+        if now_s < self.next_phase_s or self.phase is not Phase.STANDING:
             return
         detected_s = self.incident.start_s + self.incident.detection_s
         if self.detected_s is None and now_s >= detected_s - 1e-6:
             self.detected_s = now_s
+            self._obstacle = None
         if self.responded_s is None and now_s >= detected_s + self.incident.response_s - 1e-6:
             self.responded_s = now_s
         while self._openings and now_s >= self._openings[0].at_s - 1e-6:
             self._open(self._openings.pop(0), now_s)
+        ahead_s = [opening.at_s for opening in self._openings[:1]]
+        ahead_s += [detected_s] if self.detected_s is None else []
+        ahead_s += [detected_s + self.incident.response_s] if self.responded_s is None else []
+        self.next_phase_s = min(ahead_s, default=float("inf")) - 1e-6
 
     def update(self, now_s: float) -> None:
         """Do what is due."""
@@ -266,6 +275,7 @@ class Occurrence:
         """One lane opens; past those still blocked traffic may drive faster."""
         self._place.blockers.remove([self._standing.pop(opening.lane)])
         self._now_is = opening.after
+        self._obstacle = None
         self._reopened.append((opening.lane, now_s))
         if self._anchor is not None:
             self._slow_traffic(self._anchor)
