@@ -13,13 +13,12 @@ from detection_cases import Case, draw_incidents
 from detection_days import FIRST_BLOCKER, add_truth, simulate
 from detection_scores import Scores, score
 
-from scenariogen.incidents.beyond_line import beyond_line
 from scenariogen.incidents.detect import detect_incidents
 from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.from_fields import detect_in_cells
 from scenariogen.incidents.from_fields_cells import Cells, cells_of_fields, stacked
 from scenariogen.incidents.records import Incident
-from scenariogen.incidents.sparse import Look, detect_traffic, look, merged
+from scenariogen.incidents.sparse import Look, detect_traffic, look, with_standing
 from scenariogen.network import RoadNetwork, read_network
 from scenariogen.randomness import sumo_seed
 from scenariogen.trajectories.fields import edie_fields
@@ -148,11 +147,7 @@ def detect(days: list[Seen], number: int, network: RoadNetwork) -> pd.DataFrame:
         looks = [day.look for day in usual if day.look is not None]
         tracks, *others = (load_day(open_trajectories(day.recording), network, 0) for day in (own, *usual))
         found = detect_traffic(own.look, looks, tracks, others, network, DetectSettings())
-        if own.standing is None:
-            return found
-        standing = beyond_line(own.standing.to_dict("records"), tracks, network, DetectSettings())
-        rows = merged(found.to_dict("records"), standing, network)
-        return pd.DataFrame(rows, columns=found.columns)
+        return found if own.standing is None else with_standing(found, own.standing, tracks, network, DetectSettings())
     if own.cells is not None:
         cells = [day.cells for day in usual if day.cells is not None]
         return detect_in_cells(stacked([*cells, own.cells]), network, DetectSettings(), days=[len(cells)])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scenariogen.incidents.closure_place import PASSED
 from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.passing import passings
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from scenariogen.trajectories.tracks import Tracks
 
 SAME_SPOT_M = 1.5
-PASSED = 0.1
-"""A road that more than this share of its usual flow passes is not closed."""
 SAME_START_S = 400.0
 
 

@@ -16,9 +16,11 @@ NEAR_M = 1_500.0
 FREED_S, FREED_MPS = 120.0, 2.5
 """Then he drives on at most so long after the road there has opened, and the queue between ..."""
 EARLIER_S = 30.0
+"""... or so much before it: of two approaches, that of the other one may start first."""
 SEVERAL = 3
 """Of so many held somebody drives on to where the queue ahead stood, if that is what held them."""
 QUEUE_AHEAD_M = 200.0
+"""Who stands so near behind a queue waits for it, wherever he goes: somebody before him does go there."""
 LOCKED_M, LOCKED_S = 2_500.0, 600.0
 """A road so near that stays closed to the end, from so long after another one opened, is locked by queues of that."""
 

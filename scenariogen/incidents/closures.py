@@ -5,7 +5,7 @@ until it opens, and nobody passes ahead of them though on other days some do. Wh
 queue came to stand after that one, and drives on after it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,9 +103,9 @@ def find_closures(
         fronts = [_front(stands, number, ways[number]) for number in heads]
         place = place_of(fronts, span, tracks, usual, network, settings, share=share)
         is_freed = any(_is_freed(tracks, stands, number) for number in heads)
-        queue = Place(edge=fronts[0].edge, position_m=fronts[0].position_m, position_se_m=0.0, missing=0.0)
-        closure = _closure(place or queue, tracks, stands, (first_s, end_s), all_held)
-        found.append(replace(closure, is_queue=place is None or not is_freed))
+        is_queue = place is None or not is_freed
+        here = Place(edge=fronts[0].edge, position_m=fronts[0].position_m, position_se_m=0.0, missing=0.0)
+        found.append(_closure(place or here, tracks, stands, (first_s, end_s), all_held, is_queue=is_queue))
     return sorted(found, key=lambda one: -one.held)
 
 
@@ -201,7 +201,9 @@ def _front(stands: Stands, head: int, way: Way) -> Front:
     )
 
 
-def _closure(place: Place, tracks: "Tracks", stands: Stands, span_s: tuple[float, float], held: list[int]) -> Closure:
+def _closure(
+    place: Place, tracks: "Tracks", stands: Stands, span_s: tuple[float, float], held: list[int], *, is_queue: bool
+) -> Closure:
     times = passings(tracks, place.edge, place.position_m).time_s
     before = times[times <= span_s[0] + SETTLING_S]
     return Closure(
@@ -215,7 +217,7 @@ def _closure(place: Place, tracks: "Tracks", stands: Stands, span_s: tuple[float
         held=len(held),
         missing=place.missing,
         queue=frozenset(int(edge) for edge in stands.edge[held]),
-        is_queue=False,
+        is_queue=is_queue,
         ahead=frozenset().union(*(_driven(tracks, int(stands.last_row[number])) for number in held)),
     )
 

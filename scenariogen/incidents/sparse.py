@@ -88,28 +88,26 @@ def detect_sparse(
     others = [(one, day) for one in history for day in one.days]
     own = [(trajectories, day) for day in trajectories.days]
     days = [look(one, network, day, share=share) for one, day in (*others, *own)]
+    standing = detect_incidents(trajectories, network, settings=settings) if share >= MOST_SEEN else None
     parts = []
     for number, (_, day) in enumerate(own, start=len(others)):
         usual = [other for other in range(len(days)) if other != number]
         nearest = [(*others, *own)[other] for other in usual[:MOST_LOADED]]
+        tracks = load_day(trajectories, network, day)
         found = detect_traffic(
             days[number],
             [days[other] for other in usual],
-            load_day(trajectories, network, day),
+            tracks,
             [load_day(one, network, other) for one, other in nearest],
             network,
             settings,
         )
+        if standing is not None:
+            found = with_standing(found, standing.loc[standing["day"] == day], tracks, network, settings)
         parts.append(found.assign(day=day))
     table = pd.concat(parts, ignore_index=True)
-    if share >= MOST_SEEN:
-        standing = detect_incidents(trajectories, network, settings=settings)
-        before: list[dict] = []
-        for _, day in own:
-            of_day = standing.loc[standing["day"] == day].to_dict("records")
-            before += beyond_line(of_day, load_day(trajectories, network, day), network, settings)
-        rows = merged(table.to_dict("records"), before, network)
-        table = pd.DataFrame(rows, columns=[*OBSERVED_COLUMNS, *EXTRA_COLUMNS])
+    if standing is not None:
+        table = table.loc[:, [*OBSERVED_COLUMNS, *EXTRA_COLUMNS]]
     return as_table(table, network, settings)
 
 
@@ -154,6 +152,23 @@ def detect_traffic(
     unused = gap_rows(gaps, tracks, usual_tracks, network, settings, share=day.share)
     table = joined(found.assign(day=tracks.day), unused, network, share=day.share)
     return with_held(table, gaps, tracks, usual_tracks, network, settings, share=day.share)
+
+
+def with_standing(
+    found: "pd.DataFrame",
+    standing: "pd.DataFrame",
+    tracks: "Tracks",
+    network: "RoadNetwork",
+    settings: DetectSettings,
+) -> "pd.DataFrame":
+    """What traffic told of one day and what its standing drivers tell, as one table.
+
+    ``standing``  that day's rows of :func:`scenariogen.incidents.detect.detect_incidents`
+    """
+    import pandas as pd
+
+    before = beyond_line(standing.to_dict("records"), tracks, network, settings)
+    return pd.DataFrame(merged(found.to_dict("records"), before, network), columns=found.columns)
 
 
 def merged(found: list[dict], standing: list[dict], network: "RoadNetwork") -> list[dict]:
