@@ -10,6 +10,9 @@ from scenariogen.cli.tables import estimates_table
 from scenariogen.errors import ResultsError, ScenarioError, SimulationError
 from scenariogen.units import clock_text
 
+PHASES = (("detected_s", "detected"), ("responded_s", "responders there"), ("recovered_s", "queue gone"))
+"""Phases that are told besides the time for which an incident stood, and how."""
+
 
 def run(
     scenarios: Annotated[Path, typer.Option(help="A file of scenarios, .parquet or .json.")],
@@ -70,17 +73,27 @@ def run(
         return
     print(chosen[0])
     for each in incidents:
-        done = each["happened"]
-        print(
-            f"  {each['kind']} on {each['edge']}: stood {clock_text(done['start_s'])}-{clock_text(done['end_s'])}, "
-            f"{each['rerouted']} drivers took another way"
-            if each["realised"]
-            else f"  {each['kind']} on {each['edge']}: not realised, {each['reason']}"
-        )
+        print(f"  {each['kind']} on {each['edge']}: {_told(each)}")
     print(
         f"{result.policy}: {result.system_delay_veh_h:,.1f} vehicle-hours of delay, {result.arrived:,} of "
         f"{result.due:,} vehicles arrived; {result.end_reason}"
     )
+
+
+def _told(incident: dict) -> str:
+    """What became of an incident, with its phases, for people."""
+    if not incident["realised"]:
+        return f"not realised, {incident['reason']}"
+    done, phases = incident["happened"], incident["phases"]
+    times = [(phases[key], text) for key, text in PHASES if phases[key] is not None]
+    times += [(opened_s, f"lane {lane} open") for lane, opened_s in phases["reopened"]]
+    by = ", ".join(f"{count} {source}" for source, count in incident["rerouted_by"].items())
+    parts = [
+        f"stood {clock_text(done['start_s'])}-{clock_text(done['end_s'])}",
+        *(f"{text} {clock_text(time_s)}" for time_s, text in sorted(times)),
+        f"{incident['rerouted']} drivers took another way" + (f" ({by})" if by else ""),
+    ]
+    return ", ".join(parts)
 
 
 def _incidents(text: str) -> list[dict[str, Any]]:

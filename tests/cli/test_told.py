@@ -2,6 +2,7 @@
 
 import json
 
+from scenariogen.cli.runs import _told
 from scenariogen.scenarios.drivers import Drivers
 from scenariogen.scenarios.files import read_scenario
 from scenariogen.scenarios.records import LanesReopen
@@ -52,3 +53,22 @@ def test_all_that_is_wrong_is_said_at_once_and_nothing_is_written(tmp_path):
     for words in ("nowhere", "radio_share is 3", "reroute_share is -1"):
         assert words in result.stderr
     refused(*INCIDENT, "--lanes-reopen", "slowly", "--out", out, code=2, says=("expected at-once or one-by-one",))
+
+
+def test_people_are_told_the_phases_in_order_and_by_whom_drivers_knew():
+    incident = {
+        "realised": True, "reason": "", "rerouted": 5, "rerouted_by": {"queue": 2, "sign": 3},
+        "happened": {"start_s": 25_200.0, "end_s": 27_000.0},
+        "phases": {
+            "detected_s": 25_500.0, "responded_s": 25_800.0, "reopened": [[1, 26_400.0]], "clear_s": 27_000.0,
+            "recovered_s": None,
+        },
+    }  # fmt: skip
+    assert _told(incident) == (
+        "stood 07:00-07:30, detected 07:05, responders there 07:10, lane 1 open 07:20, "
+        "5 drivers took another way (2 queue, 3 sign)"
+    )
+    phases = {**incident["phases"], "recovered_s": 27_300.0, "reopened": []}
+    told = _told({**incident, "phases": phases, "rerouted": 0, "rerouted_by": {}})
+    assert told.endswith("responders there 07:10, queue gone 07:35, 0 drivers took another way")
+    assert _told({**incident, "realised": False, "reason": "no room"}) == "not realised, no room"
