@@ -27,7 +27,7 @@ LOCKED_M, LOCKED_S = 2_500.0, 600.0
 
 def without_dependents(rows: list[dict[str, Any]], network: "RoadNetwork") -> list[dict[str, Any]]:
     """Closed roads without those at which people only wait for another one to open: they open after it, and its queue
-    stood on their way or shortly ahead."""
+    stood on their way, shortly ahead, or across a junction where their own begins."""
     kept: list[dict[str, Any]] = []
     reached: list[set[str]] = []
     for row in sorted(rows, key=lambda row: (row["start_s"] + row["duration_s"], row["start_s"])):
@@ -35,7 +35,8 @@ def without_dependents(rows: list[dict[str, Any]], network: "RoadNetwork") -> li
             (
                 number
                 for number, other in enumerate(kept)
-                if depends(row, other, network) and _waits_for(row, reached[number], network)
+                if (depends(row, other, network) and _waits_for(row, reached[number], network))
+                or _grew_from(row, other, reached[number], network)
             ),
             None,
         )
@@ -53,6 +54,24 @@ def _waits_for(row: dict[str, Any], queue: set[str], network: "RoadNetwork") -> 
         return True
     ends = ({"edge": name, "position_m": network.edges[name].length_m} for name in queue)
     return any(road_m(network, row, end, QUEUE_AHEAD_M) <= QUEUE_AHEAD_M for end in ends)
+
+
+def _grew_from(row: dict[str, Any], other: dict[str, Any], queue: set[str], network: "RoadNetwork") -> bool:
+    """The queue of a road closed before meets its own at a junction, and was gone when it opened: what a queue is made
+    of while it grows to there takes no longer to drive off, and the rest starts moving from the front to the back.
+
+    A full junction holds up those who cross it as well, so it is not asked where they go.
+    """
+    waits_at = {network.edges[name].to_junction for name in row["queue"]}
+    behind = {name for name in queue if name != other["edge"]}
+    full = {network.edges[name].from_junction for name in queue} | {network.edges[name].to_junction for name in behind}
+    if not waits_at & full:
+        return False
+    grew_s = row["start_s"] - other["start_s"]
+    later_s = grew_s + row["duration_s"] - other["duration_s"]
+    ahead_m = road_m(network, row, other, NEAR_M)
+    starts_s = ahead_m / FREED_MPS if ahead_m <= NEAR_M else 0.0
+    return grew_s > 0 and -EARLIER_S <= later_s <= FREED_S + grew_s + starts_s
 
 
 def depends(row: dict[str, Any], other: dict[str, Any], network: "RoadNetwork", *, near_m: float = NEAR_M) -> bool:

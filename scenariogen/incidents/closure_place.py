@@ -2,17 +2,18 @@
 
 On a road that nobody passes, though on other days some do, the queue ahead of the foremost vehicle seen holds ``N``
 more, one every ``jam spacing`` and lane. They came after the road was closed, at some time since the last passing of
-the place, and before the foremost one did. With ``m`` unseen ones and ``k`` seen ones expected between those two, the
-chance of ``N`` and none seen is that of no arrival where ``k`` are expected, times that of more than ``N`` Poisson
-arrivals: a passing shortly before says that the place is near, and a long time without one that it is not there. Where
-several roads ahead are like that, the one that most take on other days is likelier.
+the place, and before the foremost one did. With ``k`` seen and ``m`` unseen vehicles usual between those two, and a
+day that has ``f`` times what is usual, a Gamma variable of shape and rate ``a``, the chance of ``N`` and of none seen
+is the mean over f of exp(−f k) P(more than N of f m Poisson arrivals) / f: as ∫ Poisson(N; f m t) dt from 0 to 1 is
+that probability over f m. For a = 2 it is proportional to (m / (a + k + m))^(N + 1) / (a + k). A passing shortly
+before says that the place is near; after a long time without one, each vehicle ahead is one more that was not seen,
+a chance of 1 − share. Where several roads ahead are like that, the one that most take on other days is likelier.
 """
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import gammainc
 
 from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.passing import passings
@@ -31,7 +32,7 @@ LEAST_CHANCE = 0.02
 MOST_UNSEEN = 50.0
 """Of so many vehicles ahead some are seen."""
 DAYS_SHAPE = 2.0
-"""Days and minutes differ: what is usual is off by a factor, a Gamma variable of this shape."""
+"""Days and minutes differ: what is usual is off by a factor, a Gamma variable of this shape and rate."""
 LEAST_BETWEEN_S = 15.0
 """Who came to stand within so much time of the last passing may have been held by something else first."""
 
@@ -94,6 +95,12 @@ def place_of(
     )
 
 
+def chance_of(ahead: float, seen: float, unseen: float) -> float:
+    """Chance, up to a factor, of so many unseen vehicles ahead and none seen, where ``seen`` and ``unseen`` are usual;
+    for :data:`DAYS_SHAPE` = 2."""
+    return (unseen / (DAYS_SHAPE + seen + unseen)) ** (ahead + 1.0) / (DAYS_SHAPE + seen)
+
+
 class _Ahead:
     """The roads ahead, as far as nobody passes them during a span of time."""
 
@@ -133,7 +140,7 @@ class _Ahead:
                 unseen = held + (position_m - from_m) * lanes / self.spacing_m
                 passed, expected = self.counted(edge, position_m)
                 seen, came = self._came(front, edge, position_m, there_m, expected)
-                chance = float((1.0 + seen / DAYS_SHAPE) ** -DAYS_SHAPE * gammainc(unseen + 1.0, came))
+                chance = chance_of(unseen, seen, came)
                 if passed <= PASSED * expected and expected >= LEAST_USUAL:
                     found[edge, position_m] = taken * chance * step_m
             if taken > LEAST_CHANCE and unseen < MOST_UNSEEN:

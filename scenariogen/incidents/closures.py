@@ -13,7 +13,7 @@ import numpy as np
 from scenariogen.incidents.closure_place import Front, Place, place_of
 from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.passing import passings
-from scenariogen.incidents.standing import Stands, find_stands
+from scenariogen.incidents.standing import CREEP_M, Stands, find_stands
 
 if TYPE_CHECKING:
     from scenariogen.network import RoadNetwork
@@ -100,7 +100,7 @@ def find_closures(
         first_s = float(stands.begin_s[all_held].min())
         end_s = max(float(stands.end_s[number]) for number in heads)
         span = (first_s + SETTLING_S, end_s - SETTLING_S)
-        fronts = [_front(stands, number, ways[number]) for number in heads]
+        fronts = [_front(tracks, stands, number, ways[number]) for number in heads]
         place = place_of(fronts, span, tracks, usual, network, settings, share=share)
         is_freed = any(_is_freed(tracks, stands, number) for number in heads)
         is_queue = place is None or not is_freed
@@ -176,7 +176,7 @@ def _is_freed(tracks: "Tracks", stands: Stands, number: int) -> bool:
     return way_m >= FREED_M or is_gone or bool(tracks.is_last[row])
 
 
-def _front(stands: Stands, head: int, way: Way) -> Front:
+def _front(tracks: "Tracks", stands: Stands, head: int, way: Way) -> Front:
     """The foremost vehicle on the way of a held one that stood until the road opened, however shortly."""
     farthest_m, best = 0.0, head
     for edge in way.edges:
@@ -189,6 +189,7 @@ def _front(stands: Stands, head: int, way: Way) -> Front:
                 and farthest_m < gap_m <= AHEAD_M
                 and stands.duration_s[number] >= LEAST_STAND_S
                 and 0.0 <= sooner_s <= AFTER_S / 2 + gap_m / SLOWEST_WAVE_MPS
+                and not _is_passed(tracks, stands, number, float(stands.begin_s[head]))
             ):
                 farthest_m, best = gap_m, number
     edge = int(stands.edge[best])
@@ -199,6 +200,12 @@ def _front(stands: Stands, head: int, way: Way) -> Front:
         ahead=way.edges[way.edges.index(edge) + 1 :],
         stays=not bool(stands.drives_on[best]),
     )
+
+
+def _is_passed(tracks: "Tracks", stands: Stands, number: int, since_s: float) -> bool:
+    """Whether anybody passed where a vehicle stands, from shortly after a time until shortly before it drove on."""
+    past = passings(tracks, int(stands.edge[number]), float(stands.position_m[number]) + CREEP_M)
+    return len(past.between(since_s + SETTLING_S, float(stands.end_s[number]) - SETTLING_S)) > 0
 
 
 def _closure(

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.special import gammainc
 
 from scenariogen.incidents.closed_roads import without_dependents, without_waiting
-from scenariogen.incidents.closure_place import Front, place_of
-from scenariogen.incidents.closures import find_closures
+from scenariogen.incidents.closure_place import DAYS_SHAPE, Front, chance_of, place_of
+from scenariogen.incidents.closures import Way, _front, find_closures
 from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.sparse import detect_sparse
+from scenariogen.incidents.standing import find_stands
 from scenariogen.trajectories.tracks import load_day
 from tests.incidents.test_releases import END_S, SPAN_S, SPOT_M, loaded, one_in, street
 from tests.trajectories.handmade import LENGTH_M, LIMIT_MPS, Traffic, every, record, road
@@ -86,13 +88,25 @@ def test_who_waits_for_another_road_to_open_has_none_of_his_own(other, is_kept):
 
 
 def test_who_drives_on_elsewhere_waits_for_nothing_there():
-    """Opened with it and stood behind it, but of three held nobody drives on to where its queue stood."""
+    """Closed before it and opened with it, but of three held nobody drives on to where its queue stood."""
     row = closed_row("here", 1000.0, 2200.0, queue={"after"}, position_m=LENGTH_M - 10)
-    elsewhere = closed_row("before", 1300.0, 2250.0, ahead={"before"}, position_m=100.0)
+    elsewhere = closed_row("before", 950.0, 2250.0, ahead={"before"}, position_m=100.0)
     found = without_dependents([row, elsewhere], road(1))
     assert elsewhere in found
     assert elsewhere not in without_dependents([row, {**elsewhere, "held": 2}], road(1))
     assert elsewhere not in without_dependents([row, {**elsewhere, "position_m": LENGTH_M - 10}], road(1))
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "is_kept"),
+    [(1300.0, 2250.0, False), (1300.0, 2600.0, False), (1300.0, 3000.0, True), (950.0, 2250.0, True)],
+    ids=["opens with it", "while it drives off", "far later", "closed before"],
+)
+def test_whose_junction_a_queue_fills_waits_for_it_wherever_he_goes(start_s, end_s, is_kept):
+    """Of three held before the junction that the queue reaches, nobody drives on to where that stood."""
+    row = closed_row("here", 1000.0, 2200.0, queue={"here"})
+    crossing = closed_row("before", start_s, end_s, ahead=set(), position_m=0.0)
+    assert (crossing in without_dependents([row, crossing], road(1))) == is_kept
 
 
 def test_a_queue_behind_a_queue_waits_for_the_same_road():
@@ -113,7 +127,7 @@ def test_where_nearly_all_are_seen_only_what_waits_shortly_behind_is_left_out():
     assert without_waiting([first, sooner], road(1)) == [first, sooner]
 
 
-@pytest.mark.parametrize(("since_s", "least_m", "most_m"), [(10.0, 0.0, 40.0), (200.0, 80.0, 400.0)])
+@pytest.mark.parametrize(("since_s", "least_m", "most_m"), [(10.0, 0.0, 20.0), (200.0, 25.0, 70.0)])
 def test_the_last_passing_tells_how_far_ahead_a_road_is_closed(tmp_path, since_s, least_m, most_m):
     """One vehicle in 50 s is seen, a tenth of them, until so long before one stands at 100 m from second 1000 on."""
     network = road(1)
@@ -126,3 +140,37 @@ def test_the_last_passing_tells_how_far_ahead_a_road_is_closed(tmp_path, since_s
     place = place_of([front], (1030.0, 1800.0), day, [other], network, SETTINGS, share=0.1)
     assert place is not None and network.edge_ids[place.edge] == "here"
     assert least_m < place.position_m - 100.0 < most_m
+
+
+@pytest.mark.parametrize(("seen", "unseen"), [(0.3, 2.7), (4.0, 36.0), (9.3, 84.0)])
+def test_the_chance_of_a_queue_ahead_is_the_mean_over_days_that_differ(seen, unseen):
+    """The formula of the module's docstring, integrated numerically over f."""
+    times = np.linspace(1e-4, 20.0, 200_001)
+
+    def integrated(ahead: float) -> float:
+        density = DAYS_SHAPE**2 * times * np.exp(-DAYS_SHAPE * times)
+        return float(
+            np.trapezoid(density * np.exp(-times * seen) * gammainc(ahead + 1.0, times * unseen) / times, times)
+        )
+
+    for ahead in (1.0, 5.0, 20.0):
+        ratio = chance_of(ahead, seen, unseen) / chance_of(0.0, seen, unseen)
+        assert ratio == pytest.approx(integrated(ahead) / integrated(0.0), rel=1e-3)
+
+
+@pytest.mark.parametrize("is_passed", [False, True])
+def test_who_stands_where_others_passed_meanwhile_is_not_the_foremost_at_a_closed_road(tmp_path, is_passed):
+    """One stands farther on as the road opens: before the same closed road, or only before a light."""
+    network = road(2)
+    traffic = one_in(10, street(holds=CLOSED))
+    traffic.count = 1000
+    if is_passed:
+        traffic.file(1, every(40.0, until_s=END_S - 100))
+    traffic.stand(1, 2 * LENGTH_M + 50, SPAN_S[1] - 150, SPAN_S[1] - 10)
+    day = loaded(tmp_path / "day", traffic, network)
+    stands = find_stands(day, SETTINGS)
+    held = (stands.edge == network.edge_index["here"]) & (stands.duration_s > 600)
+    head = int(np.argmax(np.where(held, stands.position_m, -1.0)))
+    way = Way(edges=(1, 2), starts_m=(-float(stands.position_m[head]), LENGTH_M - float(stands.position_m[head])))
+    front = _front(day, stands, head, way)
+    assert (network.edge_ids[front.edge] == "after") == (not is_passed)
