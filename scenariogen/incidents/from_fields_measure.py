@@ -10,6 +10,7 @@ from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.discharge import REFERENCE_ERROR
 from scenariogen.incidents.from_fields_cells import Cells
 from scenariogen.incidents.from_fields_heads import Head
+from scenariogen.incidents.from_fields_place import place_of
 from scenariogen.incidents.from_fields_steps import levels, step_to
 from scenariogen.incidents.from_fields_usual import Unusual
 from scenariogen.incidents.saturation import saturation_veh_h
@@ -23,8 +24,6 @@ averaging over as long may shift it by."""
 BUILDS_UP_S = 120.0
 """A queue may be there for so long before it makes the mean speed of its cell slow."""
 SETTLING_S = 60.0
-START_M = 25.0
-"""Standard error of a position at the start of a road: further in, some of the queue would stand on it."""
 LEAST_PHASE_S = 180.0
 
 
@@ -87,15 +86,13 @@ def measure(
     queued = unusual.queued[head.cell, first:last]
     counted = np.flatnonzero(queued) + first if queued.any() else np.arange(first, last)
     is_lower_bound = float(queued.sum()) * cells.cell_s < settings.least_queue_s
-    share, error = _share(cells, place, seen[counted], settings)
-    if head.into is None:
-        position_m, position_se_m = _place(cells, head, share, day_number, first, last, settings)
-    else:
-        position_m, position_se_m = 0.0, START_M
+    where = place_of(cells, unusual, head, day_number, (first, last), settings)
+    seen = cells.flow_veh_h[day_number, where.cell] * cells.share * cells.cell_s / 3600
+    share, error = _share(cells, where.cell, seen[counted], settings)
     return Measured(
-        cell=place,
-        position_m=position_m,
-        position_se_m=position_se_m,
+        cell=where.cell,
+        position_m=where.position_m,
+        position_se_m=where.position_se_m,
         begin_s=begin_s,
         end_s=end_s,
         is_censored=is_censored,
@@ -103,7 +100,7 @@ def measure(
         capacity_left_se=error,
         is_lower_bound=is_lower_bound,
         drop_errors=head.drop_errors,
-        phases=_phases(cells, place, seen, first, last, settings),
+        phases=_phases(cells, where.cell, seen, first, last, settings),
     )
 
 
@@ -182,29 +179,6 @@ def _phases(
             )
         )
     return tuple(found)
-
-
-def _place(
-    cells: Cells, head: Head, share: float, day_number: int, first: int, last: int, settings: DetectSettings
-) -> tuple[float, float]:
-    """Where the queue's head lies in its cell: the road that the vehicles in it claim reaches so far from its start.
-
-    Newell's spacing at the discharge that was measured. What is free beyond the head holds vehicles as well, at the
-    limit; they are taken off.
-    """
-    limit = float(cells.limit_mps[head.cell])
-    lanes = int(cells.lanes[head.cell])
-    length_m = float(cells.length_m[head.cell])
-    flow = share * saturation_veh_h(limit, settings) / 3600  # per lane and second
-    speed = flow * settings.jam_spacing_m / max(1.0 - flow * settings.reaction_s, 1e-3)
-    spacing_m = settings.jam_spacing_m + settings.reaction_s * speed
-    present = float(np.nanmedian(cells.vehicles[day_number, head.cell, first:last])) / lanes
-    free = flow / limit  # vehicles a metre beyond the head
-    queue_m = (present - free * length_m) / max(1.0 / spacing_m - free, 1e-6)
-    queue_m = float(np.clip(queue_m, 0.0, length_m))
-    # A queue that does not reach back to the start of its cell lies anywhere in it.
-    error_m = length_m / np.sqrt(12) if queue_m < 0.9 * length_m else max(10.0, 0.1 * length_m)
-    return float(cells.from_m[head.cell]) + queue_m, float(error_m)
 
 
 def blocked_lanes(edge: "Edge", measured: Left) -> dict[int, float]:
