@@ -57,21 +57,26 @@ def _waits_for(row: dict[str, Any], queue: set[str], network: "RoadNetwork") -> 
 
 
 def _grew_from(row: dict[str, Any], other: dict[str, Any], queue: set[str], network: "RoadNetwork") -> bool:
-    """The queue of a road closed before meets its own at a junction, and was gone when it opened: what a queue is made
-    of while it grows to there takes no longer to drive off, and the rest starts moving from the front to the back.
+    """The queue of a road closed before meets its own at a junction, and it opens soon after that one: a queue drives
+    off in no more time than it grew in, and starts moving from the front to the back.
 
     A full junction holds up those who cross it as well, so it is not asked where they go.
     """
-    waits_at = {network.edges[name].to_junction for name in row["queue"]}
-    behind = {name for name in queue if name != other["edge"]}
-    full = {network.edges[name].from_junction for name in queue} | {network.edges[name].to_junction for name in behind}
-    if not waits_at & full:
+    here, there = _ends(row["queue"], network), _ends(queue - {other["edge"]}, network)
+    # Beyond the place where it is closed, a road is empty.
+    if not here & (there | {network.edges[other["edge"]].from_junction}):
         return False
     grew_s = row["start_s"] - other["start_s"]
     later_s = grew_s + row["duration_s"] - other["duration_s"]
     ahead_m = road_m(network, row, other, NEAR_M)
     starts_s = ahead_m / FREED_MPS if ahead_m <= NEAR_M else 0.0
     return grew_s > 0 and -EARLIER_S <= later_s <= FREED_S + grew_s + starts_s
+
+
+def _ends(edges: set[str], network: "RoadNetwork") -> set[str]:
+    """Junctions at both ends of some edges."""
+    ends = (network.edges[name] for name in edges)
+    return {junction for edge in ends for junction in (edge.from_junction, edge.to_junction)}
 
 
 def depends(row: dict[str, Any], other: dict[str, Any], network: "RoadNetwork", *, near_m: float = NEAR_M) -> bool:

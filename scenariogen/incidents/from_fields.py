@@ -8,8 +8,8 @@ What fields cannot tell, and how it is answered here:
 
 * *which lanes*: unless the fields are by lane, only how many, from the capacity left, with probabilities
   (``lanes_blocked``). ``lanes`` then names the rightmost ones of the likeliest number.
-* *where on the edge*: as far as the queue reaches from its start; a blockage within the first metres of an edge shows
-  as a queue at the end of the edge before. ``position_se_m`` says how far it may be off.
+* *where on the edge*: as far as the queue reaches from its start, by how densely it stands behind
+  (:mod:`scenariogen.incidents.from_fields_place`). ``position_se_m`` says how far it may be off.
 * *kind*: not seen. One or no lane is called a breakdown, more a crash.
 * *an incident that takes less capacity than traffic leaves free*: not seen.
 """
