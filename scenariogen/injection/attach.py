@@ -108,6 +108,7 @@ class Injection:
         self._occurrences: tuple[Occurrence, ...] = ()
         self._standing: list[Occurrence] = []
         self._occurrences_due_s = float("-inf")
+        self._phases_due_s = float("-inf")
         self._effects: Effects | None = None
         self.warnings: tuple[str, ...] = ()
         self.capacity_table = ""
@@ -292,10 +293,13 @@ class Injection:
                 if now_s >= occurrence.due_s - 1e-6:
                     occurrence.update(now_s)
             self._standing = [each for each in self._occurrences if each.phase is Phase.STANDING]
+            self._phases_due_s = now_s
             self._occurrences_due_s = min((each.due_s for each in self._occurrences), default=float("inf"))
         due_s, standing = self._occurrences_due_s, self._standing
-        for occurrence in standing:
-            occurrence.advance(now_s)
+        if now_s >= self._phases_due_s:
+            for occurrence in standing:
+                occurrence.advance(now_s)
+            self._phases_due_s = min((each.next_phase_s for each in standing), default=float("inf"))
         if self._effects:
             self._effects.update(now_s)
         own = self._blockers.ever  # TraCI's lists are as old as the step, and some of ours may just have gone

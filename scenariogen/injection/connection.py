@@ -5,7 +5,7 @@ rest of the injection is called positionally. libsumo is the module itself; ``tr
 on to a current connection, and the connection in force when we attach is the one that is used throughout.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 from scenariogen.errors import SimulationError
@@ -101,27 +101,13 @@ class Link:
             self.attempt(self.handle.poi.unsubscribeContext, anchor, GET_VEHICLE_VARIABLE, radius_m)
             self.attempt(self.handle.poi.remove, anchor, 10)
 
-    def near(
-        self, anchor: str, lanes: Iterable[str], asleep: Mapping[str, float], now_s: float
-    ) -> Iterable[tuple[str, str, float, float | None]]:
-        """Vehicles on ``lanes`` around a watched point: id, lane, metres from its start, speed factor where known.
-
-        Over TraCI they come with the step, by one subscription per incident; under libsumo they are asked for, those
-        excepted that need no look before the second that ``asleep`` says.
-        """
-        if self.direct:
-            position, on_lane, awake = self.vehicle.getLanePosition, self.lane.getLastStepVehicleIDs, asleep.get
-            return [
-                (vehicle, lane, position(vehicle), None)
-                for lane in lanes
-                for vehicle in on_lane(lane)
-                if awake(vehicle, now_s) <= now_s
-            ]
-        wanted = set(lanes)
+    def near(self, anchor: str, lanes: Container[str]) -> Iterable[tuple[str, str, float, float]]:
+        """Vehicles on ``lanes`` around a watched point: id, lane, metres from its start, speed factor. TraCI only: they
+        come with the step, by one subscription per incident, where each question would cross the socket."""
         return [
             (vehicle, values[VAR_LANE_ID], values[VAR_LANEPOSITION], values[VAR_SPEED_FACTOR])
             for vehicle, values in self.handle.poi.getContextSubscriptionResults(anchor).items()
-            if values[VAR_LANE_ID] in wanted
+            if values[VAR_LANE_ID] in lanes
         ]
 
     def present(self, vehicles: Iterable[str]) -> set[str]:

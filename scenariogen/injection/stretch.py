@@ -31,13 +31,14 @@ _CLOSE = 0.02
 """A factor this close to the right one is left as it is."""
 _FAST_DRIVERS = 1.3
 """Drivers who exceed the limit by up to this factor are caught where they would begin to slow down."""
-_FASTEST_MPS = 60.0
 _GONE_S = 3600.0
 _NO_LIMIT = float("inf")
 _ASIDE_M = 30.0
 """Over TraCI vehicles are watched around the anchor this far beyond the reach, since lanes lie beside it."""
 _WORTH_SLEEPING_S = 2.0
 _MOST_ASLEEP = 5000
+_LONGEST_UNSEEN_S = 3.0
+"""A stretch that nobody can reach before is not looked at for this long at most: vehicles also appear on lanes."""
 
 
 def stretch_settings() -> dict[str, float]:
@@ -85,19 +86,36 @@ class _Zone:
         self.anchor = anchor
         self.lanes = lanes
         self.profile = profile
-        self.downstream_m = profile.core_m[1]
+        self.nearest_m = -profile.core_m[1]
         self.reach_m = profile.reach_m(limit_mps * _FAST_DRIVERS)
         self.limits_mps: dict[str, float] = {}
-        self.limits_read_s = float("-inf")
+        self.limits_due_s = float("-inf")
+        self.look_due_s = float("-inf")
+        self._fastest_mps = 0.0
+        self._entered_m = min((start_m for start_m in lanes.values() if start_m >= self.reach_m), default=self.reach_m)
         self.asleep: dict[str, float] = {}  # vehicle -> second before which it cannot be here
 
-    def sleep(self, vehicle: str, before_m: float, now_s: float) -> None:
-        """A vehicle outside the stretch is not looked at before it can be inside."""
-        away_s = (before_m - self.reach_m) / _FASTEST_MPS if before_m > 0 else _GONE_S
-        if away_s >= _WORTH_SLEEPING_S:
+    def read_limits(self, link: Link, now_s: float) -> None:
+        """Every now and then, as a policy may change them."""
+        self.limits_due_s = now_s + _LIMITS_EVERY_S
+        self.limits_mps = {lane: float(link.lane.getMaxSpeed(lane)) for lane in self.lanes}
+        self._fastest_mps = _FAST_DRIVERS * max(self.limits_mps.values(), default=0.0)
+
+    def asleep_until_s(self, vehicle: str, before_m: float, now_s: float) -> float:
+        """A vehicle outside the stretch is not looked at before it can be inside: when that is."""
+        until_s = now_s + _GONE_S if before_m <= 0 else self._inside_s(before_m, now_s)
+        if until_s - now_s >= _WORTH_SLEEPING_S:
             if len(self.asleep) > _MOST_ASLEEP:
                 self.asleep.clear()
-            self.asleep[vehicle] = now_s + away_s
+            self.asleep[vehicle] = until_s
+        return until_s
+
+    def unreached_until_s(self, now_s: float) -> float:
+        """When somebody can be inside who is on none of the lanes now."""
+        return min(self._inside_s(self._entered_m, now_s), now_s + _LONGEST_UNSEEN_S)
+
+    def _inside_s(self, before_m: float, now_s: float) -> float:
+        return now_s + (before_m - self.reach_m) / self._fastest_mps
 
 
 @dataclass
@@ -149,7 +167,13 @@ class SlowStretches:
         allowed: dict[str, float] = {}  # vehicle -> highest speed factor
         known: dict[str, float] = {}  # vehicle -> factor in force, where it came with the step
         for zone in self._zones.values():
-            self._collect(zone, now_s, own, allowed, known)
+            if now_s >= zone.look_due_s:
+                if now_s >= zone.limits_due_s:
+                    zone.read_limits(self._link, now_s)
+                if self._link.direct:
+                    self._look(zone, now_s, own, allowed)
+                else:
+                    self._receive(zone, own, allowed, known)
         compare = now_s >= self._compared_s + _COMPARE_EVERY_S
         if compare:
             self._compared_s = now_s
@@ -185,24 +209,41 @@ class SlowStretches:
         self._zones.clear()
         self._held.clear()
 
-    def _collect(
-        self, zone: _Zone, now_s: float, own: frozenset[str], allowed: dict[str, float], known: dict[str, float]
-    ) -> None:
-        if now_s >= zone.limits_read_s + _LIMITS_EVERY_S:  # a policy may change them
-            zone.limits_read_s = now_s
-            zone.limits_mps = {lane: float(self._link.lane.getMaxSpeed(lane)) for lane in zone.lanes}
-        speed_at, lanes, limits = zone.profile.at, zone.lanes, zone.limits_mps
-        farthest, nearest = zone.reach_m, -zone.downstream_m
-        for vehicle, lane, position, factor in self._link.near(zone.anchor, lanes, zone.asleep, now_s):
-            before_m = lanes[lane] - position
-            if not nearest <= before_m <= farthest:
-                zone.sleep(vehicle, before_m, now_s)
-            elif vehicle not in own:
-                highest = speed_at(before_m) / limits[lane]
+    def _look(self, zone: _Zone, now_s: float, own: frozenset[str], allowed: dict[str, float]) -> None:
+        """Ask for the vehicles of a zone, those excepted that cannot be inside yet, and note when to ask again."""
+        on_lane, position_m, asleep = (
+            self._link.lane.getLastStepVehicleIDs,
+            self._link.vehicle.getLanePosition,
+            zone.asleep,
+        )
+        due_s = zone.unreached_until_s(now_s)
+        for lane, front_m in zone.lanes.items():
+            for vehicle in on_lane(lane):
+                until_s = asleep.get(vehicle, now_s)
+                if until_s <= now_s:
+                    if vehicle in own:
+                        asleep[vehicle] = float("inf")
+                        continue
+                    before_m = front_m - position_m(vehicle)
+                    if zone.nearest_m <= before_m <= zone.reach_m:
+                        highest = zone.profile.at(before_m) / zone.limits_mps[lane]
+                        if highest < allowed.get(vehicle, _NO_LIMIT):
+                            allowed[vehicle] = highest
+                    else:
+                        until_s = zone.asleep_until_s(vehicle, before_m, now_s)
+                if until_s < due_s:
+                    due_s = until_s
+        zone.look_due_s = due_s
+
+    def _receive(self, zone: _Zone, own: frozenset[str], allowed: dict[str, float], known: dict[str, float]) -> None:
+        """Take the vehicles of a zone as they came with the step."""
+        for vehicle, lane, position_m, factor in self._link.near(zone.anchor, zone.lanes):
+            before_m = zone.lanes[lane] - position_m
+            if zone.nearest_m <= before_m <= zone.reach_m and vehicle not in own:
+                highest = zone.profile.at(before_m) / zone.limits_mps[lane]
                 if highest < allowed.get(vehicle, _NO_LIMIT):
                     allowed[vehicle] = highest
-                if factor is not None:
-                    known[vehicle] = factor
+                known[vehicle] = factor
 
     def _release(self, vehicles: list[str]) -> None:
         """Give vehicles their factors back, unless they are gone or somebody else has written one since."""

@@ -24,6 +24,10 @@ class Effects:
         )
         self._compared_s = float("-inf")
 
+    def __bool__(self) -> bool:
+        """True where the scenario has any."""
+        return bool(self._all)
+
     @property
     def due_s(self) -> float:
         """When :meth:`update` has something to do next."""
