@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scenariogen.errors import DataError, ModelError, ProjectError, SimulationError
+from scenariogen.errors import DataError, ModelError, Problems, ProjectError, ScenarioError, SimulationError
 from scenariogen.written import written_whole
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scenariogen.incidents.evidence import EvidenceFiles
     from scenariogen.model.condition_files import ConditionFiles
     from scenariogen.model.scenario_model import ScenarioModel
+    from scenariogen.scenarios.drivers import Drivers
     from scenariogen.scenarios.records import Scenario, ScenarioBatch
     from scenariogen.simulation.project import SumoProject
     from scenariogen.window import StudyWindow
@@ -162,14 +163,21 @@ def draw_to_file(
     out: Path,
     given: str = "",
     quantifier: str = "any",
+    drivers: "Drivers | None" = None,
     seed: int = 0,
     name: str = "",
 ) -> "ScenarioBatch":
-    """Draw scenarios from a model and write them."""
+    """Draw scenarios from a model and write them. ``drivers``: what they know of incidents, by default the usual."""
     from scenariogen.model.checkpoint import load_model
+    from scenariogen.scenarios.drivers import USUAL_DRIVERS, driver_problems
     from scenariogen.scenarios.files import write_batch
     from scenariogen.scenarios.synthesize import synthesize
 
+    drivers = drivers or USUAL_DRIVERS
+    problems = Problems("no scenarios can be drawn for these drivers")
+    for fault in driver_problems(drivers, project.network()):
+        problems.add(fault)
+    problems.raise_as(ScenarioError)
     with _single_threaded():
         batch = synthesize(
             load_model(model_folder, project.network()),
@@ -177,6 +185,7 @@ def draw_to_file(
             frequencies=tuple(frequencies),
             given=given,
             quantifier=quantifier,
+            drivers=drivers,
             seed=seed,
             project_hash=project.hash,
             network_name=name,

@@ -8,6 +8,19 @@ import typer
 from scenariogen.cli import common
 
 FORMATS = (".parquet", ".json")
+RerouteShare = Annotated[
+    float, typer.Option(help="Share of the drivers in the queue who look for another way after two minutes.")
+]
+Signs = Annotated[
+    str, typer.Option(metavar="EDGE,EDGE,...", help="Edges with a variable message sign that tells of incidents.")
+]
+RadioShare = Annotated[float, typer.Option(help="Share of all drivers who hear of incidents by radio.")]
+NavigationShare = Annotated[
+    float, typer.Option(help="Share of all vehicles whose navigation hears of incidents and is followed.")
+]
+ReturnShare = Annotated[
+    float, typer.Option(help="Share of those who take their old route again once told that the road is clear.")
+]
 
 
 def sample(
@@ -22,6 +35,11 @@ def sample(
     frequency: Annotated[
         str, typer.Option(help="Multipliers on the incident frequency that estimates shall be possible for.")
     ] = "0.5,1,2,5",
+    reroute_share: RerouteShare = 0.3,
+    signs: Signs = "",
+    radio_share: RadioShare = 0.0,
+    navigation_share: NavigationShare = 0.0,
+    return_share: ReturnShare = 0.0,
     seed: common.Seed = 0,
     network: common.Network = "",
     sumocfg: common.Sumocfg = None,
@@ -45,9 +63,17 @@ def sample(
     project, name = common.open_target(network, sumocfg) if network or sumocfg else model_project(model)
     with common.progress("scenarios") as update:
         batch = draw_to_file(
-            model, project, n=count, frequencies=frequencies, given=given, quantifier=quantifier, seed=seed, name=name,
+            model,
+            project,
+            n=count,
+            frequencies=frequencies,
+            given=given,
+            quantifier=quantifier,
+            drivers=_drivers(reroute_share, signs, radio_share, navigation_share, return_share),
+            seed=seed,
+            name=name,
             out=out,
-        )  # fmt: skip
+        )
         update(len(batch), len(batch))
     incidents = sum(len(scenario.incidents) for scenario in batch.scenarios)
     free = sum(scenario.is_incident_free for scenario in batch.scenarios)
@@ -55,6 +81,19 @@ def sample(
         common.print_json({"out": out, "scenarios": len(batch), "incidents": incidents, "incident_free": free})
     else:
         print(f"{out}: {len(batch)} scenarios with {incidents} incidents; {free} of them have none")
+
+
+def _drivers(reroute_share: float, signs: str, radio_share: float, navigation_share: float, return_share: float):
+    """What the options say of drivers, as the record of scenarios has it."""
+    from scenariogen.scenarios.drivers import Drivers
+
+    return Drivers(
+        reroute_share=reroute_share,
+        sign_edges=tuple(part.strip() for part in signs.split(",") if part.strip()),
+        radio_share=radio_share,
+        navigation_share=navigation_share,
+        return_share=return_share,
+    )
 
 
 def incident(
@@ -81,19 +120,11 @@ def incident(
     lanes_reopen: Annotated[
         str, typer.Option(help="How several blocked lanes open again: at-once, or one-by-one while it is cleared.")
     ] = "at-once",
-    reroute_share: Annotated[
-        float, typer.Option(help="Share of the drivers in the queue who look for another way after two minutes.")
-    ] = 0.3,
-    signs: Annotated[
-        str, typer.Option(metavar="EDGE,EDGE,...", help="Edges with a variable message sign that tells of it.")
-    ] = "",
-    radio_share: Annotated[float, typer.Option(help="Share of all drivers who hear of it by radio.")] = 0.0,
-    navigation_share: Annotated[
-        float, typer.Option(help="Share of all vehicles whose navigation hears of it and is followed.")
-    ] = 0.0,
-    return_share: Annotated[
-        float, typer.Option(help="Share of those who take their old route again once told that the road is clear.")
-    ] = 0.0,
+    reroute_share: RerouteShare = 0.3,
+    signs: Signs = "",
+    radio_share: RadioShare = 0.0,
+    navigation_share: NavigationShare = 0.0,
+    return_share: ReturnShare = 0.0,
     seed: common.Seed = 0,
     out: Annotated[Path, typer.Option(help="File to write, .json or .parquet.")] = Path("incident.json"),
     json: common.Json = False,
@@ -118,7 +149,6 @@ def incident(
         raise typer.BadParameter(f"--lanes-reopen is {lanes_reopen!r}, expected at-once or one-by-one")
     project, name = common.open_target(network, sumocfg)
     from scenariogen.scenarios.byhand import one_incident
-    from scenariogen.scenarios.drivers import Drivers
     from scenariogen.scenarios.files import write_batch
     from scenariogen.scenarios.records import LanesReopen
     from scenariogen.simulation.study import study_window
@@ -134,13 +164,7 @@ def incident(
         capacity_left=capacity_left,
         position_m=position,
         opposite_capacity=opposite_capacity,
-        drivers=Drivers(
-            reroute_share=reroute_share,
-            sign_edges=tuple(part.strip() for part in signs.split(",") if part.strip()),
-            radio_share=radio_share,
-            navigation_share=navigation_share,
-            return_share=return_share,
-        ),
+        drivers=_drivers(reroute_share, signs, radio_share, navigation_share, return_share),
         lanes_reopen=LanesReopen(lanes_reopen.replace("-", " ")),
         seed=seed,
         project_hash=project.hash,

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scenariogen.scenarios.drivers import Drivers
+from scenariogen.scenarios.files import read_batch
 from tests.cli.runner import scenariogen
 from tests.support import copy_project, resco
 
@@ -163,6 +165,27 @@ def test_impossible_conditions_say_what_is_possible(chain, tmp_path, given, says
     assert result.exit_code == 1
     assert says in result.stderr
     assert not (tmp_path / "s.parquet").exists()
+
+
+def test_what_drivers_are_told_is_part_of_each_scenario_that_is_drawn(chain, tmp_path):
+    folder, sumocfg = chain
+    sign = max(json.loads(edges_of(sumocfg)), key=lambda each: each[1])[0]
+    draw = ("sample", folder / "model", "-n", 5, "--seed", 2)
+    told = ("--signs", sign, "--radio-share", 0.1, "--navigation-share", 0.4, "--return-share", 0.5)
+    done(*draw, *told, "--reroute-share", 0, "--out", tmp_path / "told.parquet")
+    done(*draw, "--out", tmp_path / "usual.parquet")
+    with_told, usual = (read_batch(tmp_path / f"{name}.parquet").scenarios for name in ("told", "usual"))
+    expected = Drivers(reroute_share=0, sign_edges=(sign,), radio_share=0.1, navigation_share=0.4, return_share=0.5)
+    assert {each.drivers for each in with_told} == {expected} and {each.drivers for each in usual} == {Drivers()}
+    assert [each.incidents for each in with_told] == [each.incidents for each in usual]
+
+
+def test_drivers_that_cannot_be_are_refused_with_all_that_is_wrong(chain, tmp_path):
+    wrong = ("--signs", "nowhere", "--radio-share", 2, "--return-share", -1)
+    result = scenariogen("sample", chain[0] / "model", *wrong, "--out", tmp_path / "s.parquet")
+    assert result.exit_code == 1 and not (tmp_path / "s.parquet").exists()
+    for text in ("nowhere", "radio_share is 2", "return_share is -1"):
+        assert text in result.stderr
 
 
 def test_a_policy_that_raises_costs_its_own_runs_only(chain, tmp_path):
