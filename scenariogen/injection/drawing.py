@@ -6,7 +6,7 @@ effects (:mod:`scenariogen.injection.drawing_effects`) at their times. Drawing c
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from scenariogen.incidents.records import Incident
@@ -36,13 +36,17 @@ _PREFIX = "scenariogen.drawn."
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """What stands of an incident or effect: where it is (the front of its first vehicle), ids of shapes and label."""
+    """What stands of an incident or effect: where it is (the front of its first vehicle), ids of shapes and label.
+
+    ``blocked``  lane index → id of the shape of that blocked lane, for lanes that may open one by one
+    """
 
     number: int
     since_s: float
     at: Point
     polygons: tuple[str, ...]
     label: str
+    blocked: dict[int, str] = field(default_factory=dict)
 
 
 class Drawing:
@@ -73,6 +77,9 @@ class Drawing:
                 del self._waiting[number]
         for number in [number for number in self.standing if now_s >= self._incidents[number].end_s]:
             self._wipe(self.standing.pop(number))
+        for number, drawn in self.standing.items():
+            if len(drawn.blocked) > 1:
+                self._wipe_reopened(drawn, self._fronts(number))
         for number in [n for n, each in self._effects_to_come.items() if now_s >= each.start_s]:
             effect = self._effects_to_come.pop(number)
             if now_s < effect.end_s:
@@ -88,7 +95,7 @@ class Drawing:
             vehicle = default_blocker_id(number, place)
             position, refusal = self._link.attempt(ask.getLanePosition, vehicle)
             if refusal or position < 0:
-                break
+                continue  # those of a lane that is open again are gone
             # A vehicle parked beside the road is on no lane: it is drawn on the one that it left.
             lane = int(ask.getLaneIndex(vehicle)) if ask.getLaneID(vehicle) else -1
             fronts.setdefault(lane, float(position))
@@ -101,11 +108,14 @@ class Drawing:
         at_m = next(iter(fronts.values()))
         blocked = {kerb: at_m} if parked else {lane: front for lane, front in fronts.items() if lane >= 0}
         names: list[str] = []
+        shapes: dict[int, str] = {}
         for lane, front in blocked.items():
-            names += self._part(
+            for name in self._part(
                 f"{_PREFIX}{number}.blocked.{lane}", edge.lanes[lane].id, front - BLOCKED_BEHIND_M,
                 front + BLOCKED_AHEAD_M, BLOCKED_COLOUR, BLOCKED_LAYER,
-            )  # fmt: skip
+            ):  # fmt: skip
+                names.append(name)
+                shapes[lane] = name
         names += self._slowed(number, incident, edge, at_m)
         first = next(iter(blocked))
         at = self._lanes.point(edge.id, first, at_m)
@@ -114,7 +124,12 @@ class Drawing:
         poi = self._link.handle.poi
         poi.add(label, *self._beside(edge, at_m), LABEL_COLOUR, "incident", LABEL_LAYER)
         poi.setParameter(label, LABEL_PARAMETER, text)
-        return Drawn(number=number, since_s=now_s, at=at, polygons=tuple(names), label=label)
+        return Drawn(number=number, since_s=now_s, at=at, polygons=tuple(names), label=label, blocked=shapes)
+
+    def _wipe_reopened(self, drawn: Drawn, fronts: dict[int, float]) -> None:
+        """Lanes that none of its vehicles stands on any more are no longer red."""
+        for lane in drawn.blocked.keys() - fronts.keys():
+            self._link.attempt(self._link.handle.polygon.remove, drawn.blocked.pop(lane), 0)
 
     def _draw_effect(self, number: int, effect: Effect, now_s: float) -> Drawn:
         names: list[str] = []

@@ -4,6 +4,7 @@ import math
 import struct
 import zlib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ from scenariogen.scenarios.effects import (
     SpeedLimit,
     Weather,
 )
+from scenariogen.scenarios.records import LanesReopen
 from scenariogen.simulation import display
 from scenariogen.simulation.contract import RunRequest
 from tests.cli.runner import scenariogen
@@ -81,6 +83,29 @@ def test_shapes_lie_where_the_vehicles_stand_and_go_with_them(start, road, tmp_p
         assert words in label
     assert not seen[122.0]
     assert not [name for name in sumo.poi.getIDList() if name.startswith(PREFIX)]
+
+
+@pytest.mark.sumo
+def test_a_lane_that_is_open_again_is_no_longer_red(start, road, tmp_path):
+    network = road(3)
+    sumo = start("libsumo", network, roads.flows(tmp_path, lanes=3, per_lane_veh_h=600))
+    asked = replace(
+        roads.incident(start_s=60, duration_s=60, lanes=(0, 1), capacity_left=0.2, position_m=300.0),
+        detection_s=10.0, response_s=10.0, clearance_s=60.0,
+    )  # fmt: skip
+    scenario = replace(roads.scenario(asked), lanes_reopen=LanesReopen.ONE_BY_ONE)
+    red: dict[float, set[str]] = {}
+    with inject(sumo, scenario, network=network) as injection:
+        drawing = Drawing(Link(sumo), network, scenario.incidents)
+        while sumo.simulation.getTime() < 145:
+            sumo.simulationStep()
+            drawing.update(sumo.simulation.getTime())
+            red[sumo.simulation.getTime()] = {name for name in drawn_of(sumo) if ".blocked." in name}
+        (reopened, opened_s), *_ = injection.report()[0].reopened
+    assert 80 < opened_s < 140
+    assert red[opened_s - 2] == {"0.blocked.0", "0.blocked.1"}
+    assert red[opened_s + 2] == {f"0.blocked.{1 - reopened}"}
+    assert not red[142.0]
 
 
 EFFECTS = (
