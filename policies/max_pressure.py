@@ -23,20 +23,21 @@ A blocked approach keeps its count high although nothing moves, so it goes on at
 way to see an incident. The others get through when they press harder, or after ``MAX_RED_S``.
 """
 
-from scenariogen.simulation.contract import ControlRoom, DetectorBank, Policy, Signal
+from scenariogen.simulation.contract import (
+    GREEN,
+    ControlRoom,
+    DetectorBank,
+    Policy,
+    Signal,
+    change_intervals,
+    green_states,
+    transition,
+)
 
 MIN_GREEN_S = 10.0
 DECIDE_EVERY_S = 5.0
 MAX_RED_S = 90.0
 ADVANTAGE = 1.0
-SHORTEST_GREEN_S = 5.0
-"""A state that the programme shows more briefly is a transition, unless it alone serves some link."""
-DEFAULT_YELLOW_S = 4.0
-"""Where the programme has no yellow. 1 s + v/(2 · 3.05 m/s²) reaches 4 s at 66 km/h (ITE, *Traffic engineering
-handbook*, change interval)."""
-LONGEST_CLEARANCE_S = 6.0
-GREEN = "Gg"
-YELLOW = "yY"
 
 
 class MaxPressure(Policy):
@@ -44,6 +45,7 @@ class MaxPressure(Policy):
 
     name = "max_pressure"
     needs_detectors = True
+    reads = ("detectors", "signals")
 
     def start(self, run: ControlRoom) -> None:
         """Read each signal's own programme and take over those with at least two green states."""
@@ -140,64 +142,3 @@ class Junction:
             self.signal.set_state(self.changes.pop(0)[1])
         if not self.changes:
             self.green, self.decide_at_s = self.next_green, time_s + MIN_GREEN_S
-
-
-def green_states(phases: tuple[tuple[str, float], ...]) -> tuple[str, ...]:
-    """Distinct states of a programme that may be held: some green, no yellow, not a mere transition.
-
-    Every link that the programme ever gives green to is green in one of them: where only a state with yellows
-    serves it, that state is taken with its yellows turned red.
-    """
-    held: dict[str, float] = {}
-    for state, duration_s in phases:
-        if _served(state) and not any(symbol in YELLOW + "u" for symbol in state):
-            held[state] = max(held.get(state, 0.0), duration_s)
-    kept = [state for state, duration_s in held.items() if duration_s >= SHORTEST_GREEN_S]
-    spare = sorted((state for state in held if state not in kept), key=lambda state: -held[state])
-    cleared = ("".join("r" if symbol in YELLOW + "u" else symbol for symbol in state) for state, _ in phases)
-    for state in (*spare, *cleared):
-        if _served(state) - set().union(*map(_served, kept)):
-            kept.append(state)
-    return tuple(dict.fromkeys(kept))
-
-
-def _served(state: str) -> set[int]:
-    return {index for index, symbol in enumerate(state) if symbol in GREEN}
-
-
-def change_intervals(phases: tuple[tuple[str, float], ...]) -> tuple[float, float]:
-    """(yellow, all-red clearance after it) in seconds, the longest that the programme itself uses."""
-    yellow = [duration_s for state, duration_s in phases if any(symbol in YELLOW for symbol in state)]
-    clearance = [
-        phases[(i + 1) % len(phases)][1]
-        for i, (state, _) in enumerate(phases)
-        if any(symbol in YELLOW for symbol in state) and set(phases[(i + 1) % len(phases)][0]) <= set("rs")
-    ]
-    return (max(yellow) if yellow else DEFAULT_YELLOW_S), min(max(clearance, default=0.0), LONGEST_CLEARANCE_S)
-
-
-def transition(now: str, target: str, time_s: float, *, yellow_s: float, clearance_s: float) -> list[tuple[float, str]]:
-    """States from ``now`` to ``target`` as (second from which it shows, state), the last being ``target``.
-
-    A link that loses its green, or shows yellow already, is yellow, then red; one that keeps it stays green but
-    yields while others clear; one that gains it stays red until the end.
-    """
-    change, clear, losing = [], [], False
-    for before, after in zip(now, target, strict=True):
-        if before in GREEN and after in GREEN:
-            change.append("G" if before == after == "G" else "g")
-            clear.append(change[-1])
-        elif before in GREEN or before in YELLOW:
-            losing = True
-            change.append("y")
-            clear.append("r")
-        else:
-            kept = after if after not in GREEN else "r"
-            change.append(kept)
-            clear.append(kept)
-    if not losing:
-        return [(time_s, target)]
-    states = [(time_s, "".join(change))]
-    if clearance_s > 0:
-        states.append((time_s + yellow_s, "".join(clear)))
-    return [*states, (time_s + yellow_s + clearance_s, target)]

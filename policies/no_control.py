@@ -7,6 +7,7 @@ class NoControl(Policy):
     """Touches nothing. The baseline that the other policies are compared with."""
 
     name = "no_control"
+    reads = ()
 
     def step(self, run: ControlRoom, time_s: float) -> None:
         """Nothing to do."""

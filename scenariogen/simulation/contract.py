@@ -12,7 +12,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from scenariogen.errors import PolicyError
 from scenariogen.incidents.phases import IncidentPhase
+from scenariogen.simulation.signalling import GREEN as GREEN
+from scenariogen.simulation.signalling import YELLOW as YELLOW
+from scenariogen.simulation.signalling import ProgrammeKind
+from scenariogen.simulation.signalling import SafeSwitch as SafeSwitch
+from scenariogen.simulation.signalling import change_intervals as change_intervals
+from scenariogen.simulation.signalling import green_states as green_states
+from scenariogen.simulation.signalling import transition as transition
 from scenariogen.trajectories.entries import OTHERS
 from scenariogen.window import StudyWindow
 
@@ -74,6 +82,18 @@ class Signal(ABC):
     @abstractmethod
     def set_state(self, state: str) -> None:
         """Put a state string in force until the next call."""
+
+    @property
+    def programme_kinds(self) -> tuple[ProgrammeKind, ...]:
+        """Logics by which the simulator can run the signal's own phases; none for rail signals and dual rings."""
+        return ()
+
+    def run_programme(self, kind: ProgrammeKind) -> None:
+        """Hand the phases of the signal's own programme to the simulator's logic of that kind, from the one showing on.
+
+        Raises ``PolicyError`` where :attr:`programme_kinds` lacks ``kind``, or where none of the phases shows.
+        """
+        raise PolicyError(f"signal {self.id!r} cannot run a {kind} programme; it can: {list(self.programme_kinds)}")
 
 
 class DetectorBank(ABC):

@@ -8,6 +8,8 @@ from scenariogen.errors import PolicyError
 from scenariogen.simulation.contract import ControlRoom, DetectorBank, KnownIncident, Signal
 from scenariogen.simulation.incidentboard import IncidentBoard
 from scenariogen.simulation.outages import FallibleDetectors
+from scenariogen.simulation.programmes import kinds_of, run_programme
+from scenariogen.simulation.signalling import ProgrammeKind
 from scenariogen.simulation.staging import DETECTOR_LENGTH_M, detector_id
 
 if TYPE_CHECKING:
@@ -27,12 +29,14 @@ class SumoSignal(Signal):
         self.links = tuple(
             tuple((link[0], link[1]) for link in group) for group in self._lights.getControlledLinks(signal_id)
         )
-        self.phases = tuple((phase.state, float(phase.duration)) for phase in self._programme())
+        self._own = self._programme()
+        phases = self._own.getPhases() if self._own is not None else ()
+        self.phases = tuple((phase.state, float(phase.duration)) for phase in phases)
 
-    def _programme(self) -> tuple:
+    def _programme(self) -> Any:
         name = self._lights.getProgram(self.id)
         logics = self._lights.getAllProgramLogics(self.id)
-        return next((tuple(logic.getPhases()) for logic in logics if logic.programID == name), ())
+        return next((logic for logic in logics if logic.programID == name), None)
 
     @property
     def state(self) -> str:
@@ -45,6 +49,15 @@ class SumoSignal(Signal):
                 f"of its {len(self.links)} links"
             )
         self._lights.setRedYellowGreenState(self.id, state)
+
+    @property
+    def programme_kinds(self) -> tuple[ProgrammeKind, ...]:
+        return kinds_of(self._own)
+
+    def run_programme(self, kind: ProgrammeKind) -> None:
+        if kind not in self.programme_kinds:
+            super().run_programme(kind)
+        run_programme(self._lights, self.id, self._own, kind)
 
 
 class SumoSignals(Mapping[str, Signal]):

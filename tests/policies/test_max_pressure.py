@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenariogen.evaluation.policy import load_policy, policy_folder
+from scenariogen.simulation.signalling import DEFAULT_YELLOW_S
 from tests.policies.room import PaperRoom, PaperSignal, crossing, drive
 
 SOURCE = policy_folder() / "max_pressure.py"
@@ -182,7 +183,7 @@ def test_nema_phases_one_ring_at_a_time_are_taken_as_they_are(module):
 
 
 def test_a_programme_without_yellow_gets_the_computed_one(module):
-    assert module.change_intervals((("Gr", 20.0), ("rG", 20.0))) == (module.DEFAULT_YELLOW_S, 0.0)
+    assert module.change_intervals((("Gr", 20.0), ("rG", 20.0))) == (DEFAULT_YELLOW_S, 0.0)
 
 
 def test_a_link_that_stays_green_is_not_interrupted(module):

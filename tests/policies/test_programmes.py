@@ -1,0 +1,165 @@
+"""Fixed, actuated and delay-based: SUMO's own logics over a signal's own phases, put in force at run time."""
+
+from contextlib import contextmanager
+
+import pytest
+
+from scenariogen import find_network, open_project
+from scenariogen.errors import PolicyError
+from scenariogen.evaluation.policy import load_policy
+from scenariogen.simulation.contract import ProgrammeKind, RunRequest
+from scenariogen.simulation.study import study_window
+from scenariogen.simulation.sumo import SumoSimulator
+from tests.policies.room import crossing
+
+pytestmark = pytest.mark.sumo
+SECONDS = 600
+
+
+@pytest.fixture(scope="module")
+def project():
+    return open_project(find_network("cologne1"))
+
+
+@contextmanager
+def opened(project, folder, backend="libsumo", **options):
+    request = RunRequest(window=study_window(project), seed=1, folder=folder, options=options)
+    with SumoSimulator(project, backend=backend, project_outputs=False).open(request) as run:
+        yield run
+
+
+def lengths_of_phases(run, policy, seconds=SECONDS):
+    """(state, seconds) of the only signal, in order; the last one is cut."""
+    (signal,) = run.control_room.signals.values()
+    shown = []
+    policy.start(run.control_room)
+    for _ in range(seconds):
+        run.step()
+        policy.step(run.control_room, run.time_s)
+        if not shown or shown[-1][0] != signal.state:
+            shown.append([signal.state, 0])
+        shown[-1][1] += 1
+    policy.finish(run.control_room)
+    return [tuple(each) for each in shown]
+
+
+def with_programme(project, folder, kind):
+    """The additional file of the project's own phases as a programme of a kind, for SUMO to load."""
+    with opened(project, folder / "read") as run:
+        (signal,) = run.connection.trafficlight.getIDList()
+        (logic,) = run.connection.trafficlight.getAllProgramLogics(signal)
+        phases = "".join(
+            f'<phase duration="{p.duration}" state="{p.state}" minDur="{p.minDur}" maxDur="{p.maxDur}"/>'
+            for p in logic.getPhases()
+        )
+    path = folder / f"{kind}.add.xml"
+    path.write_text(
+        f'<additional><tlLogic id="{signal}" type="{kind}" programID="loaded" offset="0">{phases}</tlLogic>'
+        "</additional>",
+        encoding="utf-8",
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["fixed_time", "actuated", "delay_based"])
+def test_both_backends_run_the_same_phases(project, tmp_path, name):
+    runs = []
+    for backend in ("libsumo", "traci"):
+        with opened(project, tmp_path / backend, backend) as run:
+            runs.append(lengths_of_phases(run, load_policy(name)))
+    assert runs[0] == runs[1]
+    greens = {seconds for state, seconds in runs[0][1:-1] if "y" not in state}
+    assert (len(greens) <= 2) == (name == "fixed_time"), "a fixed programme has 29 s and 6 s, the others adapt"
+
+
+@pytest.mark.parametrize("name", ["actuated", "delay_based"])
+def test_a_programme_made_at_run_time_reacts_to_traffic(project, tmp_path, name):
+    """Greens last longer in the peak hour than with three vehicles in ten."""
+    mean_s = []
+    for scale in ("0.3", "1"):
+        with opened(project, tmp_path / scale, scale=scale) as run:
+            shown = lengths_of_phases(run, load_policy(name))[2:-1]
+        greens = [seconds for state, seconds in shown if "y" not in state]
+        assert min(greens) >= 5 and max(greens) <= 50
+        mean_s.append(sum(greens) / len(greens))
+    assert mean_s[1] > 1.5 * mean_s[0]
+
+
+def test_one_made_at_run_time_decides_as_one_that_was_loaded(project, tmp_path):
+    """Both are given the loaded one's first phase length, so that the same traffic meets them."""
+    file = with_programme(project, tmp_path, "actuated")
+    with opened(project, tmp_path / "loaded", **{"additional-files": file}) as run:
+        light = run.connection.trafficlight
+        (signal,) = light.getIDList()
+        light.setPhaseDuration(signal, 29.0)
+        loaded = lengths_of_phases(run, load_policy("no_control"))
+    with opened(project, tmp_path / "made") as run:
+        made = lengths_of_phases(run, load_policy("actuated"))
+    assert made[:20] == loaded[:20]
+
+
+def test_fixed_time_leaves_a_fixed_programme_alone(project, tmp_path):
+    with opened(project, tmp_path) as run:
+        policy = load_policy("fixed_time")
+        policy.start(run.control_room)
+        (signal,) = run.connection.trafficlight.getIDList()
+        assert run.connection.trafficlight.getProgram(signal) == "0"
+
+
+def test_fixed_time_freezes_an_actuated_programme_to_its_nominal_durations(project, tmp_path):
+    file = with_programme(project, tmp_path, "actuated")
+    with opened(project, tmp_path / "run", **{"additional-files": file}) as run:
+        shown = lengths_of_phases(run, load_policy("fixed_time"))
+        nominal = dict(next(iter(run.control_room.signals.values())).phases)
+    assert len(shown) > 10
+    assert all(seconds == nominal[state] for state, seconds in shown[:-1])
+
+
+def test_a_programme_goes_on_from_the_phase_that_shows(project, tmp_path):
+    with opened(project, tmp_path) as run:
+        (signal,) = run.control_room.signals.values()
+        states = [state for state, _ in signal.phases]
+        signal.set_state(states[4])
+        run.step()
+        signal.run_programme(ProgrammeKind.STATIC)
+        shown = []
+        for _ in range(60):
+            run.step()
+            if not shown or shown[-1] != signal.state:
+                shown.append(signal.state)
+        assert shown[:3] == states[4:7]
+
+
+def test_a_state_outside_the_programme_is_refused(project, tmp_path):
+    with opened(project, tmp_path) as run:
+        (signal,) = run.control_room.signals.values()
+        signal.set_state("r" * len(signal.links))
+        with pytest.raises(PolicyError, match="no phase of its programme"):
+            signal.run_programme(ProgrammeKind.ACTUATED)
+
+
+def test_a_signal_that_runs_no_programmes_says_so_and_is_left_alone():
+    room, signal = crossing()
+    with pytest.raises(PolicyError, match="cannot run a static programme"):
+        signal.run_programme(ProgrammeKind.STATIC)
+    for name in ("fixed_time", "actuated", "delay_based"):
+        load_policy(name).start(room)
+    assert signal.history == []
+
+
+def test_a_failed_signal_comes_back_to_the_actuated_programme(project, tmp_path):
+    from scenariogen.injection import inject
+    from scenariogen.scenarios.effects import SignalFailure
+    from scenariogen.scenarios.records import Scenario
+
+    with opened(project, tmp_path) as run:
+        (signal,) = run.control_room.signals.values()
+        policy = load_policy("actuated")
+        failure = SignalFailure(start_s=run.time_s + 100, duration_s=60, signal=signal.id, mode="flashing")
+        scenario = Scenario(index=0, seed=1, effects=(failure,))
+        with inject(run.connection, scenario, network=project.network()) as injection:
+            shown = lengths_of_phases(run, policy, 400)
+        assert injection.effects_report()[0].realised
+        assert run.connection.trafficlight.getProgram(signal.id) == "scenariogen-actuated"
+        flashing = [seconds for state, seconds in shown if set(state) <= {"o"}]
+        assert flashing and sum(flashing) in (59, 60, 61)
