@@ -26,8 +26,10 @@ class PolicyReference:
     """Where a policy comes from.
 
     ``name``    what tables and reports call it
-    ``spec``    an absolute file path or a module, with ``:Name`` where a class is named
-    ``sha256``  hash of the file that defines it; what that file imports is not part of it
+    ``spec``    an absolute file path or a module, with ``:Name`` where a class is named; ``learned:`` and the absolute
+                path of an agent
+    ``sha256``  hash of the file that defines it; what that file imports is not part of it. Of an agent: of its file
+                and of the code that runs it
     """
 
     name: str
@@ -36,6 +38,8 @@ class PolicyReference:
 
     def create(self) -> Policy:
         """A new instance, or a ``PolicyError`` with the file's own message and line."""
+        if _agent_path(self.spec) is not None:
+            return _learned(self.spec)
         return _instance(_load_class(self.spec)[0], self.spec)
 
 
@@ -54,7 +58,7 @@ def known_policies() -> tuple[str, ...]:
 
 
 def load_policy(name_or_path: str | Path) -> Policy:
-    """A new policy from a file path, ``module:Name``, an entry point or a short name.
+    """A new policy from a file path, ``module:Name``, an entry point, a short name, or ``learned:`` an agent's file.
 
     Raises ``PolicyError`` that says what is wrong with the file, on which line, and which names are known.
     """
@@ -64,6 +68,12 @@ def load_policy(name_or_path: str | Path) -> Policy:
 def resolve_policy(name_or_path: str | Path) -> PolicyReference:
     """Where a policy comes from, after it has been loaded once to see that it can be."""
     spec = _full_spec(str(name_or_path))
+    agent = _agent_path(spec)
+    if agent is not None:
+        policy = _learned(spec)
+        code = inspect.getsource(sys.modules[type(policy).__module__]).encode()
+        sha256 = hashlib.sha256(code + agent.read_bytes()).hexdigest()
+        return PolicyReference(name=policy.name, spec=spec, sha256=sha256)
     kind, file = _load_class(spec)
     instance = _instance(kind, spec)
     fallback = file.stem if file is not None else kind.__name__
@@ -96,6 +106,11 @@ def resolve_policies(names_or_paths: Sequence[str | Path]) -> tuple[PolicyRefere
 
 def _full_spec(text: str) -> str:
     """Absolute path, ``path:Name``, or ``module:Name`` of what a user typed."""
+    agent = _agent_path(text)
+    if agent is not None:
+        if not agent.is_file():
+            raise PolicyError(f"the agent's file {agent} does not exist")
+        return f"{text.partition(':')[0]}:{agent.resolve()}"
     path, _, name = text.partition(":") if not Path(text).exists() else (text, "", "")
     suffix = f":{name}" if name else ""
     if path.endswith(".py") or "/" in path or "\\" in path:
@@ -115,6 +130,19 @@ def _full_spec(text: str) -> str:
         f"no policy is named {text!r}; expected a path such as policies/mine.py, module:Name, "
         f"or one of: {', '.join(known_policies())}"
     )
+
+
+def _agent_path(spec: str) -> Path | None:
+    """The file of ``learned:FILE`` and ``learned-with-pickle:FILE``; None for what is no learned policy."""
+    scheme, _, path = spec.partition(":")
+    return Path(path) if path and scheme in ("learned", "learned-with-pickle") else None
+
+
+def _learned(spec: str) -> Policy:
+    from scenariogen.evaluation.learned import WITH_PICKLE, LearnedPolicy
+
+    scheme, _, path = spec.partition(":")
+    return LearnedPolicy(Path(path), with_pickle=scheme == WITH_PICKLE)
 
 
 def _load_class(spec: str) -> tuple[type[Policy], Path | None]:
