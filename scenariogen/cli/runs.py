@@ -19,7 +19,7 @@ def run(
     network: common.Network = "",
     sumocfg: common.Sumocfg = None,
     index: Annotated[int, typer.Option(help="Which scenario of the file.")] = 0,
-    policy: Annotated[str, typer.Option(help="A policy's name or file.")] = "no_control",
+    policy: Annotated[str, typer.Option(help="A policy's name or file, or learned:FILE.")] = "no_control",
     gui: Annotated[bool, typer.Option("--gui", help="Watch it in sumo-gui, with its incidents drawn.")] = False,
     screenshot: Annotated[
         Path | None,
@@ -108,7 +108,9 @@ def evaluate(
     sumocfg: common.Sumocfg = None,
     policy: Annotated[
         list[str] | None,
-        typer.Option(help="A policy's name or file; repeat it. The first is what others are compared with."),
+        typer.Option(
+            help="A policy's name or file, or learned:FILE; repeat it. The first is what others are compared with."
+        ),
     ] = None,
     frequency: Annotated[
         str, typer.Option(help="Multipliers to answer for; by default those that the scenarios were drawn for.")
