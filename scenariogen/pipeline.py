@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scenariogen.incidents.evidence import EvidenceFiles
     from scenariogen.model.condition_files import ConditionFiles
     from scenariogen.model.scenario_model import ScenarioModel
+    from scenariogen.report.views import Options, Views
     from scenariogen.scenarios.drivers import Drivers
     from scenariogen.scenarios.records import Scenario, ScenarioBatch
     from scenariogen.simulation.project import SumoProject
@@ -202,10 +203,12 @@ def run_one(
     policy: str,
     gui: bool = False,
     screenshot: Path | None = None,
+    queue: Path | None = None,
 ) -> "RunResult":
     """Simulate one scenario under a policy, in a process of its own or, with ``gui``, in a window.
 
     ``screenshot``  a ``.png`` to write while an incident stands, which needs ``gui``; ``SimulationError`` where none is
+    ``queue``       a ``.csv`` to write with the queue of each incident by minute, and an ``.svg``; without ``gui``
     """
     from scenariogen.evaluation.batch import Task, run_tasks
     from scenariogen.evaluation.policy import resolve_policy
@@ -220,6 +223,10 @@ def run_one(
     reference = resolve_policy(policy)
     folder = Path(tempfile.mkdtemp(prefix="scenariogen-run-"))
     try:
+        if queue is not None:
+            from scenariogen.report.queues import run_with_queues
+
+            return run_with_queues(project, scenario, policy, window=batch.window, folder=folder / "run", out=queue)
         if gui:
             return _replay(project, batch, scenario, policy, folder / "run", screenshot)
         marks = folder / "marks"
@@ -273,13 +280,24 @@ def require_sound(project: "SumoProject", window: "StudyWindow", *, jobs: int, p
     check_project(project, window=window, seeds=2, jobs=jobs, progress=progress).require_sound()
 
 
-def report_to_file(results: Path, out: Path) -> str:
-    """Write the report of a results folder; its verdict in one sentence."""
-    from scenariogen.report import summary, write_report
+def report_to_file(
+    results: Path, out: Path, *, options: "Options | None" = None, costs: Sequence[Path] = ()
+) -> "Views":
+    """Write the report of a results folder; what it shows.
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_report(results, out)
-    return summary(results)
+    ``costs``  tables of expected delay per edge and year to write as well, each a ``.csv`` or a ``.gpkg``
+    """
+    from scenariogen.evaluation import load_results
+    from scenariogen.report.edge_costs import write_edge_costs
+    from scenariogen.report.html import network_of, write_page
+    from scenariogen.report.views import work_out
+
+    views = work_out(load_results(results), options)
+    network = network_of(views.results)
+    for path in costs:
+        write_edge_costs(views.per_year_or_why(), path, network)
+    write_page(views, out, network)
+    return views
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -324,9 +342,9 @@ def run_demo(
         )  # fmt: skip
     page = (out / "report.html").resolve()
     with stage("write the report") as update:
-        verdict = report_to_file(out / "results", page)
+        views = report_to_file(out / "results", page)
         update(1, 1)
-    return Demo(report=page, verdict=verdict, estimates=done.estimates)
+    return Demo(report=page, verdict=views.verdict, estimates=done.estimates)
 
 
 def _begin_demo(out: Path, **settings: object) -> None:

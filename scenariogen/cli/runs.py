@@ -25,12 +25,17 @@ def run(
         Path | None,
         typer.Option(metavar="FILE", help="A .png of sumo-gui's window to write while an incident stands."),
     ] = None,
+    queue: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A .csv of the vehicles that stand upstream of each incident, by minute."),
+    ] = None,
     json: common.Json = False,
 ) -> None:
     """Simulate one scenario, also to watch it.
 
     Says what became of each incident and what the scenario cost. In the window blocked lanes are red, the stretch that
     drivers pass slowly is amber, and vehicles have the colour of their speed. A screenshot needs a display or Xvfb.
+    With --queue, a picture of the queues is written beside the table, an .svg of the same name.
 
     \b
     Example:
@@ -38,6 +43,11 @@ def run(
     """
     if screenshot is not None and screenshot.suffix != ".png":
         raise typer.BadParameter(f"--screenshot is {screenshot}, expected a file that ends in .png")
+    if queue is not None:
+        if queue.suffix != ".csv":
+            raise typer.BadParameter(f"--queue is {queue}, expected a file that ends in .csv")
+        if gui or screenshot is not None:
+            raise typer.BadParameter("--queue is for a run without a window: leave out --gui and --screenshot")
     project, _ = common.open_target(network, sumocfg)
     from scenariogen.pipeline import run_one
     from scenariogen.scenarios.files import read_batch
@@ -47,14 +57,16 @@ def run(
     if not chosen:
         have = sorted(each.index for each in batch.scenarios)
         raise ScenarioError(f"{scenarios} has no scenario {index}: its indices go from {have[0]} to {have[-1]}")
+    if queue is not None and not chosen[0].incidents:
+        raise ScenarioError(f"scenario {index} has no incident whose queue could be counted: choose another --index")
     with common.progress(f"scenario {index} under {policy}") as update:
         update(0, 1)
         shown = gui or screenshot is not None
-        result = run_one(project, batch, chosen[0], policy=policy, gui=shown, screenshot=screenshot)
+        result = run_one(project, batch, chosen[0], policy=policy, gui=shown, screenshot=screenshot, queue=queue)
         update(1, 1)
     if result.failed:
         raise SimulationError(f"{result.end_reason}: {result.error}")
-    incidents = _incidents(result.incidents)
+    incidents = _loaded(result.incidents)
     if json:
         common.print_json(
             {
@@ -67,6 +79,8 @@ def run(
                 "arrived": result.arrived,
                 "waiting_at_end": result.waiting_at_end,
                 "locked_up_at_s": result.locked_up_at_s,
+                "delay_by_class": _loaded(result.delay_by_class),
+                "queue": queue,
                 "incidents": incidents,
             }
         )
@@ -78,6 +92,8 @@ def run(
         f"{result.policy}: {result.system_delay_veh_h:,.1f} vehicle-hours of delay, {result.arrived:,} of "
         f"{result.due:,} vehicles arrived; {result.end_reason}"
     )
+    if queue is not None:
+        print(f"queues by minute in {queue}, drawn in {queue.with_suffix('.svg')}")
 
 
 def _told(incident: dict) -> str:
@@ -89,14 +105,14 @@ def _told(incident: dict) -> str:
     times += [(opened_s, f"lane {lane} open") for lane, opened_s in phases["reopened"]]
     by = ", ".join(f"{count} {source}" for source, count in incident["rerouted_by"].items())
     parts = [
-        f"stood {clock_text(done['start_s'])}-{clock_text(done['end_s'])}",
+        f"stood {clock_text(done['start_s'])}-{'the end' if done['end_s'] is None else clock_text(done['end_s'])}",
         *(f"{text} {clock_text(time_s)}" for time_s, text in sorted(times)),
         f"{incident['rerouted']} drivers took another way" + (f" ({by})" if by else ""),
     ]
     return ", ".join(parts)
 
 
-def _incidents(text: str) -> list[dict[str, Any]]:
+def _loaded(text: str) -> Any:
     import json
 
     return json.loads(text)

@@ -8,12 +8,14 @@ from scenariogen.evaluation.progress import Progress, progress_bar
 from scenariogen.evaluation.ranking import Ranking, ranking_by_frequency
 from scenariogen.evaluation.records import RunResult
 from scenariogen.evaluation.run_one import run_scenario
+from scenariogen.evaluation.simultaneous import Flips
 from scenariogen.evaluation.store import Results, load_results
 
 __all__ = [
     "Estimate",
     "EstimateDetail",
     "Evaluation",
+    "Flips",
     "PolicyReference",
     "Progress",
     "Ranking",

@@ -1,7 +1,8 @@
 """How the answer moves with incident frequency, and where the ranking of two policies flips, if anywhere.
 
-The same runs are weighted for every multiplier on a logarithmic grid over the batch's range. Bands hold at each
-multiplier on its own (95 %), not for the whole curve at once.
+The same runs are weighted for every multiplier on a logarithmic grid over the batch's range. The intervals of a curve
+hold at each multiplier on its own (95 %); where the ranking may flip is told by bands that hold for all differences and
+the whole curve at once (:mod:`.simultaneous`).
 """
 
 import math
@@ -13,6 +14,7 @@ from scenariogen.errors import FrequencyError
 from scenariogen.evaluation.answer import Estimate, answer
 from scenariogen.evaluation.estimate import weights_or_error
 from scenariogen.evaluation.outcomes import MEAN, Question, outcomes, questions
+from scenariogen.evaluation.simultaneous import Flips, flip_sets
 from scenariogen.evaluation.store import Results
 
 GRID = 25
@@ -50,17 +52,20 @@ class Ranking:
     ``lane_blocking_per_100_h``  the same axis as incidents that block a lane in 100 hours of the start span
     ``curves``                   mean delay (veh h) of each policy
     ``differences``              of each other policy to the first
+    ``flips``                    where each difference may flip, in their order
     """
 
     frequencies: tuple[float, ...]
     lane_blocking_per_100_h: tuple[float, ...]
     curves: tuple[Curve, ...]
     differences: tuple[Curve, ...]
+    flips: tuple[Flips, ...] = ()
 
     @property
     def statements(self) -> tuple[str, ...]:
         """One sentence for each difference: where the ranking flips, or that it does not within the range."""
-        return tuple(crossing_statement(curve) for curve in self.differences)
+        rate = self.lane_blocking_per_100_h[0] / self.frequencies[0]
+        return tuple(flip_statement(each, rate) for each in self.flips)
 
 
 def ranking_by_frequency(
@@ -85,11 +90,14 @@ def ranking_by_frequency(
         return Curve(policy=question.policy, versus=question.versus, points=found)
 
     curves = [curve(question) for question in asked]
+    paired = [(q, c) for q, c in zip(asked, curves, strict=True) if q.versus is not None]
+    refused = [[point.value is None for point in c.points] for _, c in paired]
     return Ranking(
         frequencies=grid,
         lane_blocking_per_100_h=tuple(frequency * design.lane_blocking_per_100_h for frequency in grid),
         curves=tuple(each for each in curves if each.versus is None),
-        differences=tuple(each for each in curves if each.versus is not None),
+        differences=tuple(c for _, c in paired),
+        flips=tuple(flip_sets([q for q, _ in paired], weights, grid, refused)),
     )
 
 
@@ -106,23 +114,50 @@ def log_grid(frequencies: Sequence[float], points: int = GRID) -> tuple[float, .
     return (float(low), *inner, float(high))
 
 
-def crossing_statement(curve: Curve) -> str:
-    """Where a difference changes sign, in a sentence with how sure that is."""
-    known = [p for p in curve.points if p.value is not None]
-    if not known:
-        return f"{curve.policy} against {curve.versus}: no estimate was given anywhere in the range"
-    low, high = known[0].frequency, known[-1].frequency
-    span = f"between {low:.3g} and {high:.3g} times the model's frequency" if low != high else f"at {low:.3g} times"
-    signs = [sign for sign in curve.sure_signs if sign]
-    if curve.crossings:
-        where = ", ".join(f"{each:.3g}" for each in curve.crossings)
-        sure = "on both sides of it the difference is clear" if {-1, 1} <= set(signs) else "but the bands overlap there"
-        return f"{curve.policy} and {curve.versus} change places at {where} times the model's frequency; {sure}"
-    better = curve.policy if sum(p.value or 0.0 for p in known) < 0 else curve.versus
-    clear = sum(1 for sign in signs if sign)
-    share = "everywhere" if clear == len(known) else f"at {clear} of {len(known)} frequencies"
-    sure = f"and the band excludes zero {share}" if clear else "but the band includes zero everywhere"
-    return f"no change of places {span}: {better} has the smaller mean delay, {sure}"
+def flip_statement(flips: Flips, lane_blocking_per_100_h: float = math.nan) -> str:
+    """Where a difference may change sign, by its simultaneous band, in a sentence.
+
+    ``lane_blocking_per_100_h``  at multiplier 1, to say the same on that axis; nan leaves it out
+    """
+    rate = lane_blocking_per_100_h
+    whole = _spans([(flips.frequencies[0], flips.frequencies[-1])], rate)
+    if len(flips.refused) == len(flips.frequencies):
+        return f"{flips.policy} against {flips.versus}: no estimate was given anywhere in the range"
+    if flips.is_empty:
+        better = flips.policy if flips.better else flips.versus
+        return (
+            f"the ranking does not flip {whole}: {better} has the smaller mean delay at every frequency, beyond doubt"
+        )
+    crossed = ", ".join(f"×{each:.3g}" for each in flips.crossings)
+    near = f" (the estimates are equal at {crossed})" if flips.crossings else ""
+    if flips.refused:
+        near += f" (refused at {len(flips.refused)} of {len(flips.frequencies)} frequencies looked at)"
+    if flips.shape == "everywhere":
+        return (
+            f"whether and where {flips.policy} and {flips.versus} change places {whole} these runs do not tell{near}: "
+            "the band of their difference holds zero everywhere"
+        )
+    beyond = [end for end, reaches in (("below", flips.reaches_low), ("above", flips.reaches_high)) if reaches]
+    open_end = f", and perhaps {' and '.join(beyond)} the range" if beyond else ""
+    verb = "change places" if flips.better and flips.worse else "may change places"
+    sides = ((flips.policy, flips.better), (flips.versus, flips.worse))
+    sure = " and ".join(f"{name} is better {_spans(spans)}" for name, spans in sides if spans)
+    return (
+        f"{flips.policy} and {flips.versus} {verb} somewhere {_spans(flips.pieces, rate)}{near}{open_end}; "
+        f"beyond doubt {sure}"
+    )
+
+
+def _spans(pieces: Sequence[tuple[float, float]], rate: float = math.nan) -> str:
+    """Spans of multipliers, and the same as lane-blocking incidents per 100 peak hours where a rate is given."""
+
+    def text(factor: float, sign: str) -> str:
+        ends = [f"{sign}{low * factor:.3g} to {sign}{high * factor:.3g}" if low != high else f"{sign}{low * factor:.3g}"
+                for low, high in pieces]  # fmt: skip
+        return " or ".join(ends)
+
+    said = f"from {text(1.0, '×')}" if any(low != high for low, high in pieces) else f"at {text(1.0, '×')}"
+    return said + (f" ({text(rate, '')} lane-blocking incidents per 100 peak hours)" if math.isfinite(rate) else "")
 
 
 def _sign(point: Estimate) -> int:

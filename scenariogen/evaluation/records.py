@@ -37,6 +37,8 @@ class RunResult:
     ``effects_due``        effects besides incidents that were to start before the run ended
     ``effects_realised``   those that held
     ``effects``            JSON list: each as asked, between which seconds it held, what it did in numbers
+    ``delay_by_class``     JSON object: vehicle-hours of delay by SUMO's vehicle class, which add up to
+                           ``system_delay_veh_h``; empty in results of versions that did not tell them apart
     ``rerouted``           drivers who took another way because of an incident
     ``teleports``, ``collisions``, ``emergency_stops``  counted by the simulator
     ``backlog_most``       most vehicles that were due and could not enter, looked at once a minute
@@ -71,6 +73,7 @@ class RunResult:
     effects_due: int = 0
     effects_realised: int = 0
     effects: str = "[]"
+    delay_by_class: str = "{}"
     rerouted: int = 0
     teleports: int = 0
     collisions: int = 0

@@ -163,6 +163,7 @@ def _drive(run: Run, policy: Policy, room: ControlRoom, injection: Any) -> dict[
         "effects_due": sum(each.asked.start_s < run.time_s for each in effects),
         "effects_realised": sum(each.realised for each in effects),
         "effects": json.dumps([_effect_as_json(each) for each in effects], allow_nan=False),
+        "delay_by_class": json.dumps({name: round(value, 6) for name, value in delay.delay_by_class.items()}),
         "rerouted": sum(each.rerouted for each in report),
     }
 

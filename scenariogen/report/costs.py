@@ -5,13 +5,16 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scenariogen.evaluation.store import Results
 from scenariogen.scenarios.records import Scenario
 
 LEAST_RUNS_FOR_DEMAND = 8
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +49,22 @@ def incident_free_levels(results: Results) -> dict[str, Callable[[float], float]
     for run in results.runs:
         if run.scenario in free and run.system_delay_veh_h is not None:
             seen[run.policy].append((free[run.scenario], run.system_delay_veh_h))
-    return {policy: _level(seen[policy]) for policy in results.policies if seen[policy]}
+    fitted = {policy: level_of(*np.array(seen[policy]).T) for policy in results.policies if seen[policy]}
+    return {policy: partial(_at, level) for policy, level in fitted.items()}
 
 
-def _level(runs: list[tuple[float, float]]) -> Callable[[float], float]:
-    scales, delays = (np.array(column) for column in zip(*runs, strict=True))
-    if len(runs) < LEAST_RUNS_FOR_DEMAND or delays.min() <= 0 or np.ptp(scales) == 0:
+def _at(level: Callable[[Array], Array], scale: float) -> float:
+    return float(level(np.array([scale]))[0])
+
+
+def level_of(scales: Array, delays: Array) -> Callable[[Array], Array]:
+    """The delay without incidents as a function of demand scales, from runs (run,); as :func:`incident_free_levels`."""
+    if len(delays) < LEAST_RUNS_FOR_DEMAND or delays.min() <= 0 or np.ptp(scales) == 0:
         median = float(np.median(delays))
-        return lambda _: median
-    power, level = np.polyfit(np.log(scales), np.log(delays), 1)
-    return lambda scale: float(np.exp(level + power * np.log(scale)))
+        return lambda asked: np.full(np.shape(asked), median)
+    x, y = np.log(scales), np.log(delays)
+    power = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
+    return lambda asked: np.exp(y.mean() + power * (np.log(asked) - x.mean()))
 
 
 def scenario_costs(results: Results) -> list[ScenarioCost]:

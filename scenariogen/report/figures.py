@@ -9,6 +9,7 @@ from typing import Any
 from scenariogen.evaluation.answer import Estimate
 from scenariogen.evaluation.outcomes import MEAN
 from scenariogen.evaluation.ranking import Curve, Ranking
+from scenariogen.evaluation.simultaneous import Flips
 from scenariogen.evaluation.store import Results
 from scenariogen.report.costs import ScenarioCost
 from scenariogen.report.words import hours_text, listed, per_hours_text, times_text
@@ -38,6 +39,8 @@ def difference_figure(results: Results, ranking: Ranking, estimates: Sequence[Es
     style = _styles(results)
     data: list[dict] = []
     crossings = []
+    for flips in ranking.flips:
+        data += _whole_band(flips, style[flips.policy][0])
     for curve in ranking.differences:
         data += _curve_traces(curve, estimates, style[curve.policy], f"{curve.policy} − {curve.versus}", signed=True)
         crossings += [(frequency, style[curve.policy][0]) for frequency in curve.crossings]
@@ -50,6 +53,11 @@ def difference_figure(results: Results, ranking: Ranking, estimates: Sequence[Es
              "line": {"color": colour, "width": 1.5, "dash": "dot"}}
             for x, colour in crossings
         ),
+        *(
+            {"type": "rect", "yref": "paper", "x0": low, "x1": high, "y0": 0, "y1": 1, "layer": "below",
+             "line": {"width": 0}, "fillcolor": "rgba(91,103,115,0.10)"}
+            for flips in ranking.flips for low, high in flips.pieces if low < high
+        ),
     ]  # fmt: skip
     first = escape(results.policies[0])
     other = escape(results.policies[1]) if len(results.policies) == 2 else "the other policy"
@@ -61,7 +69,7 @@ def difference_figure(results: Results, ranking: Ranking, estimates: Sequence[Es
             for x, _ in crossings
         ),
     ]
-    _show_zero(layout, ranking.differences)
+    _show_zero(layout, ranking)
     return {"data": data, "layout": layout}
 
 
@@ -129,6 +137,18 @@ def _curve_traces(
     return data
 
 
+def _whole_band(flips: Flips, colour: str) -> list[dict]:
+    """The limits of a band that holds for the whole curve at once, as two thin lines with gaps where it has none."""
+    name = f"{flips.policy} − {flips.versus}"
+    return [
+        {"type": "scatter", "x": list(flips.frequencies), "y": list(limit), "mode": "lines", "hoverinfo": "skip",
+         "showlegend": False, "legendgroup": escape(name), "connectgaps": False,
+         "line": {"color": colour, "width": 1, "dash": "dot"}}
+        for limit in (flips.low, flips.high)
+        if any(value is not None for value in limit)
+    ]  # fmt: skip
+
+
 def _belongs(found: Estimate, curve: Curve) -> bool:
     return found.estimand == MEAN and (found.policy, found.versus) == (curve.policy, curve.versus)
 
@@ -179,9 +199,10 @@ def thinned(frequencies: Sequence[float], *, apart: float = 0.11) -> list[float]
     return kept[::-1]
 
 
-def _show_zero(layout: Figure, curves: Sequence[Curve]) -> None:
+def _show_zero(layout: Figure, ranking: Ranking) -> None:
     """A range that holds zero and leaves room for the words above and below."""
-    limits = [v for c in curves for p in c.points for v in (p.low, p.high) if v is not None]
+    limits = [v for c in ranking.differences for p in c.points for v in (p.low, p.high) if v is not None]
+    limits += [v for flips in ranking.flips for v in (*flips.low, *flips.high) if v is not None]
     low, high = min([0.0, *limits]), max([0.0, *limits])
     room = 0.18 * (high - low) or 1.0
     layout["yaxis"]["range"] = [low - room, high + room]

@@ -8,36 +8,41 @@ from pathlib import Path
 from typing import Any
 
 from scenariogen.errors import ProjectError, ResultsError
-from scenariogen.evaluation.answer import Estimate, EstimateDetail
+from scenariogen.evaluation.answer import EstimateDetail
 from scenariogen.evaluation.estimate import read_estimates
-from scenariogen.evaluation.ranking import Ranking, log_grid, ranking_by_frequency
 from scenariogen.evaluation.store import Results, load_results
 from scenariogen.network import RoadNetwork
-from scenariogen.report.costs import incident_free_levels, scenario_costs
+from scenariogen.report.costs import incident_free_levels
 from scenariogen.report.figures import Figure, alt_text, difference_figure, frequency_figure, runs_figure
 from scenariogen.report.findings import findings
+from scenariogen.report.paragraph import capital, sentences
 from scenariogen.report.roadmap import map_alt, map_figure
 from scenariogen.report.tables import full_rows, question_tables, read_details, refusals, worst_scenarios
 from scenariogen.report.verdict import verdict_sentence
+from scenariogen.report.view_tables import carried_sections, class_tables, how_shared, year_table
+from scenariogen.report.views import Options, Views, left_out_text, ranking_for, work_out
 from scenariogen.report.words import counted, listed, per_hours_text, times_text
 from scenariogen.units import clock_text, duration_text
 
 _HERE = Path(__file__).resolve().parent
 
 
-def write_report(results_folder: str | Path, out: str | Path, *, network: RoadNetwork | None = None) -> Path:
+def write_report(
+    results_folder: str | Path, out: str | Path, *, network: RoadNetwork | None = None, options: Options | None = None
+) -> Path:
     """Write the page about a results folder; returns its path.
 
     ``network`` is read from the project that the results name where it is None; where that project is gone or has
     changed, the page says so in place of the map. Raises ``ResultsError``.
     """
-    results = load_results(results_folder)
-    if not results.runs:
-        raise ResultsError(f"{results.folder} holds no finished run: run the evaluation that began it again")
-    estimates = read_estimates(results.folder)
-    details = read_details(results, estimates)
-    roads: RoadNetwork | str = _network(results) if network is None else network
-    return write_whole(Path(out), page(results, estimates, details, roads))
+    views = work_out(load_results(results_folder), options)
+    return write_page(views, Path(out), network_of(views.results) if network is None else network)
+
+
+def write_page(views: Views, out: Path, network: RoadNetwork | str) -> Path:
+    """Write the page; ``network`` may be the reason why there is no map. Raises ``ResultsError``."""
+    details = read_details(views.results, views.estimates)
+    return write_whole(out, page(views, details, network))
 
 
 def summary(results_folder: str | Path) -> str:
@@ -47,30 +52,57 @@ def summary(results_folder: str | Path) -> str:
     return verdict_sentence(results, estimates, ranking_for(results, estimates))
 
 
-def ranking_for(results: Results, estimates: Sequence[Estimate]) -> Ranking | None:
-    """The curves over the batch's range, through every frequency that was estimated."""
-    design = results.batch.design
-    if design is None:
-        return None
-    low, high = min(design.frequencies), max(design.frequencies)
-    asked = {e.frequency for e in estimates if e.frequency is not None and low <= e.frequency <= high}
-    return ranking_by_frequency(results, frequencies=sorted({*log_grid(design.frequencies), *asked}))
-
-
-def page(
-    results: Results,
-    estimates: Sequence[Estimate],
-    details: Sequence[EstimateDetail],
-    network: RoadNetwork | str,
-) -> str:
+def page(views: Views, details: Sequence[EstimateDetail], network: RoadNetwork | str) -> str:
     """The whole page. ``network`` may be the reason why there is no map."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup, escape
     from plotly.offline import get_plotlyjs
 
-    ranking = ranking_for(results, estimates)
-    costs = scenario_costs(results)
+    results, estimates, ranking = views.results, views.estimates, views.ranking
     refused, was_asked = refusals(results, estimates)
+    charts, alts = _charts(views, network)
+    blank = [name for name, figure in charts.items() if not figure["data"]]
+    said = sentences(views)
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["breakable"] = lambda name: Markup("_<wbr>").join(escape(part) for part in name.split("_"))
+    return environment.get_template("page.html.j2").render(
+        title=_title(results),
+        verdict=said[0],
+        paragraph=" ".join(said[1:]),
+        facts=_facts(results),
+        statements=[] if ranking is None else [f"{capital(each)}." for each in ranking.statements],
+        charts={name: Markup(script_json(figure)) for name, figure in charts.items() if name not in blank},
+        alts=alts,
+        no_map="" if isinstance(network, RoadNetwork) else network,
+        has_levels=bool(incident_free_levels(results)),
+        policies=results.policies,
+        tables=question_tables(results, estimates),
+        rows=full_rows(estimates),
+        refused=refused,
+        refused_was_asked=was_asked,
+        worst=worst_scenarios(results, views.costs, frequency=views.frequency),
+        carried=carried_sections(views),
+        shared=how_shared(views),
+        left_out=left_out_text(views),
+        classes=class_tables(views),
+        per_year=year_table(views),
+        hours_per_year=f"{views.options.hours_per_year:g}",
+        at="" if views.frequency is None else times_text(views.frequency),
+        findings=findings(results, estimates, details),
+        by_hand=results.batch.design is None,
+        remarks=results.batch.window.remarks,
+        results=results,
+        css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
+        script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def _charts(views: Views, network: RoadNetwork | str) -> tuple[dict[str, Figure], dict[str, str]]:
+    """The charts, and what each shows for those who do not see it."""
+    results, estimates, ranking, costs = views.results, views.estimates, views.ranking, views.costs
     charts: dict[str, Figure] = {}
     alts: dict[str, str] = {}
     if ranking is not None:
@@ -85,34 +117,7 @@ def page(
     if isinstance(network, RoadNetwork):
         charts["map"] = map_figure(results, network, costs)
         alts["map"] = map_alt(results, costs)
-    blank = [name for name, figure in charts.items() if not figure["data"]]
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["breakable"] = lambda name: Markup("_<wbr>").join(escape(part) for part in name.split("_"))
-    return environment.get_template("page.html.j2").render(
-        title=_title(results),
-        verdict=verdict_sentence(results, estimates, ranking),
-        facts=_facts(results),
-        statements=[] if ranking is None else [_sentence(each, results.policies) for each in ranking.statements],
-        charts={name: Markup(script_json(figure)) for name, figure in charts.items() if name not in blank},
-        alts=alts,
-        no_map="" if isinstance(network, RoadNetwork) else network,
-        has_levels=bool(incident_free_levels(results)),
-        policies=results.policies,
-        tables=question_tables(results, estimates),
-        rows=full_rows(estimates),
-        refused=refused,
-        refused_was_asked=was_asked,
-        worst=worst_scenarios(results, costs),
-        findings=findings(results, estimates, details),
-        by_hand=results.batch.design is None,
-        remarks=results.batch.window.remarks,
-        results=results,
-        css=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
-        script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
-        plotly=Markup(get_plotlyjs()),
-    )
+    return charts, alts
 
 
 def script_json(value: Any) -> str:
@@ -138,7 +143,7 @@ def write_whole(path: Path, text: str) -> Path:
     return path
 
 
-def _network(results: Results) -> RoadNetwork | str:
+def network_of(results: Results) -> RoadNetwork | str:
     """The network that the results were made on, or why it cannot be drawn."""
     from scenariogen.simulation.project import open_project
 
@@ -183,9 +188,3 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     if design.given:
         facts.append(("Condition", f"{design.given} ({design.quantifier})"))
     return facts
-
-
-def _sentence(text: str, names: Sequence[str]) -> str:
-    """With a full stop, and a capital unless it begins with a policy's name."""
-    begun = text if text.startswith(tuple(names)) else text[:1].upper() + text[1:]
-    return begun.rstrip(".") + "."

@@ -12,6 +12,8 @@ from scenariogen.evaluation.estimate import DIAGNOSTICS, estimate
 from scenariogen.evaluation.outcomes import MEAN
 from scenariogen.evaluation.store import SCENARIOS, Results
 from scenariogen.incidents.records import Incident
+from scenariogen.report.attribution import weights_at
+from scenariogen.report.cases import normalised
 from scenariogen.report.costs import ScenarioCost
 from scenariogen.report.words import (
     counted,
@@ -20,6 +22,7 @@ from scenariogen.report.words import (
     interval_text,
     is_probability,
     per_hours_text,
+    percent_text,
     reason,
     times_text,
     value_text,
@@ -159,12 +162,16 @@ class WorstRow:
     delays: tuple[tuple[str, str, str, bool], ...]
     """Policy, delay, what the incidents added to it (empty where that is not known), locked up."""
     command: str
+    weight: str = ""
+    """Its share of the weight of all scenarios at the frequency of the views."""
 
 
-def worst_scenarios(results: Results, costs: Sequence[ScenarioCost], *, number: int = WORST) -> list[WorstRow]:
-    """The scenarios whose incidents added most under any policy, the worst first."""
-    hit = [cost for cost in costs if cost.scenario.incidents]
-    ranked = sorted(hit or costs, key=lambda cost: (-cost.worst_veh_h, cost.scenario.index))
+def worst_scenarios(
+    results: Results, costs: Sequence[ScenarioCost], *, frequency: float | None = None, number: int = WORST
+) -> list[WorstRow]:
+    """The scenarios whose incidents added most under any policy, the worst first, with their weights at a frequency."""
+    weights = normalised(results.batch, weights_at(results, frequency))
+    rows = {scenario.index: row for row, scenario in enumerate(results.batch.scenarios)}
     return [
         WorstRow(
             index=cost.scenario.index,
@@ -179,9 +186,16 @@ def worst_scenarios(results: Results, costs: Sequence[ScenarioCost], *, number: 
                 for policy, delay in cost.delay_veh_h.items()
             ),
             command=replay_command(results, cost.scenario.index),
+            weight=percent_text(float(weights[rows[cost.scenario.index]])),
         )
-        for cost in ranked[:number]
+        for cost in worst_first(costs)[:number]
     ]
+
+
+def worst_first(costs: Sequence[ScenarioCost]) -> list[ScenarioCost]:
+    """Scenarios with incidents, those whose incidents added most under any policy first; all where none has any."""
+    hit = [cost for cost in costs if cost.scenario.incidents]
+    return sorted(hit or costs, key=lambda cost: (-cost.worst_veh_h, cost.scenario.index))
 
 
 def _told(incidents: Sequence[Incident]) -> tuple[str, ...]:

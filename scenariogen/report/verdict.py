@@ -103,7 +103,8 @@ def _over_the_range(curve: Curve | None) -> str:
     if curve.crossings:
         return f"; the ranking may turn near {listed([times_text(f) for f in curve.crossings])}, within the intervals"
     if all(signs):
-        return f", and the order holds at every frequency {span}"
+        answered = "" if len(known) == len(curve.points) else " that is answered"
+        return f", and the order holds at every frequency{answered} {span}"
     if any(signs):
         return f"; no change of order {span}, but not at every frequency there beyond doubt"
     return f", and so it stays {span}"

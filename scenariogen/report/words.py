@@ -10,7 +10,7 @@ PERCENT = "\N{NO-BREAK SPACE}%"
 
 def is_probability(estimand: str) -> bool:
     """True for estimands between 0 and 1."""
-    return estimand != MEAN
+    return estimand.startswith("P(")
 
 
 def estimand_title(estimand: str) -> str:
@@ -30,11 +30,13 @@ def estimand_title(estimand: str) -> str:
 def hours_text(value: float, *, signed: bool = False) -> str:
     """Vehicle-hours with about three significant digits, with a true minus sign.
 
-    >>> hours_text(1234.5), hours_text(123.4), hours_text(-12.34), hours_text(0.456, signed=True)
-    ('1,234', '123', '−12.3', '+0.46')
+    >>> hours_text(1234.5), hours_text(123.4), hours_text(-12.34), hours_text(0.456, signed=True), hours_text(0.00123)
+    ('1,234', '123', '−12.3', '+0.46', '0.0012')
     """
     size = abs(value)
-    digits = 0 if size >= 99.95 else 1 if size >= 9.995 else 2
+    digits = 0 if size >= 99.95 else 1 if size >= 9.995 else 2 if size >= 0.0995 or size == 0 else 4
+    if digits == 4 and size >= 0.00995:
+        digits = 3
     return _with_sign(value, f"{size:,.{digits}f}", signed)
 
 

@@ -176,11 +176,13 @@ class Departure:
 
     ``due_s``        first step at or after the departure asked for; nan: not known before it departs
     ``free_flow_s``  time alone on its original route, planned stops included; nan: not known before it departs
+    ``vehicle_class``  SUMO's, such as ``passenger`` or ``bus``
     """
 
     due_s: float
     free_flow_s: float
     has_departed: bool
+    vehicle_class: str = "passenger"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ class Fleet:
         self._step_length_s = step_length_s
         self._flying_start = flying_start
         self._types: dict[str, VehicleType] = {}
+        self._classes: dict[str, str] = {}
         self._connected: dict[tuple[str, ...], bool] = {}
         self._ways: dict[tuple[str, ...], tuple[str, ...] | None] = {}
 
@@ -36,9 +37,10 @@ class Fleet:
         has_departed = departed_s > _UNSET
         due_s = self._on_grid(departed_s - max(delay_s, 0.0) if has_departed else time_s - delay_s)
         edges = self._edges(vehicle, has_departed)
+        type_id = self._vehicle.getTypeID(vehicle)
         if edges is None:
-            return Departure(due_s, math.nan, has_departed)
-        kind = self._kind(self._vehicle.getTypeID(vehicle))
+            return Departure(due_s, math.nan, has_departed, self._class(type_id))
+        kind = self._kind(type_id)
         factor = self._vehicle.getSpeedFactor(vehicle)
         halts = self._halts(vehicle)
         if not halts:
@@ -47,7 +49,7 @@ class Fleet:
             time = self._free_flow.time_with_halts_s(
                 edges, kind, halts=halts, due_s=due_s, speed_factor=factor, flying_start=self._flying_start
             )
-        return Departure(due_s, time, has_departed)
+        return Departure(due_s, time, has_departed, self._class(type_id))
 
     def _on_grid(self, due_s: float) -> float:
         """The first step at or after the departure asked for: SUMO can do no better."""
@@ -86,6 +88,11 @@ class Fleet:
             )
             for stop in stops
         )
+
+    def _class(self, type_id: str) -> str:
+        if type_id not in self._classes:
+            self._classes[type_id] = str(self._vehicletype.getVehicleClass(type_id))
+        return self._classes[type_id]
 
     def _kind(self, type_id: str) -> VehicleType:
         if type_id not in self._types:

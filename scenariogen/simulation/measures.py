@@ -14,7 +14,8 @@ detours; this does.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -34,6 +35,7 @@ class SystemDelay:
     ``arrived``          of those, how many reached their destination
     ``discarded``        of those, how many were dropped or removed on the way; they count until the end
     ``running_at_end``, ``waiting_at_end``  in the network, and waiting to enter, at the end
+    ``delay_by_class``   the same vehicle-hours of delay by SUMO's vehicle class; they add up to ``delay_veh_h``
     """
 
     delay_veh_h: float
@@ -44,6 +46,7 @@ class SystemDelay:
     discarded: int
     running_at_end: int
     waiting_at_end: int
+    delay_by_class: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def inserted(self) -> int:
@@ -62,6 +65,7 @@ class DelayMeter:
         self._due_s: dict[str, float] = {}
         self._free_flow_s: dict[str, float] = {}
         self._exit_s: dict[str, float] = {}
+        self._class: dict[str, str] = {}
         self._excluded: set[str] = set()
         self._just_loaded: list[str] = []
         self._unknown: set[str] = set()
@@ -105,6 +109,7 @@ class DelayMeter:
             if departure is None:
                 continue
             self._due_s[vehicle], self._free_flow_s[vehicle] = departure.due_s, departure.free_flow_s
+            self._class[vehicle] = departure.vehicle_class
             if math.isnan(departure.free_flow_s):
                 self._unknown.add(vehicle)
             elif departure.due_s <= self._run.time_s and not departure.has_departed:
@@ -142,8 +147,10 @@ class DelayMeter:
         free_flow = np.nan_to_num(np.array([self._free_flow_s[v] for v in ids]), nan=0.0)
         left = np.array([self._exit_s.get(v, math.inf) for v in ids])
         start = np.maximum(due, window.count_from_s)
-        time_s = np.maximum(np.minimum(left, end_s) - start, 0.0).sum()
-        free_s = np.maximum(np.minimum(due + free_flow, end_s) - start, 0.0).sum()
+        times = np.maximum(np.minimum(left, end_s) - start, 0.0)
+        frees = np.maximum(np.minimum(due + free_flow, end_s) - start, 0.0)
+        time_s, free_s = times.sum(), frees.sum()
+        classes = np.array([self._class[v] for v in ids], dtype=object)
         waiting, running = set(run.waiting_ids()), set(run.running_ids())
         arrived = int((left <= end_s).sum())
         running_at_end = sum(v in running for v in ids)
@@ -157,4 +164,7 @@ class DelayMeter:
             discarded=len(ids) - arrived - running_at_end - waiting_at_end,
             running_at_end=running_at_end,
             waiting_at_end=waiting_at_end,
+            delay_by_class={
+                name: float((times - frees)[classes == name].sum()) / SECONDS_PER_HOUR for name in sorted(set(classes))
+            },
         )

@@ -11,7 +11,7 @@ from scenariogen.errors import FrequencyError, ResultsError
 from scenariogen.evaluation.answer import answer, answer_by_hand
 from scenariogen.evaluation.estimate import read_estimates, write_estimates
 from scenariogen.evaluation.outcomes import LOCK_UP, MEAN, default_threshold, exceedance_name, outcomes
-from scenariogen.evaluation.ranking import Curve, crossing_statement, log_grid
+from scenariogen.evaluation.ranking import Curve, log_grid
 from scenariogen.simulation.contract import EndReason
 from tests.evaluation.asking import asked, one, refused
 from tests.evaluation.synthetic import counted_batch, delays, hand_batch, paper_weights, run, runs
@@ -189,26 +189,15 @@ def test_the_crossing_is_found_where_it_is():
     truth = 0.2 * 10 * math.exp(0.15**2 / 2) / (1.0 * math.exp(0.18))
     found = curve(batch, made, log_grid([0.5, 5.0], 9))
     assert len(found.crossings) == 1 and found.crossings[0] == pytest.approx(truth, rel=0.15)
-    text = crossing_statement(found)
-    assert "change places at" in text and "on both sides of it the difference is clear" in text
 
 
-def test_no_crossing_is_said_with_how_sure_that_is():
+def test_a_curve_on_one_side_does_not_cross():
     batch = counted_batch(600, seed=6)
     table = delays(batch, seed=9)
     better = curve(batch, runs(batch, a=table, b=0.8 * table), log_grid([0.5, 5.0], 4))
     assert better.crossings == () and set(better.sure_signs) == {-1}
-    assert crossing_statement(better) == (
-        "no change of places between 0.5 and 5 times the model's frequency: b has the smaller mean delay, "
-        "and the band excludes zero everywhere"
-    )
     same = curve(batch, runs(batch, a=table, b=table), [1.0])
-    assert "no estimate was given" in crossing_statement(same)
     assert all("all 600 runs gave the same, 0, which says nothing" in point.verdict for point in same.points)
-    few = counted_batch(30)
-    assert "no estimate was given" in crossing_statement(
-        curve(few, runs(few, a=delays(few), b=delays(few)), [1.0, 2.0])
-    )
 
 
 @pytest.mark.parametrize("frequency", [0.5, 1.7, 5.0])

@@ -154,7 +154,9 @@ def test_the_axis_says_multiplier_and_incidents_per_100_hours(crossing):
 def test_the_crossing_is_drawn_and_said(crossing):
     folder, page, _ = crossing
     layout = page.figure("difference")["layout"]
-    drawn = [s["x0"] for s in layout["shapes"] if s.get("yref") == "paper"]
+    drawn = [s["x0"] for s in layout["shapes"] if s.get("yref") == "paper" and s["type"] == "line"]
+    (undecided,) = [s for s in layout["shapes"] if s["type"] == "rect"]
+    assert undecided["x0"] < drawn[0] < undecided["x1"]
     day, slope = 0.3 * 10 * math.exp(0.15**2 / 2), (3.0 - 1.2) * math.exp(0.6**2 / 2)
     error = max(
         e.standard_error for e in read_estimates(folder) if e.versus and "mean" in e.estimand and e.frequency <= 2

@@ -200,3 +200,28 @@ def test_vehicles_before_the_begin_are_not_counted(tmp_path):
     whole = study_window(project, horizon_s=300)
     result = measure(project, tmp_path / "run", window=whole)
     assert result.due == pytest.approx(project.demand.vehicles(whole.begin_s, whole.end_s - 1))
+
+
+def test_classes_of_vehicles_share_the_delay_and_add_up(tmp_path):
+    """A bus and a car held up for 60 s each, another car not: the delay is the bus's and the first car's."""
+    types = '<vType id="plain" vClass="passenger" sigma="0" speedDev="0"/><vType id="bus" vClass="bus" sigma="0"/>'
+    ways = "".join(
+        f'<vehicle id="{name}" type="{kind}" depart="{depart}"><route edges="ab bc cd"/></vehicle>'
+        for name, kind, depart in (("b", "bus", 0), ("c", "plain", 100), ("d", "plain", 300))
+    )
+
+    def hold(run):
+        for name in ("b", "c"):
+            if name in run.running_ids():
+                at_s = 10 if name == "b" else 110
+                if run.time_s == at_s:
+                    run.connection.vehicle.slowDown(name, 0.0, 0.0)
+                    run.connection.vehicle.setSpeed(name, 0.0)
+                if run.time_s == at_s + 60:
+                    run.connection.vehicle.setSpeed(name, -1)
+
+    result = measure(small_project(tmp_path / "p", types + ways), tmp_path / "run", each=hold)
+    assert set(result.delay_by_class) == {"bus", "passenger"}
+    assert sum(result.delay_by_class.values()) == pytest.approx(result.delay_veh_h)
+    for name in ("bus", "passenger"):
+        assert result.delay_by_class[name] * 3600 == pytest.approx(60, abs=15)

@@ -1,0 +1,134 @@
+"""Expected incident delay per edge and year: how often incidents come there, times what they cost.
+
+Per run, the expected delay of an edge's incidents is its part of the mean (:mod:`.attribution`). A run stands for the
+hours in which its incidents may start; a year for :data:`HOURS_PER_YEAR` hours like these. Edges on which no incident
+was drawn are left out: of them the batch says nothing.
+"""
+
+import csv
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from scenariogen.errors import ResultsError
+from scenariogen.evaluation.store import Results
+from scenariogen.mapgeometry import Projection
+from scenariogen.network import Edge, RoadNetwork
+from scenariogen.report.attribution import Attribution
+from scenariogen.written import written_whole
+
+HOURS_PER_YEAR = 500.0
+"""250 working days with two hours like those studied; our assumption, to be replaced by what the project stands for."""
+SUFFIXES = (".csv", ".gpkg")
+LAYER = "incident_delay"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeCost:
+    """One edge under one policy, at one frequency.
+
+    ``incidents_per_year``       expected, of all kinds
+    ``delay_veh_h_per_incident`` None where none is expected
+    ``delay_veh_h_per_year``     with ``low`` and ``high``, its 95 % interval
+    ``drawn``                    incidents on the edge in the batch, on which this rests
+    """
+
+    edge: str
+    policy: str
+    frequency: float | None
+    hours_per_year: float
+    incidents_per_year: float
+    delay_veh_h_per_incident: float | None
+    delay_veh_h_per_year: float
+    low: float
+    high: float
+    drawn: int
+
+
+def edge_costs(
+    results: Results, attributions: Mapping[str, Attribution], *, hours_per_year: float = HOURS_PER_YEAR
+) -> list[EdgeCost]:
+    """All edges with incidents, under each policy, the costliest first.
+
+    ``attributions`` are those of each policy's own mean. Raises ``ResultsError`` for scenarios made by hand, which say
+    nothing about how often they come.
+    """
+    if results.batch.design is None:
+        raise ResultsError(
+            "delay per year needs scenarios with a frequency, and these were made by hand: draw them from a model "
+            "(scenariogen sample)"
+        )
+    runs = hours_per_year / (results.batch.window.start_span_s / 3600.0)
+    found = [
+        EdgeCost(
+            edge=part.group,
+            policy=policy,
+            frequency=attribution.frequency,
+            hours_per_year=hours_per_year,
+            incidents_per_year=part.expected * runs,
+            delay_veh_h_per_incident=part.value_veh_h / part.expected if part.expected > 0 else None,
+            delay_veh_h_per_year=part.value_veh_h * runs,
+            low=part.low * runs,
+            high=part.high * runs,
+            drawn=part.incidents,
+        )
+        for policy, attribution in attributions.items()
+        for part in attribution.by["edge"]
+    ]
+    return sorted(found, key=lambda each: -each.delay_veh_h_per_year)
+
+
+def write_edge_costs(costs: Sequence[EdgeCost], out: Path, network: RoadNetwork | str) -> Path:
+    """Write them as ``.csv`` or ``.gpkg``, by the path's ending; returns the path.
+
+    ``network`` gives the edges' geometry, in WGS 84 where the network has a projection, otherwise in its own metres; a
+    text says why there is none, which a ``.gpkg`` refuses as a ``ResultsError``.
+    """
+    if out.suffix == ".csv":
+        with written_whole(out) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+            table = csv.DictWriter(stream, [each.name for each in fields(EdgeCost)])
+            table.writeheader()
+            table.writerows(asdict(each) for each in costs)
+        return out
+    if out.suffix != ".gpkg":
+        raise ResultsError(f"delay per edge was to be written to {out}, expected a name in {' or '.join(SUFFIXES)}")
+    if isinstance(network, str):
+        raise ResultsError(f"{out} needs the roads' geometry. {network} A .csv needs none")
+    return _write_geopackage([each for each in costs if each.edge in network.edges], out, network)
+
+
+def _write_geopackage(costs: Sequence[EdgeCost], out: Path, network: RoadNetwork) -> Path:
+    import pyarrow as pa
+    from pyogrio import write_arrow
+    from shapely import to_wkb
+
+    lines = {name: edge_line(network.edges[name], network) for name in {each.edge for each in costs}}
+    columns = {each.name: pa.array([getattr(cost, each.name) for cost in costs]) for each in fields(EdgeCost)}
+    roads = [network.edges[each.edge] for each in costs]
+    columns["road_class"] = pa.array([str(road.road_class) for road in roads])
+    columns["length_m"] = pa.array([road.length_m for road in roads])
+    columns["geometry"] = pa.array([to_wkb(lines[each.edge]) for each in costs], pa.binary())
+    with written_whole(out) as partial, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "'crs' was not provided")  # a network without projection has none
+        write_arrow(
+            pa.table(columns),
+            str(partial),
+            layer=LAYER,
+            driver="GPKG",
+            geometry_name="geometry",
+            geometry_type="LineString",
+            crs="EPSG:4326" if network.projection else None,
+        )
+    return out
+
+
+def edge_line(edge: Edge, network: RoadNetwork):
+    """The middle lane as a ``shapely.LineString``: degrees where the network has a projection, else its own metres."""
+    from shapely import LineString
+
+    if not network.projection:
+        return LineString(edge.shape)
+    x, y = zip(*edge.shape, strict=True)
+    lon, lat = Projection(network).to_degrees(x, y)
+    return LineString(list(zip(lon.tolist(), lat.tolist(), strict=True)))
