@@ -44,6 +44,7 @@ class MaxPressure(Policy):
     """One independent controller per signal."""
 
     name = "max_pressure"
+    reads = ("detectors", "signals")
     needs_detectors = True
     reads = ("detectors", "signals")
 

@@ -7,7 +7,7 @@ vehicle. Its detector would stay empty for ever while a queue stands right behin
 from collections.abc import Mapping
 
 from scenariogen.network import RoadNetwork
-from scenariogen.simulation.contract import ControlRoom, DetectorBank, KnownIncident, Signal
+from scenariogen.simulation.contract import DetectorBank, LoopReading
 
 REACH_M = 60.0
 """The lanes before an approach are added until it is at least this long."""
@@ -55,28 +55,14 @@ class ApproachDetectors(DetectorBank):
         self._bank = bank
         self._reach = {lane: reach for lane, reach in approaches.items() if len(reach) > 1}
         self.lanes, self.length_m, self.lag_s = bank.lanes, bank.length_m, bank.lag_s
+        self.loops, self.interval_s = bank.loops, bank.interval_s
 
     def count(self, lane: str) -> int:
         reach = self._reach.get(lane)
         return self._bank.count(lane) if reach is None else sum(map(self._bank.count, reach))
 
+    def reading(self, lane: str) -> LoopReading:
+        return self._bank.reading(lane)
+
     def has_data(self, lane: str) -> bool:
         return all(map(self._bank.has_data, self._reach.get(lane, (lane,))))
-
-
-class ApproachRoom(ControlRoom):
-    """A control room whose detectors watch whole approaches."""
-
-    def __init__(self, room: ControlRoom, approaches: Mapping[str, tuple[str, ...]]) -> None:
-        self._room = room
-        self.step_length_s = room.step_length_s
-        self.signals: Mapping[str, Signal] = room.signals
-        self.detectors = ApproachDetectors(room.detectors, approaches)
-
-    @property
-    def time_s(self) -> float:
-        return self._room.time_s
-
-    @property
-    def known_incidents(self) -> tuple[KnownIncident, ...]:
-        return self._room.known_incidents

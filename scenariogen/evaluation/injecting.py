@@ -50,6 +50,9 @@ def injected(run: Run, scenario: Scenario, network: RoadNetwork) -> Iterator[Any
             raise
         except Exception as error:
             raise InjectionFailedError(f"{type(error).__name__}: {error}") from error
+        if isinstance(room, SumoControlRoom):
+            room.speed_signs.through(injection.lane_speeds)
+            stack.callback(room.speed_signs.through, None)
         yield injection
 
 

@@ -203,10 +203,16 @@ def _pick(module: types.ModuleType, name: str, spec: str) -> type[Policy]:
 
 
 def _instance(kind: type[Policy], spec: str) -> Policy:
+    from scenariogen.evaluation.policy_room import problems_of_declaration
+
     try:
-        return kind()
+        policy = kind()
     except Exception as error:
         raise PolicyError(f"{spec}: {kind.__name__}() raises: {_where(error)}") from error
+    problems = Problems(f"{spec}: {kind.__name__}")
+    problems.extend(problems_of_declaration(policy))
+    problems.raise_as(PolicyError)
+    return policy
 
 
 def _where(error: BaseException, file: Path | None = None) -> str:

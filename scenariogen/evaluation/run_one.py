@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scenariogen.errors import PolicyError, ProjectError, ScenarioError, SimulationError
-from scenariogen.evaluation.approaches import ApproachRoom, approach_lanes, detector_lanes
+from scenariogen.evaluation.approaches import approach_lanes, detector_lanes
 from scenariogen.evaluation.batch import Task
 from scenariogen.evaluation.injecting import InjectionFailedError, injected
 from scenariogen.evaluation.policy import describe_failure, resolve_policy
+from scenariogen.evaluation.policy_room import PolicyRoom, loops_for
 from scenariogen.evaluation.records import RunResult, replica_seed
 from scenariogen.network import RoadNetwork
 from scenariogen.scenarios.effects import Closure
@@ -106,10 +107,12 @@ def _simulate(task: Task, simulator: Simulator, network: RoadNetwork, window: St
         demand_scale=task.scenario.condition.demand_scale,
         entry_scales=dict(task.scenario.condition.entry_scales),
         detector_lanes=detector_lanes(network, approaches),
+        loops=loops_for(policy, network),
+        detector_options=policy.detector_options,
         options={"ignore-route-errors": "true"} if any(isinstance(e, Closure) for e in task.scenario.effects) else {},
     )
     with simulator.open(request) as run, injected(run, task.scenario, network) as injection:
-        room = ApproachRoom(run.control_room, approaches) if approaches else run.control_room
+        room = PolicyRoom(run.control_room, policy.reads, approaches)
         return _drive(run, policy, room, injection)
 
 
@@ -121,7 +124,7 @@ def _drive(run: Run, policy: Policy, room: ControlRoom, injection: Any) -> dict[
     meter = DelayMeter(run)
     watch = HealthWatch(run, meter=meter, own=lambda: (injection.own_vehicles, injection.own_present))
     end_s = run.request.window.end_s - run.step_length_s * 1e-3
-    with _started(policy, room):
+    with run.control_room, _started(policy, room):
         while run.time_s < end_s:
             try:
                 run.step()

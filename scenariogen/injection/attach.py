@@ -15,6 +15,7 @@ from typing import Any
 
 from scenariogen.errors import ConnectionLostError, SimulationError
 from scenariogen.incidents.records import Incident
+from scenariogen.injection.attributes import LedgerLaneSpeeds
 from scenariogen.injection.awareness import Awareness
 from scenariogen.injection.blockers import Blockers
 from scenariogen.injection.connection import Link
@@ -149,11 +150,12 @@ class Injection:
             Occurrence(number, incident, place, lanes_reopen=scenario.lanes_reopen)
             for number, incident in enumerate(scenario.incidents)
         )
+        self._ledger = Ledger(link)
         scene = Scene(
             link=link,
             network=network,
             lanes=lanes,
-            ledger=Ledger(link),
+            ledger=self._ledger,
             stretches=self._stretches,
             passing_speed_mps=place.passing_speed_mps,
             seed=scenario.seed,
@@ -198,6 +200,11 @@ class Injection:
     def health(self) -> AttachedHealth | None:
         """SUMO's totals as of the last whole minute since we came, or of the end; None where nobody reads them."""
         return self._health.last if self._health else None
+
+    @property
+    def lane_speeds(self) -> LedgerLaneSpeeds:
+        """How somebody else's speed signs read and write lane speeds, so that effects stay on top of them."""
+        return LedgerLaneSpeeds(self._ledger)
 
     @property
     def own_vehicles(self) -> frozenset[str]:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from scenariogen.injection.connection import Link
-from scenariogen.injection.values import Attribute
+from scenariogen.injection.values import Attribute, Ledger
 
 ONLINE = "online"
 """SUMO's name of the programme under which a signal shows what somebody sets directly."""
@@ -27,6 +27,21 @@ class LaneSpeed(Attribute):
 
     def strictest(self, base: float, claims: Collection[float]) -> float:
         return min(base, *claims)
+
+
+class LedgerLaneSpeeds:
+    """Lane speeds as a control room's signs read and write them: below the claims of effects."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def usual(self, lane: str) -> float:
+        """The lane's speed (m/s) without the effects."""
+        return self._ledger.base(LANE_SPEED, lane)
+
+    def write(self, lane: str, speed_mps: float) -> None:
+        """Make it the lane's speed, with the effects on top of it in the same moment."""
+        self._ledger.rebase(LANE_SPEED, lane, speed_mps)
 
 
 class LanePermissions(Attribute):

@@ -87,6 +87,15 @@ class Ledger:
         entry = self._entries.get((attribute.name, thing))
         return None if entry is None else entry.ours
 
+    def rebase(self, attribute: Attribute, thing: Hashable, base: Any) -> None:
+        """Somebody else's value, told to us instead of written into SUMO: the claims are on top of it at once."""
+        entry = self._entries.get((attribute.name, thing))
+        if entry is None:
+            attribute.write(self._link, thing, base)
+        else:
+            entry.base = base
+            self._enforce(entry)
+
     def claim(
         self, owner: Hashable, attribute: Attribute, thing: Hashable, value: Any, *, base: Any = None
     ) -> Overwritten | None:

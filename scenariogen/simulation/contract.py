@@ -14,6 +14,34 @@ from typing import Any
 
 from scenariogen.errors import PolicyError
 from scenariogen.incidents.phases import IncidentPhase
+from scenariogen.network import RoadNetwork
+from scenariogen.simulation.roadside import (
+    DetectorBank as DetectorBank,
+)
+from scenariogen.simulation.roadside import (
+    DetectorOptions as DetectorOptions,
+)
+from scenariogen.simulation.roadside import (
+    Loop as Loop,
+)
+from scenariogen.simulation.roadside import (
+    LoopReading as LoopReading,
+)
+from scenariogen.simulation.roadside import (
+    LoopSite as LoopSite,
+)
+from scenariogen.simulation.roadside import (
+    NoSpeedSigns as NoSpeedSigns,
+)
+from scenariogen.simulation.roadside import (
+    RampMeter as RampMeter,
+)
+from scenariogen.simulation.roadside import (
+    SignedEdge as SignedEdge,
+)
+from scenariogen.simulation.roadside import (
+    SpeedSigns as SpeedSigns,
+)
 from scenariogen.simulation.signalling import GREEN as GREEN
 from scenariogen.simulation.signalling import YELLOW as YELLOW
 from scenariogen.simulation.signalling import ProgrammeKind
@@ -23,6 +51,8 @@ from scenariogen.simulation.signalling import green_states as green_states
 from scenariogen.simulation.signalling import transition as transition
 from scenariogen.trajectories.entries import OTHERS
 from scenariogen.window import StudyWindow
+
+USUAL_DETECTORS = DetectorOptions()
 
 
 class EndReason(StrEnum):
@@ -45,6 +75,8 @@ class RunRequest:
                       ``demand_scale``); empty: all follow ``demand_scale``
     ``outputs``       SUMO options that write, e.g. ``{"fcd-output": "fcd.parquet"}``, relative to ``folder``
     ``detector_lanes``  lanes that get a virtual detector over their last metres
+    ``loops``         induction loops that report by interval, at most one for each lane
+    ``detector_options``  lag, interval, error and outages of all detectors
     ``edge_data_period_s``  0, or the period at which traffic by edge is written to ``edgedata.xml``
     ``options``       further SUMO options, which win over the project's
     """
@@ -56,6 +88,8 @@ class RunRequest:
     entry_scales: Mapping[str, float] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
     detector_lanes: tuple[str, ...] = ()
+    loops: tuple[Loop, ...] = ()
+    detector_options: DetectorOptions = USUAL_DETECTORS
     edge_data_period_s: float = 0.0
     options: Mapping[str, str] = field(default_factory=dict)
 
@@ -96,22 +130,6 @@ class Signal(ABC):
         raise PolicyError(f"signal {self.id!r} cannot run a {kind} programme; it can: {list(self.programme_kinds)}")
 
 
-class DetectorBank(ABC):
-    """Lane counts, as old as the lag says."""
-
-    lanes: tuple[str, ...]
-    length_m: float
-    lag_s: float
-
-    @abstractmethod
-    def count(self, lane: str) -> int:
-        """Vehicles on the last ``length_m`` of ``lane``, ``lag_s`` ago (0 before the first reading or without data)."""
-
-    def has_data(self, lane: str) -> bool:
-        """False while the lane's detector is known to be out of order."""
-        return True
-
-
 @dataclass(frozen=True, kw_only=True)
 class KnownIncident:
     """An incident as a control room knows it, which is from its detection until the queue behind it has gone.
@@ -134,12 +152,25 @@ class KnownIncident:
     expected_end_s: float
 
 
+PARTS: dict[str, str] = {
+    "detectors": "detectors",
+    "signals": "signals",
+    "incidents": "known_incidents",
+    "speed_signs": "speed_signs",
+    "meters": "meters",
+}
+"""Parts of a control room that a policy declares in ``reads``, each with its attribute of :class:`ControlRoom`."""
+
+
 class ControlRoom(ABC):
     """The part of a run that a policy sees."""
 
     step_length_s: float
     signals: Mapping[str, Signal]
     detectors: DetectorBank
+    speed_signs: SpeedSigns = NoSpeedSigns()
+    meters: Mapping[str, RampMeter] = {}
+    """Ramp meters by the edge at whose end they stand; empty where the network has no on-ramp."""
 
     @property
     @abstractmethod
@@ -151,13 +182,37 @@ class ControlRoom(ABC):
         """Incidents that were detected; none where nobody reports any."""
         return ()
 
+    def give_back(self) -> None:  # noqa: B027 - a room may have nothing that outlasts its policy
+        """Switch off what a policy switched on. Safe to call twice; a ``with`` block does it."""
+
+    def __enter__(self) -> "ControlRoom":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        try:
+            self.give_back()
+        except Exception as second:
+            if error is None:
+                raise
+            error.add_note(f"the control room could not be given back: {type(second).__name__}: {second}")
+
 
 class Policy(ABC):
     """A control policy. ``start`` once, ``step`` after every simulation step, ``finish`` once, always."""
 
     name: str = ""
+    reads: tuple[str, ...] = ("detectors", "signals", "incidents")
+    """The parts of the control room that it uses, out of :data:`PARTS`. Using another one is an error."""
     needs_detectors: bool = False
     """True: every lane that leads to a signal gets a (virtual) detector."""
+    needs_loops: tuple[LoopSite, ...] = ()
+    """Kinds of places that get (virtual) induction loops."""
+    detector_options: DetectorOptions = USUAL_DETECTORS
+    """Lag, interval, error and outages of the detectors it works with."""
+
+    def loops(self, network: RoadNetwork) -> tuple[Loop, ...]:
+        """Further induction loops that it needs; where several are asked for on a lane, the first holds."""
+        return ()
 
     def start(self, run: ControlRoom) -> None:  # noqa: B027 - a policy may have nothing to prepare
         """Called when the simulation stands at its first second."""

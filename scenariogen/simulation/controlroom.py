@@ -1,23 +1,21 @@
-"""What a policy sees of a SUMO run: signals, virtual lane detectors, and incidents once they are detected."""
+"""What a policy sees of a SUMO run: signals, virtual detectors, speed signs, ramp meters, and detected incidents."""
 
-from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from scenariogen.errors import PolicyError
-from scenariogen.simulation.contract import ControlRoom, DetectorBank, KnownIncident, Signal
+from scenariogen.errors import PolicyError, SimulationError
+from scenariogen.simulation.contract import ControlRoom, KnownIncident, RampMeter, Signal
+from scenariogen.simulation.detectors import SumoDetectors
 from scenariogen.simulation.incidentboard import IncidentBoard
+from scenariogen.simulation.launch import SUMO_ERRORS
+from scenariogen.simulation.meters import SumoMeters
 from scenariogen.simulation.outages import FallibleDetectors
 from scenariogen.simulation.programmes import kinds_of, run_programme
 from scenariogen.simulation.signalling import ProgrammeKind
-from scenariogen.simulation.staging import DETECTOR_LENGTH_M, detector_id
+from scenariogen.simulation.speedsigns import SumoSpeedSigns
 
 if TYPE_CHECKING:
     from scenariogen.simulation.sumo import SumoRun
-
-DETECTOR_LAG_S = 10.0
-READING_EVERY_S = 1.0
-"""Detectors are read at most this often, however short the steps."""
 
 
 class SumoSignal(Signal):
@@ -83,64 +81,23 @@ class SumoSignals(Mapping[str, Signal]):
         return len(self._all())
 
 
-class SumoDetectors(DetectorBank):
-    """Lane-area detectors over the last metres of each lane (the whole lane where it is shorter).
-
-    Read once a second while the run has any; the readings of the lag are kept in a ring. Over TraCI they come
-    with the step's answer (subscription), in libsumo one call each.
-    """
-
-    def __init__(self, run: "SumoRun", lanes: tuple[str, ...], *, lag_s: float = DETECTOR_LAG_S) -> None:
-        self.lanes = lanes
-        self.length_m = DETECTOR_LENGTH_M
-        self.lag_s = lag_s
-        self._run = run
-        self._ids = [detector_id(number) for number in range(len(lanes))]
-        self._index = {lane: number for number, lane in enumerate(lanes)}
-        self._readings: deque[tuple[float, list[int]]] = deque()
-        self._area = run.connection.lanearea
-        self._by_subscription = run.by_socket
-        if self._by_subscription:
-            from traci.constants import LAST_STEP_VEHICLE_NUMBER
-
-            self._variable = LAST_STEP_VEHICLE_NUMBER
-            for name in self._ids:
-                self._area.subscribe(name, [self._variable])
-
-    def record(self, time_s: float) -> None:
-        """Take a reading; called by the run after every step."""
-        if not self._ids or (self._readings and time_s - self._readings[-1][0] < READING_EVERY_S - 1e-6):
-            return
-        if self._by_subscription:
-            answers = self._area.getAllSubscriptionResults()
-            counts = [answers[name][self._variable] for name in self._ids]
-        else:
-            read = self._area.getLastStepVehicleNumber
-            counts = [read(name) for name in self._ids]
-        self._readings.append((time_s, counts))
-        while len(self._readings) > 1 and self._readings[1][0] <= time_s - self.lag_s + 1e-6:
-            self._readings.popleft()
-
-    def count(self, lane: str) -> int:
-        number = self._index.get(lane)
-        if number is None:
-            raise PolicyError(f"lane {lane!r} has no detector; {len(self.lanes)} lanes have one")
-        if not self._readings or self._readings[0][0] > self._run.time_s - self.lag_s + 1e-6:
-            return 0
-        return self._readings[0][1][number]
-
-
 class SumoControlRoom(ControlRoom):
     """The control room of a :class:`~scenariogen.simulation.sumo.SumoRun`."""
 
     detectors: FallibleDetectors
+    speed_signs: SumoSpeedSigns
+    meters: Mapping[str, RampMeter]
 
     def __init__(self, run: "SumoRun", detectors: SumoDetectors) -> None:
         self._run = run
         self.step_length_s = run.step_length_s
         self.signals = SumoSignals(run.connection)
         self.detectors = FallibleDetectors(detectors)
+        self.detectors.fail("out of order", detectors.broken(), last_value=False)
         self.incident_board = IncidentBoard()
+        self.speed_signs = SumoSpeedSigns(run.connection, run.project.network)
+        self.meters = self._meters = SumoMeters(run, lag_s=detectors.lag_s)
+        self._record = detectors.record
 
     @property
     def time_s(self) -> float:
@@ -149,3 +106,21 @@ class SumoControlRoom(ControlRoom):
     @property
     def known_incidents(self) -> tuple[KnownIncident, ...]:
         return self.incident_board.known
+
+    def after_step(self, time_s: float) -> None:
+        """Read detectors and work the meters; called by the run after every step."""
+        self._record(time_s)
+        if self._meters.in_use:
+            self._meters.after_step(time_s)
+
+    def give_back(self) -> None:
+        """Switch signs and meters off, so that limits, programmes and vehicles are as they would be without them."""
+        try:
+            try:
+                self._meters.clear_all()
+            finally:
+                self.speed_signs.clear_all()
+        except Exception as error:
+            if type(error).__name__ not in SUMO_ERRORS:
+                raise
+            raise SimulationError(f"what the policy switched on could not be switched off: {error}") from error

@@ -61,6 +61,8 @@ class DummySimulator(Simulator):
         unknown = sorted(set(request.detector_lanes) - {f"{edge.id}_0" for edge in self.project.edges})
         if unknown:
             raise SimulationError(f"lanes {unknown[:5]} are asked to carry detectors but are not in the network")
+        if request.loops:
+            raise SimulationError(f"the dummy simulator has no loops, and {len(request.loops)} are asked for; run SUMO")
         request.folder.mkdir(parents=True, exist_ok=True)
         return DummyRun(self.project, request)
 

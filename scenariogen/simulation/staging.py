@@ -198,7 +198,8 @@ def _quoted(path: Path) -> str:
 def _extra_definitions(project: SumoProject, request: RunRequest) -> str:
     """Our virtual detectors and edge measurements as an additional file; empty where none is asked for."""
     lanes = {lane.id: lane for edge in project.network().edges.values() for lane in edge.lanes}
-    missing = [lane for lane in request.detector_lanes if lane not in lanes]
+    wanted = [*request.detector_lanes, *(loop.lane for loop in request.loops)]
+    missing = [lane for lane in wanted if lane not in lanes]
     if missing:
         raise SimulationError(
             f"lanes {missing[:5]} are asked to carry detectors but are not in {project.net_file.name}"
@@ -211,6 +212,14 @@ def _extra_definitions(project: SumoProject, request: RunRequest) -> str:
             f'    <laneAreaDetector id="{detector_id(number)}" lane={quoteattr(lane)} pos="{start_m:.2f}" '
             f'endPos="{length_m:.2f}" period="86400" friendlyPos="true" file="NUL"/>'
         )
+    for number, loop in enumerate(request.loops):
+        length_m = lanes[loop.lane].length_m
+        position_m = loop.position_m if loop.position_m >= 0 else length_m + loop.position_m
+        lines.append(
+            f'    <inductionLoop id="{loop_id(number)}" lane={quoteattr(loop.lane)} '
+            f'pos="{min(max(position_m, 0.1), length_m - 0.1):.2f}" '
+            f'period="{request.detector_options.interval_s:g}" friendlyPos="true" file="NUL"/>'
+        )
     if request.edge_data_period_s:
         lines.append(
             f'    <edgeData id="scenariogen-edges" file="{EDGE_DATA}" period="{request.edge_data_period_s:g}" '
@@ -222,6 +231,11 @@ def _extra_definitions(project: SumoProject, request: RunRequest) -> str:
 def detector_id(number: int) -> str:
     """Id of the virtual detector on the lane with that number in ``detector_lanes``."""
     return f"scenariogen-detector-{number}"
+
+
+def loop_id(number: int) -> str:
+    """Id of the virtual induction loop with that number in ``loops``."""
+    return f"scenariogen-loop-{number}"
 
 
 def messages(folder: Path) -> list[str]:

@@ -11,7 +11,8 @@ from typing import Any
 
 from scenariogen.errors import ConnectionLostError, SimulationError
 from scenariogen.simulation.contract import Counters, Departure, Run, RunRequest, Simulator
-from scenariogen.simulation.controlroom import SumoControlRoom, SumoDetectors
+from scenariogen.simulation.controlroom import SumoControlRoom
+from scenariogen.simulation.detectors import SumoDetectors
 from scenariogen.simulation.fleet import Fleet
 from scenariogen.simulation.launch import SUMO_ERRORS, close_libsumo, close_traci, start_libsumo, start_traci
 from scenariogen.simulation.project import SumoProject
@@ -81,9 +82,9 @@ class SumoRun(Run):
 
     def prepare(self) -> None:
         """Read what a run needs before its first step."""
-        detectors = SumoDetectors(self, self.request.detector_lanes)
-        self._record = detectors.record
+        detectors = SumoDetectors(self, self.request.detector_lanes, options=self.request.detector_options)
         self.control_room = SumoControlRoom(self, detectors)
+        self._after_step = self.control_room.after_step
         self._simulation = self.connection.simulation
         self._fleet = Fleet(
             self.connection,
@@ -118,7 +119,7 @@ class SumoRun(Run):
             raise self._died(error) from error
         self._steps += 1
         self._time_s = round(self.request.window.begin_s + self._steps * self.step_length_s, 3)
-        self._record(self._time_s)
+        self._after_step(self._time_s)
 
     def _died(self, error: Exception) -> SimulationError:
         said = messages(self.request.folder)

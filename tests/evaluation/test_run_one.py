@@ -6,9 +6,10 @@ import json
 import pytest
 
 from scenariogen.errors import PolicyError
-from scenariogen.evaluation.approaches import ApproachRoom, approach_lanes, detector_lanes
+from scenariogen.evaluation.approaches import approach_lanes, detector_lanes
 from scenariogen.evaluation.batch import Task
 from scenariogen.evaluation.policy import resolve_policy
+from scenariogen.evaluation.policy_room import PolicyRoom
 from scenariogen.network import Edge, Lane, RoadClass, RoadNetwork
 from scenariogen.scenarios.records import Scenario
 from scenariogen.simulation.contract import EndReason
@@ -136,6 +137,6 @@ def test_a_stub_before_a_signal_is_watched_as_far_back_as_others():
 
 def test_the_count_of_a_stub_is_the_queue_behind_it():
     room = PaperRoom({}, {"s_0": 0.0, "m_0": 3.0, "x_0": 5.0, "y_0": 1.0, "z_0": 4.0, "out_0": 2.0})
-    seen = ApproachRoom(room, approach_lanes(stub_network()))
+    seen = PolicyRoom(room, ("detectors",), approach_lanes(stub_network()))
     assert seen.detectors.count("s_0") == 9 and seen.detectors.count("z_0") == 4 and seen.detectors.count("out_0") == 2
     assert seen.detectors.lanes == room.detectors.lanes and seen.time_s == 0.0

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenariogen.evaluation import run_scenario
-from scenariogen.evaluation.approaches import ApproachRoom
 from scenariogen.evaluation.injecting import PaperInjection
+from scenariogen.evaluation.policy_room import PolicyRoom
 from scenariogen.incidents import capacity
 from scenariogen.incidents.phases import IncidentPhase, expected_remaining_s
 from scenariogen.injection.attach import Injection
@@ -345,7 +345,7 @@ def test_a_policy_sees_incidents_once_they_are_detected_and_the_result_has_their
 def test_rooms_that_nobody_tells_know_of_nothing_and_rooms_in_between_pass_it_on():
     room, _ = crossing()
     assert room.known_incidents == ()
-    assert ApproachRoom(room, {}).known_incidents == ()
+    assert PolicyRoom(room, ("incidents",)).known_incidents == ()
 
 
 def test_the_dummy_reports_nothing_to_policies_and_has_the_phases_that_are_past(tmp_path):

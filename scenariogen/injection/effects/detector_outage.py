@@ -18,11 +18,11 @@ class ActiveDetectorOutage(ActiveEffect):
         bank = self.scene.detectors
         if bank is None:
             return "nobody reads detectors here: the injection was given none, Injection(..., detectors=bank)"
-        lanes = self.asked.lanes or bank.lanes
+        lanes = self.asked.lanes or bank.watched
         self._failed = bank.fail(self.owner, lanes, last_value=self.asked.mode == OutageMode.LAST_VALUE)
         if not self._failed:
-            return f"none of the {len(lanes)} lanes has a detector; {len(bank.lanes)} lanes have one"
-        without = [lane for lane in lanes if lane not in set(bank.lanes)]
+            return f"none of the {len(lanes)} lanes has a detector; {len(bank.watched)} lanes have one"
+        without = [lane for lane in lanes if lane not in set(bank.watched)]
         if without:
             self.notes.append(f"{len(without)} lanes have no detector, the first: {without[0]}")
         return ""
