@@ -58,7 +58,7 @@ class SpeedLimits(Policy):
                 run.speed_signs.clear(edge.edge)
 
     def finish(self, run: ControlRoom) -> None:
-        for edge in run.speed_signs.shown.copy():
+        for edge in list(run.speed_signs.shown):
             run.speed_signs.clear(edge)
 
     def look(self, run: ControlRoom) -> None:

@@ -3,12 +3,13 @@
 Every vehicle that comes onto the ramp is given a stop at the line (``vehicle.setStop``, on the lane, not beside the
 road), drives up to it and waits as it would before a red light. When its time has come the stop is taken from it: one
 that stands there goes on (``vehicle.resume``), one still on its way drives past the line without stopping. Nothing is
-moved, removed or slowed down in another way, and no route changes. A vehicle that has stops of its own (a planned stop, a
-vehicle that stands for an incident) is left alone; one that could no longer brake passes and is counted.
+moved, removed or slowed down in another way, and no route changes. A vehicle that has stops of its own (a planned stop,
+a vehicle that stands for an incident) is left alone; one that could no longer brake passes and is counted.
 """
 
 from typing import TYPE_CHECKING
 
+from scenariogen.network import RoadNetwork
 from scenariogen.simulation.launch import SUMO_ERRORS
 from scenariogen.simulation.meters import SumoMeter
 from scenariogen.simulation.onramps import OnRamp
@@ -20,6 +21,8 @@ LINE_M = 1.0
 """The stop line lies this far before the end of the ramp."""
 STANDS_S = 1e6
 """A stop lasts until it is taken back."""
+REACH_M = 250.0
+"""Vehicles are given their stop this far before the line; where the last edge is shorter, on the edges before it."""
 
 
 class StopLineMeter(SumoMeter):
@@ -31,6 +34,7 @@ class StopLineMeter(SumoMeter):
         read = run.project.network().edges[ramp.edge]
         self._line_m = {lane.id: max(lane.length_m - LINE_M, 0.1) for lane in read.lanes}
         self._lane_index = {lane.id: lane.index for lane in read.lanes}
+        self._before = _lanes_before(run.project.network(), ramp)
         self._held: dict[str, str] = {}
         """Vehicles with a stop of ours, and the lane of the stop."""
         self._free: set[str] = set()
@@ -44,7 +48,11 @@ class StopLineMeter(SumoMeter):
         for lane, waiting in zip(self._ramp.lanes, lanes, strict=True):
             for vehicle in waiting:
                 if vehicle not in self._held and vehicle not in self._free:
-                    self._meet(vehicle, lane, time_s)
+                    self._meet(vehicle, lane, 0.0, time_s)
+        for lane, (at, metres) in self._before.items():
+            for vehicle in self._run.connection.lane.getLastStepVehicleIDs(lane):
+                if vehicle not in self._held and vehicle not in self._free:
+                    self._meet(vehicle, at, metres, time_s)
         order = sorted(
             (place, vehicle)
             for waiting in lanes
@@ -56,13 +64,20 @@ class StopLineMeter(SumoMeter):
             self._release(vehicle)
             self._let_pass(time_s)
 
-    def _meet(self, vehicle: str, lane: str, time_s: float) -> None:
-        """A vehicle that is new on the ramp: hold it, unless it has a stop of its own or cannot brake any more."""
+    def _meet(self, vehicle: str, lane: str, before_m: float, time_s: float) -> None:
+        """A vehicle that is new on the ramp: hold it, unless it has a stop of its own or cannot brake any more.
+
+        ``lane`` is the lane of the stop, ``before_m`` the metres from the start of the vehicle's lane to the start of
+        that one (0 where it is the same).
+        """
         if self._vehicle.getStops(vehicle, 1):
             self._free.add(vehicle)
             return
+        speed_mps, read = self._vehicle.getSpeed(vehicle), self._vehicle
+        left_m = before_m + self._line_m[lane] - read.getLanePosition(vehicle)
+        can_brake = speed_mps * self._run.step_length_s + speed_mps**2 / (2 * read.getDecel(vehicle)) < left_m
         stop = (vehicle, self._ramp.edge, self._line_m[lane], self._lane_index[lane], STANDS_S)
-        if self._done(self._vehicle.setStop, *stop):
+        if can_brake and self._done(self._vehicle.setStop, *stop):
             self._held[vehicle] = lane
         else:
             self._free.add(vehicle)
@@ -91,3 +106,18 @@ class StopLineMeter(SumoMeter):
                 raise
             return False
         return True
+
+
+def _lanes_before(network: RoadNetwork, ramp: OnRamp) -> dict[str, tuple[str, float]]:
+    """Lanes of the edges before a short last one: the lane of the stop, and metres from their start to its start."""
+    metres, found = network.edges[ramp.edge].length_m, {}
+    between = 0.0
+    for name in ramp.storage[1:]:
+        if metres >= REACH_M:
+            break
+        edge = network.edges[name]
+        between += edge.length_m
+        for place, index in enumerate(edge.driving_lanes):
+            found[edge.lanes[index].id] = ramp.lanes[min(place, len(ramp.lanes) - 1)], between
+        metres += edge.length_m
+    return found

@@ -11,7 +11,7 @@ from tests.simulation.small import small_project
 
 NODES = """<nodes>
   <node id="a" x="0" y="0"/><node id="b" x="1000" y="0"/><node id="c" x="1400" y="0"/><node id="d" x="2400" y="0"/>
-  <node id="town" x="390" y="-200"/><node id="meter" x="810" y="-45" type="{meter}"/>
+  <node id="town" x="390" y="-200"/><node id="meter" x="{x:g}" y="-45" type="{meter}"/>
 </nodes>"""
 EDGES = """<edges>
   <edge id="m1" from="a" to="b" numLanes="3" speed="30.56" type="highway.motorway"/>
@@ -33,11 +33,14 @@ STEPS = '<time><begin value="0"/><end value="{end_s:g}"/><step-length value="0.5
 
 
 @cache
-def motorway(*, signal: bool) -> str:
-    """The network file's text. With ``signal`` the ramp has a traffic light that is green throughout."""
+def motorway(*, signal: bool, slip_m: float = 190.0) -> str:
+    """The network file's text. With ``signal`` the ramp has a traffic light that is green throughout.
+
+    ``slip_m`` is about the length between that place and the motorway.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "n.nod.xml").write_text(NODES.format(meter="traffic_light" if signal else "priority"))
+        (folder / "n.nod.xml").write_text(NODES.format(meter="traffic_light" if signal else "priority", x=1000 - slip_m))
         (folder / "n.edg.xml").write_text(EDGES)
         (folder / "n.con.xml").write_text(CONNECTIONS)
         command = [str(sumo_home() / "bin" / "netconvert"), "-n", "n.nod.xml", "-e", "n.edg.xml", "-x", "n.con.xml"]
@@ -55,7 +58,7 @@ def flow(name: str, edges: str, veh_h: float, end_s: float, *, kind: str = "car"
 
 
 def motorway_project(
-    folder: Path, *, signal: bool, through_veh_h: float, ramp_veh_h: float, end_s: float = 1200.0
+    folder: Path, *, signal: bool, through_veh_h: float, ramp_veh_h: float, end_s: float = 1200.0, slip_m: float = 190.0
 ) -> SumoProject:
     """A project with constant flows through and from the ramp."""
     routes = CAR + TRUCK
@@ -63,4 +66,4 @@ def motorway_project(
         routes += flow("through", "m1 m2 m3", through_veh_h, end_s)
     if ramp_veh_h:
         routes += flow("ramp", "ramp slip m2 m3", ramp_veh_h, end_s)
-    return small_project(folder, routes, net=motorway(signal=signal), options=STEPS.format(end_s=end_s))
+    return small_project(folder, routes, net=motorway(signal=signal, slip_m=slip_m), options=STEPS.format(end_s=end_s))
