@@ -42,9 +42,10 @@ class PolicyRoom(ControlRoom):
 
     def _part(self, part: str) -> Any:
         if part not in self._reads:
-            declared = ", ".join(f'"{name}"' for name in PARTS if name in self._reads | {part})
+            declared = tuple(name for name in PARTS if name in self._reads | {part})
             raise PolicyError(
-                f"the policy uses run.{PARTS[part]} without declaring it; write in its class: reads = ({declared},)"
+                f"the policy uses run.{PARTS[part]} without declaring it; write in its class: reads = "
+                f"{str(declared).replace(chr(39), chr(34))}"
             )
         return self._detectors if part == "detectors" else getattr(self._room, PARTS[part])
 

@@ -54,9 +54,7 @@ class StopLineMeter(SumoMeter):
                 if vehicle not in self._held and vehicle not in self._free:
                     self._meet(vehicle, at, metres, time_s)
         order = sorted(
-            (place, vehicle)
-            for waiting in lanes
-            for place, vehicle in enumerate(v for v in waiting if v in self._held)
+            (place, vehicle) for waiting in lanes for place, vehicle in enumerate(v for v in waiting if v in self._held)
         )
         for _, vehicle in order:
             if not self._may_pass(time_s):

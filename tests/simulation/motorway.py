@@ -40,7 +40,9 @@ def motorway(*, signal: bool, slip_m: float = 190.0) -> str:
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "n.nod.xml").write_text(NODES.format(meter="traffic_light" if signal else "priority", x=1000 - slip_m))
+        (folder / "n.nod.xml").write_text(
+            NODES.format(meter="traffic_light" if signal else "priority", x=1000 - slip_m)
+        )
         (folder / "n.edg.xml").write_text(EDGES)
         (folder / "n.con.xml").write_text(CONNECTIONS)
         command = [str(sumo_home() / "bin" / "netconvert"), "-n", "n.nod.xml", "-e", "n.edg.xml", "-x", "n.con.xml"]
