@@ -12,7 +12,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from scenariogen.errors import PolicyError
 from scenariogen.incidents.phases import IncidentPhase
 from scenariogen.network import RoadNetwork
 from scenariogen.simulation.roadside import (
@@ -37,6 +36,9 @@ from scenariogen.simulation.roadside import (
     RampMeter as RampMeter,
 )
 from scenariogen.simulation.roadside import (
+    Signal as Signal,
+)
+from scenariogen.simulation.roadside import (
     SignedEdge as SignedEdge,
 )
 from scenariogen.simulation.roadside import (
@@ -44,7 +46,6 @@ from scenariogen.simulation.roadside import (
 )
 from scenariogen.simulation.signalling import GREEN as GREEN
 from scenariogen.simulation.signalling import YELLOW as YELLOW
-from scenariogen.simulation.signalling import ProgrammeKind
 from scenariogen.simulation.signalling import SafeSwitch as SafeSwitch
 from scenariogen.simulation.signalling import change_intervals as change_intervals
 from scenariogen.simulation.signalling import green_states as green_states
@@ -97,37 +98,6 @@ class RunRequest:
 def scale_of_entry(request: RunRequest, entry: str) -> float:
     """The factor on the demand of one entry edge."""
     return request.entry_scales.get(entry, request.entry_scales.get(OTHERS, request.demand_scale))
-
-
-class Signal(ABC):
-    """One traffic light as a policy may see and set it."""
-
-    id: str
-    links: tuple[tuple[tuple[str, str], ...], ...]
-    """For each position of the state string, the (from lane, to lane) pairs that it controls."""
-    phases: tuple[tuple[str, float], ...]
-    """State string and duration (s) of each phase of the programme in force when the run began."""
-
-    @property
-    @abstractmethod
-    def state(self) -> str:
-        """State string in force."""
-
-    @abstractmethod
-    def set_state(self, state: str) -> None:
-        """Put a state string in force until the next call."""
-
-    @property
-    def programme_kinds(self) -> tuple[ProgrammeKind, ...]:
-        """Logics by which the simulator can run the signal's own phases; none for rail signals and dual rings."""
-        return ()
-
-    def run_programme(self, kind: ProgrammeKind) -> None:
-        """Hand the phases of the signal's own programme to the simulator's logic of that kind, from the one showing on.
-
-        Raises ``PolicyError`` where :attr:`programme_kinds` lacks ``kind``, or where none of the phases shows.
-        """
-        raise PolicyError(f"signal {self.id!r} cannot run a {kind} programme; it can: {list(self.programme_kinds)}")
 
 
 @dataclass(frozen=True, kw_only=True)

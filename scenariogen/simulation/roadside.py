@@ -1,4 +1,4 @@
-"""What stands at the road for a control room: detectors, speed signs, ramp meters.
+"""What stands at the road for a control room: signals, detectors, speed signs, ramp meters.
 
 Policies import these names from ``scenariogen.simulation.contract``.
 """
@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from scenariogen.errors import PolicyError, Problems
+from scenariogen.simulation.signalling import ProgrammeKind
 
 NAN = float("nan")
 
@@ -43,6 +44,37 @@ class LoopReading(NamedTuple):
     occupancy: float = NAN
     speed_mps: float = NAN
     end_s: float = NAN
+
+
+class Signal(ABC):
+    """One traffic light as a policy may see and set it."""
+
+    id: str
+    links: tuple[tuple[tuple[str, str], ...], ...]
+    """For each position of the state string, the (from lane, to lane) pairs that it controls."""
+    phases: tuple[tuple[str, float], ...]
+    """State string and duration (s) of each phase of the programme in force when the run began."""
+
+    @property
+    @abstractmethod
+    def state(self) -> str:
+        """State string in force."""
+
+    @abstractmethod
+    def set_state(self, state: str) -> None:
+        """Put a state string in force until the next call."""
+
+    @property
+    def programme_kinds(self) -> tuple[ProgrammeKind, ...]:
+        """Logics by which the simulator can run the signal's own phases; none for rail signals and dual rings."""
+        return ()
+
+    def run_programme(self, kind: ProgrammeKind) -> None:
+        """Hand the phases of the signal's own programme to the simulator's logic of that kind, from the one showing on.
+
+        Raises ``PolicyError`` where :attr:`programme_kinds` lacks ``kind``, or where none of the phases shows.
+        """
+        raise PolicyError(f"signal {self.id!r} cannot run a {kind} programme; it can: {list(self.programme_kinds)}")
 
 
 class DetectorBank(ABC):
