@@ -46,7 +46,6 @@ class MaxPressure(Policy):
     name = "max_pressure"
     reads = ("detectors", "signals")
     needs_detectors = True
-    reads = ("detectors", "signals")
 
     def start(self, run: ControlRoom) -> None:
         """Read each signal's own programme and take over those with at least two green states."""

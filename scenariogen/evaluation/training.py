@@ -31,7 +31,7 @@ from scenariogen.injection.records import InjectionWarning
 from scenariogen.network import read_network
 from scenariogen.scenarios.effects import Closure
 from scenariogen.scenarios.records import Scenario, ScenarioBatch
-from scenariogen.simulation.controlroom import DETECTOR_LAG_S
+from scenariogen.simulation.roadside import DetectorOptions
 from scenariogen.simulation.staging import DETECTOR_LENGTH_M
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from scenariogen.simulation.project import SumoProject
 
 SUMO_SEEDS = 2**31 - 1
+LAG_S = DetectorOptions().lag_s
 
 
 class Episodes:
@@ -161,9 +162,9 @@ class ControlRoomObservation:
     def __call__(self) -> Float[np.ndarray, " feature"]:
         signal, now_s = self.signal, self.signal.sumo.simulation.getTime()
         self._readings.append((now_s, self._counts()))
-        while len(self._readings) > 1 and self._readings[1][0] <= now_s - DETECTOR_LAG_S + 1e-6:
+        while len(self._readings) > 1 and self._readings[1][0] <= now_s - LAG_S + 1e-6:
             self._readings.popleft()
-        is_old = self._readings[0][0] <= now_s - DETECTOR_LAG_S + 1e-6
+        is_old = self._readings[0][0] <= now_s - LAG_S + 1e-6
         counts = self._readings[0][1] if is_old else dict.fromkeys(signal.lanes, 0)
         lights = signal.sumo.trafficlight
         green = lanes_with_green(

@@ -46,6 +46,7 @@ from scenariogen.simulation.roadside import (
 )
 from scenariogen.simulation.signalling import GREEN as GREEN
 from scenariogen.simulation.signalling import YELLOW as YELLOW
+from scenariogen.simulation.signalling import ProgrammeKind as ProgrammeKind
 from scenariogen.simulation.signalling import SafeSwitch as SafeSwitch
 from scenariogen.simulation.signalling import change_intervals as change_intervals
 from scenariogen.simulation.signalling import green_states as green_states
