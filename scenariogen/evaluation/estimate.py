@@ -1,20 +1,19 @@
 """From a results folder to ``estimates.json``: each estimand, policy, difference and frequency, or a refusal."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
 from scenariogen.errors import FrequencyError, ResultsError
-from scenariogen.evaluation.answer import Estimate, EstimateDetail, Weights, answer, answer_by_hand
+from scenariogen.evaluation.answer import Frequency, answer, answer_by_hand
+from scenariogen.evaluation.estimates import Estimate, EstimateDetail
 from scenariogen.evaluation.outcomes import outcomes, questions
 from scenariogen.evaluation.store import Results, write_atomically
+from scenariogen.evaluation.strata import Stages, Weights
 from scenariogen.scenarios.records import ScenarioBatch
 
 ESTIMATES, DIAGNOSTICS = "estimates.json", "diagnostics.json"
-
-Frequency = float | Mapping[str, float]
-"""One multiplier on all rates, or one per kind of incident."""
 
 
 def estimate(
@@ -23,14 +22,24 @@ def estimate(
     frequencies: Iterable[Frequency] | None = None,
     *,
     threshold_veh_h: float | None = None,
+    tail: float = 0.95,
+    level: float = 0.95,
+    stages: Stages = None,
 ) -> list[Estimate]:
     """All estimates, in the order frequency, estimand, policies, differences to the first policy.
 
-    ``batch`` is the results' own where it is None; ``frequencies`` are those that the batch was asked for. The
-    threshold of the exceedance is twice the first policy's median delay without incidents, rounded to two digits,
-    where it is None. A frequency outside the batch's range gives refused estimates.
+    ``batch``            the results' own where it is None
+    ``frequencies``      those that the batch was asked for where it is None; one outside the batch's range gives
+                         refused estimates
+    ``threshold_veh_h``  of the exceedance; twice the first policy's median delay without incidents, rounded to two
+                         digits, where it is None
+    ``tail``             level of the quantile and CVaR of delay
+    ``level``            of the intervals
+    ``stages``           of an evaluation that grew, see :func:`scenariogen.evaluation.answer.answer`
     """
-    detailed = estimate_in_detail(results, batch, frequencies, threshold_veh_h=threshold_veh_h)
+    detailed = estimate_in_detail(
+        results, batch, frequencies, threshold_veh_h=threshold_veh_h, tail=tail, level=level, stages=stages
+    )
     return [found for found, _ in detailed]
 
 
@@ -40,13 +49,16 @@ def estimate_in_detail(
     frequencies: Iterable[Frequency] | None = None,
     *,
     threshold_veh_h: float | None = None,
+    tail: float = 0.95,
+    level: float = 0.95,
+    stages: Stages = None,
 ) -> list[tuple[Estimate, EstimateDetail]]:
     """Like :func:`estimate`, each with what stands behind it."""
     batch = results.batch if batch is None else batch
     by_policy = outcomes(results.runs, batch, results.policies, replicas=results.manifest.replicas)
-    asked = questions(by_policy, batch, threshold_veh_h=threshold_veh_h)
+    asked = questions(by_policy, batch, threshold_veh_h=threshold_veh_h, tail=tail)
     if batch.design is None:
-        return [answer_by_hand(question) for question in asked]
+        return [answer_by_hand(question, level=level) for question in asked]
     found = []
     for frequency in batch.design.frequencies if frequencies is None else frequencies:
         weights = weights_or_error(batch, frequency)
@@ -54,8 +66,10 @@ def estimate_in_detail(
             answer(
                 question,
                 weights,
-                _one_number(frequency),
+                frequency,
                 lane_blocking_per_100_h=batch.design.lane_blocking_per_100_h,
+                level=level,
+                stages=stages,
             )
             for question in asked
         ]
@@ -70,19 +84,6 @@ def weights_or_error(batch: ScenarioBatch, frequency: Frequency) -> Weights | Fr
         return frequency_weights(batch, frequency)
     except FrequencyError as error:
         return error
-
-
-def _one_number(frequency: Frequency) -> float:
-    """The multiplier that stands in the record, which has room for one."""
-    if not isinstance(frequency, Mapping):
-        return float(frequency)
-    values = set(map(float, frequency.values()))
-    if len(values) == 1:
-        return values.pop()
-    raise FrequencyError(
-        f"got multipliers by kind {dict(frequency)}, but a record of estimates holds one: use "
-        "scenariogen.evaluation.answer.answer with weights of your own"
-    )
 
 
 def write_estimates(folder: Path, detailed: Iterable[tuple[Estimate, EstimateDetail]]) -> Path:

@@ -7,9 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from scenariogen.errors import Problems, ResultsError, ScenarioError
-from scenariogen.evaluation.answer import Estimate, EstimateDetail
+from scenariogen.evaluation.answer import Frequency
 from scenariogen.evaluation.batch import Runner, Task, run_tasks
-from scenariogen.evaluation.estimate import Frequency, estimate_in_detail, weights_or_error, write_estimates
+from scenariogen.evaluation.estimate import estimate_in_detail, weights_or_error, write_estimates
+from scenariogen.evaluation.estimates import Estimate, EstimateDetail
 from scenariogen.evaluation.manifest import Manifest
 from scenariogen.evaluation.policy import resolve_policies
 from scenariogen.evaluation.progress import Report, Tally

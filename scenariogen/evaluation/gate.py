@@ -132,6 +132,16 @@ def _unseen(fault: Finding, strata: Sequence[Stratum]) -> str:
     )
 
 
+def _few_in_tail(fault: Finding, strata: Sequence[Stratum]) -> str:
+    """More runs are needed where most of the tail's probability lies, which are a fixed share of the scenarios."""
+    where = HIT if fault.stratum is None else fault.stratum
+    more = -(-sum(map(len, strata)) * (fault.more or 0) // max(len(strata[where]), 1))
+    return (
+        f"{fault.got:.0f} effective runs lie at or beyond the quantile, {fault.needed:.0f} are needed, most of them "
+        f"{NAMES[where]}: sample about {more} more scenarios, or ask for a quantile nearer to the middle (--tail)"
+    )
+
+
 def _unbounded(found: WeightedEstimate) -> str:
     values = np.concatenate([np.zeros(0), *found.integrand])
     if values.size and values.min() == values.max():
@@ -147,4 +157,5 @@ _WORDS: dict[Fault, Callable[[Finding, Sequence[Stratum]], str]] = {
     Fault.WEIGHTS_OFF: _weights_off,
     Fault.HEAVY_TAIL: _heavy_tail,
     Fault.UNSEEN: _unseen,
+    Fault.FEW_IN_TAIL: _few_in_tail,
 }

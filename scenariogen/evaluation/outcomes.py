@@ -1,21 +1,28 @@
 """Results as arrays: one row per scenario, one column per simulator seed, for each policy."""
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scenariogen.errors import ResultsError
+from scenariogen.evaluation.question import Measure, Question
 from scenariogen.evaluation.records import RunResult
 from scenariogen.scenarios.records import ScenarioBatch
 from scenariogen.simulation.contract import EndReason
 
 MEAN = "mean_delay_veh_h"
 LOCK_UP = "P(lock_up)"
+ARRIVED = "mean_arrived_veh"
+RECOVERY = "mean_time_to_recover_s"
+"""From the start of an incident until its queue is gone, mean over the incidents of a run, of days with an incident."""
+CO2 = "mean_co2_kg"
+SOMETIMES = (ARRIVED, RECOVERY, CO2)
+"""Asked for only where runs hold it."""
 
 
 def exceedance_name(threshold_veh_h: float) -> str:
@@ -27,12 +34,30 @@ def exceedance_name(threshold_veh_h: float) -> str:
     return f"P(delay>{threshold_veh_h:g} veh h)"
 
 
+def quantile_name(at: float) -> str:
+    """Name of a quantile of delay.
+
+    >>> quantile_name(0.95), cvar_name(0.9)
+    ('quantile_0.95_delay_veh_h', 'cvar_0.9_delay_veh_h')
+    """
+    return f"quantile_{at:g}_delay_veh_h"
+
+
+def cvar_name(at: float) -> str:
+    """Name of the mean delay of the worst share 1 − ``at`` of days."""
+    return f"cvar_{at:g}_delay_veh_h"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
     """What one policy gave on a batch.
 
     ``delay_veh_h``  (batch, seeds) system delay, nan where a run failed or was not made
     ``locked_up``    (batch, seeds) 1 where the network locked up, nan as above
+    ``arrived``      (batch, seeds) vehicles that reached their destination, nan as above
+    ``recovery_s``   (batch, seeds) mean over the incidents of a run from start until the queue is gone, nan: none
+    ``recovery_cut`` (batch, seeds) bool: a queue stood when the run ended, ``recovery_s`` is a lower bound
+    ``co2_kg``       (batch, seeds) carbon dioxide, nan where it was not measured
     ``trouble``      (batch, seeds) bool: the run failed, was not made, or an incident of it did not happen
     ``reasons``      how many runs are in trouble, by reason in words
     """
@@ -40,6 +65,10 @@ class Outcome:
     policy: str
     delay_veh_h: NDArray[np.float64] = field(repr=False)
     locked_up: NDArray[np.float64] = field(repr=False)
+    arrived: NDArray[np.float64] = field(repr=False)
+    recovery_s: NDArray[np.float64] = field(repr=False)
+    recovery_cut: NDArray[np.bool_] = field(repr=False)
+    co2_kg: NDArray[np.float64] = field(repr=False)
     trouble: NDArray[np.bool_] = field(repr=False)
     reasons: dict[str, int]
 
@@ -60,13 +89,13 @@ def outcomes(
     position = {scenario.index: place for place, scenario in enumerate(batch.scenarios)}
     shape = (len(batch), replicas)
     names = tuple(policies)
-    delay = {name: np.full(shape, np.nan) for name in names}
-    locked = {name: np.full(shape, np.nan) for name in names}
+    numbers = {name: {each: np.full(shape, np.nan) for each in NUMBERS} for name in names}
+    cut = {name: np.zeros(shape, dtype=bool) for name in names}
     made = {name: np.zeros(shape, dtype=bool) for name in names}
     trouble = {name: np.zeros(shape, dtype=bool) for name in names}
     reasons: dict[str, Counter[str]] = {name: Counter() for name in names}
     for run in runs:
-        if run.policy not in delay or run.scenario not in position or run.replica >= replicas:
+        if run.policy not in numbers or run.scenario not in position or run.replica >= replicas:
             raise ResultsError(
                 f"a run of scenario {run.scenario}, policy {run.policy!r}, seed {run.replica} does not belong to this "
                 f"batch of {len(batch)} scenarios with policies {', '.join(names)} and {replicas} seeds"
@@ -74,8 +103,10 @@ def outcomes(
         where = position[run.scenario], run.replica
         made[run.policy][where] = True
         if run.system_delay_veh_h is not None:
-            delay[run.policy][where] = run.system_delay_veh_h
-            locked[run.policy][where] = float(run.locked_up)
+            recovery_s, cut[run.policy][where] = _recovery(run, batch.window.end_s)
+            measured = (run.system_delay_veh_h, float(run.locked_up), run.arrived, recovery_s, run.co2_kg)
+            for each, value in zip(NUMBERS, measured, strict=True):
+                numbers[run.policy][each][where] = math.nan if value is None else value
         if (reason := _trouble(run)) is not None:
             trouble[run.policy][where] = True
             reasons[run.policy][reason] += 1
@@ -86,13 +117,27 @@ def outcomes(
     return {
         name: Outcome(
             policy=name,
-            delay_veh_h=delay[name],
-            locked_up=locked[name],
+            **numbers[name],
+            recovery_cut=cut[name],
             trouble=trouble[name] | ~made[name],
             reasons=dict(reasons[name]),
         )
         for name in names
     }
+
+
+NUMBERS = ("delay_veh_h", "locked_up", "arrived", "recovery_s", "co2_kg")
+"""What is read off every run."""
+
+
+def _recovery(run: RunResult, end_s: float) -> tuple[float, bool]:
+    """Mean time to recover (s) of the incidents that stood, nan without one; whether one had not recovered."""
+    stood = [each for each in json.loads(run.incidents) if each["realised"] and "phases" in each]
+    gone = [(each["happened"]["start_s"], each["phases"]["recovered_s"]) for each in stood]
+    if not gone:
+        return math.nan, False
+    cut = any(recovered_s is None for _, recovered_s in gone)
+    return float(np.mean([(end_s if r is None else r) - start_s for start_s, r in gone])), cut
 
 
 def _trouble(run: RunResult) -> str | None:
@@ -135,100 +180,70 @@ def two_digits(value: float) -> float:
     return round(value, 1 - math.floor(math.log10(abs(value))))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Question:
-    """One column of numbers to average.
-
-    ``values``    (batch, seeds) of a policy, nan where not known
-    ``baseline``  (batch, seeds) of the policy that is subtracted, or None
-    ``trouble``   (batch, seeds) bool: the run of either is in trouble
-    """
-
-    policy: str
-    versus: str | None
-    estimand: str
-    values: NDArray[np.float64] = field(repr=False)
-    baseline: NDArray[np.float64] | None = field(repr=False)
-    trouble: NDArray[np.bool_] = field(repr=False)
-    reasons: dict[str, int]
-
-    @property
-    def is_probability(self) -> bool:
-        """True where values are 0 or 1."""
-        return self.estimand != MEAN
-
-    @cached_property
-    def paired(self) -> NDArray[np.float64]:
-        """(batch, seeds) values less the baseline's, nan where either is not known."""
-        return self.values if self.baseline is None else self.values - self.baseline
-
-    @property
-    def runs(self) -> int:
-        """Runs that the answer is made of; pairs count once."""
-        return int(np.isfinite(self.paired).sum())
-
-    def completed(
-        self, free_rows: NDArray[np.bool_], *, worst: bool
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """Values and baseline with every troubled run as good, or as bad, as it can be.
-
-        For a probability the event never, or always, happens; for a mean the run is like the best, or the worst,
-        untroubled one of its stratum (``free_rows``: (batch,) bool).
-        """
-        values = self.values.copy()
-        baseline = None if self.baseline is None else self.baseline.copy()
-        for rows in (free_rows, ~free_rows):
-            here = self.trouble & rows[:, None]
-            if not here.any():
-                continue
-            if self.is_probability:
-                values[here] = float(worst)
-                if baseline is not None:
-                    baseline[here] = float(not worst)
-                continue
-            sound = self.paired[rows[:, None] & ~self.trouble & np.isfinite(self.paired)]
-            if sound.size:
-                values[here] = sound.max() if worst else sound.min()
-                if baseline is not None:
-                    baseline[here] = 0.0
-        return values, baseline
-
-
 def questions(
-    by_policy: dict[str, Outcome], batch: ScenarioBatch, *, threshold_veh_h: float | None = None
+    by_policy: dict[str, Outcome], batch: ScenarioBatch, *, threshold_veh_h: float | None = None, tail: float = 0.95
 ) -> list[Question]:
-    """Mean delay, exceedance and lock-up, for each policy and then for each difference to the first policy.
+    """Everything that is estimated, for each policy and then for each difference to the first policy.
 
-    The threshold is :func:`default_threshold` where it is None.
+    Mean delay, exceedance, lock-up, quantile and CVaR of delay at ``tail`` (not for scenarios made by hand), and, where
+    they were measured, vehicles that arrived, time to recover and CO2. The threshold is :func:`default_threshold` where
+    it is None.
     """
     first = next(iter(by_policy.values()))
     threshold = default_threshold(first, batch) if threshold_veh_h is None else threshold_veh_h
-    kinds: list[tuple[str, Callable[[Outcome], NDArray[np.float64]]]] = [
-        (MEAN, lambda outcome: outcome.delay_veh_h),
-        (exceedance_name(threshold), lambda outcome: outcome.exceeds(threshold)),
-        (LOCK_UP, lambda outcome: outcome.locked_up),
+    asked = [
+        _Asked(MEAN, lambda outcome: outcome.delay_veh_h),
+        _Asked(exceedance_name(threshold), lambda outcome: outcome.exceeds(threshold), Measure.PROBABILITY),
+        _Asked(LOCK_UP, lambda outcome: outcome.locked_up, Measure.PROBABILITY),
+        _Asked(quantile_name(tail), lambda outcome: outcome.delay_veh_h, Measure.QUANTILE),
+        _Asked(cvar_name(tail), lambda outcome: outcome.delay_veh_h, Measure.CVAR),
+        _Asked(ARRIVED, lambda outcome: outcome.arrived),
+        _Asked(RECOVERY, lambda outcome: outcome.recovery_s),
+        _Asked(CO2, lambda outcome: outcome.co2_kg),
     ]
+    measured = [
+        each
+        for each in asked
+        if each.estimand not in SOMETIMES or any(np.isfinite(each.read(o)).any() for o in by_policy.values())
+    ]
+    if batch.design is None:  # a few scenarios that somebody chose have no tail
+        measured = [each for each in measured if each.measure not in (Measure.QUANTILE, Measure.CVAR)]
+    with_incident = np.array([not scenario.is_incident_free for scenario in batch.scenarios])
     return [
-        _question(estimand, read, outcome, versus)
-        for estimand, read in kinds
+        _question(each, outcome, versus, tail, with_incident)
+        for each in measured
         for versus in (None, first)
         for outcome in by_policy.values()
         if outcome is not versus
     ]
 
 
+@dataclass(frozen=True)
+class _Asked:
+    estimand: str
+    read: Callable[[Outcome], NDArray[np.float64]]
+    measure: Measure = Measure.MEAN
+
+
 def _question(
-    estimand: str, read: Callable[[Outcome], NDArray[np.float64]], outcome: Outcome, versus: Outcome | None
+    asked: _Asked, outcome: Outcome, versus: Outcome | None, tail: float, with_incident: NDArray[np.bool_]
 ) -> Question:
     reasons = Counter(outcome.reasons)
+    bounds = outcome.recovery_cut if asked.estimand == RECOVERY else None
     if versus is not None:
         reasons.update(versus.reasons)
+        bounds = None if bounds is None else bounds | versus.recovery_cut
     return Question(
         policy=outcome.policy,
         versus=None if versus is None else versus.policy,
-        estimand=estimand,
-        values=read(outcome),
-        baseline=None if versus is None else read(versus),
+        estimand=asked.estimand,
+        values=asked.read(outcome),
+        baseline=None if versus is None else asked.read(versus),
         trouble=outcome.trouble if versus is None else outcome.trouble | versus.trouble,
         reasons=dict(reasons),
+        measure=asked.measure,
+        at=tail,
+        given_incident=asked.estimand == RECOVERY,
+        has_incident=with_incident,
+        bounds=bounds,
     )

@@ -45,6 +45,7 @@ class RunResult:
     ``stuck_share_most``   largest share of the vehicles in the network that moved less than 10 m in a minute
     ``balance_checks``     how often it was looked at whether loaded and inserted vehicles are all accounted for
     ``balance_broken``     what did not add up first; empty where everything did
+    ``co2_kg``             carbon dioxide of the project's vehicles over the counting window; None: not measured
     ``cpu_s``, ``wall_s``  what the run took to compute
     ``policy_sha256``, ``sumo_version``, ``scenariogen_version``  what it was made with
     """
@@ -82,6 +83,7 @@ class RunResult:
     stuck_share_most: float = 0.0
     balance_checks: int = 0
     balance_broken: str = ""
+    co2_kg: float | None = None
     cpu_s: float = 0.0
     wall_s: float = 0.0
     policy_sha256: str = ""

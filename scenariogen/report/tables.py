@@ -21,6 +21,7 @@ from scenariogen.report.words import (
     hours_text,
     interval_text,
     is_probability,
+    more_is_better,
     per_hours_text,
     percent_text,
     reason,
@@ -89,7 +90,8 @@ def _cell(found: Estimate) -> Cell:
     if found.value is None or found.low is None or found.high is None:
         return Cell(value="refused", interval="", tone="refused")
     signed = found.versus is not None
-    tone = "" if not signed else "better" if found.high < 0 else "worse" if found.low > 0 else ""
+    tones = ("worse", "better") if more_is_better(found.estimand) else ("better", "worse")
+    tone = "" if not signed else tones[0] if found.high < 0 else tones[1] if found.low > 0 else ""
     return Cell(
         value=value_text(found.value, found.estimand, signed=signed),
         interval=interval_text(found.low, found.high, found.estimand, signed=signed),

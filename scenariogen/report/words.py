@@ -3,9 +3,14 @@
 import math
 from collections.abc import Sequence
 
-from scenariogen.evaluation.outcomes import LOCK_UP, MEAN
+from scenariogen.evaluation.outcomes import ARRIVED, CO2, LOCK_UP, MEAN, RECOVERY
 
 PERCENT = "\N{NO-BREAK SPACE}%"
+_TITLES = {
+    ARRIVED: "Vehicles that reach their destination per run",
+    RECOVERY: "Mean time from an incident's start until its queue is gone, seconds, on days with an incident",
+    CO2: "Carbon dioxide of the project's vehicles, kg per run",
+}
 
 
 def is_probability(estimand: str) -> bool:
@@ -13,16 +18,31 @@ def is_probability(estimand: str) -> bool:
     return estimand.startswith("P(")
 
 
+def more_is_better(estimand: str) -> bool:
+    """True where a policy is better with a larger number."""
+    return estimand == ARRIVED
+
+
 def estimand_title(estimand: str) -> str:
     """What is estimated, in words.
 
     >>> estimand_title("P(delay>150 veh h)")
     'Chance that the delay of a run exceeds 150 vehicle-hours'
+    >>> estimand_title("cvar_0.95_delay_veh_h")
+    'Mean delay of the worst 5.0\\xa0% of days (CVaR), vehicle-hours per run'
     """
     if estimand == MEAN:
         return "Mean delay, vehicle-hours per run"
     if estimand == LOCK_UP:
         return "Chance that the network locks up"
+    if estimand in _TITLES:
+        return _TITLES[estimand]
+    if estimand.startswith(("quantile_", "cvar_")):
+        name, at = estimand.split("_")[:2]
+        worst = percent_text(1 - float(at))
+        if name == "cvar":
+            return f"Mean delay of the worst {worst} of days (CVaR), vehicle-hours per run"
+        return f"Delay that {worst} of days exceed (quantile), vehicle-hours per run"
     threshold = estimand.removeprefix("P(delay>").removesuffix(" veh h)")
     return f"Chance that the delay of a run exceeds {threshold} vehicle-hours"
 

@@ -161,7 +161,7 @@ def find_faults(
         fault, needed = Fault.FEW_EVENTS, limits.events
         if isinstance(found, TailEstimate):
             fault, needed = Fault.FEW_IN_TAIL, limits.tail
-        if found.ess_tail < needed:
+        if found.ess_tail < needed and any(s.probability > 0 and len(s) for s in strata):
             faults.append(_few_in_tail(fault, strata, found, needed))
     faults += _unseen(strata, limits.blind_spot, unseen)
     if not np.isfinite([found.value, found.low, found.high]).all():

@@ -24,6 +24,7 @@ from scenariogen.incidents.records import KINDS
 from scenariogen.model.condition import Conditions, ConditionTable
 from scenariogen.sampling.frequency import FrequencyMixture, log_frequency_ratio
 from scenariogen.sampling.quantifier import Quantifier
+from scenariogen.scenarios.count_classes import CountClasses, count_classes
 from scenariogen.scenarios.records import Density, Design, Scenario, ScenarioBatch
 
 
@@ -39,6 +40,7 @@ class FrequencyWeights:
     ``probability_free``  probability of a day without incident; 0 under a condition
     ``controls``          (batch, control) functions of the demand scale with mean 0 under the target in the row's own
                           stratum: what averages may be corrected by, since their mean is known
+    ``classes``           the runs with incidents by their number, whose probabilities are known; None under a condition
     ``log_given``         log of the probability of the condition (an expected number for ``given-one`` and for an exact
                           value, where it is per unit of capacity); 0 without one
     """
@@ -49,6 +51,7 @@ class FrequencyWeights:
     probability_free: float
     controls: np.ndarray
     log_given: float
+    classes: CountClasses | None = None
 
 
 def mixture_of(design: Design) -> FrequencyMixture:
@@ -93,6 +96,7 @@ def frequency_weights(batch: ScenarioBatch, frequency: float | Mapping[str, floa
     log_w[~is_free] = (log_target - mixture.log_density(counts, expected=expected, inside=inside))[~is_free]
     log_free = _log_mean(weight, -node_expected @ kappa)
     log_w[is_free] = (-expected @ kappa - log_free)[is_free]
+    node_scale = np.array([node.demand_scale for node in design.nodes])
     everywhere = np.concatenate([node_expected, expected]), np.concatenate([node_inside, inside])
     hit_bound = mixture.log_weight_bound(kappa, *everywhere) + mixture.log_normaliser(kappa, *everywhere) - log_given
     free_bound = -everywhere[0] @ kappa - log_free
@@ -104,12 +108,13 @@ def frequency_weights(batch: ScenarioBatch, frequency: float | Mapping[str, floa
         controls=_demand_controls(
             batch,
             weight,
-            np.array([node.demand_scale for node in design.nodes]),
+            node_scale,
             is_free=is_free,
             log_condition_free=-node_expected @ kappa,
             log_condition_hit=log_given_node,
         ),
         log_given=float(log_given) if design.given else 0.0,
+        classes=count_classes(design, counts, kappa, _demand_functions(weight, node_scale), is_free=is_free),
     )
 
 
@@ -200,17 +205,29 @@ def _demand_controls(
     Inside a stratum c has the density p(c) P_κ(stratum | c) / P_κ(stratum), so the means are two sums over the nodes.
     No column where the demand scale is fixed.
     """
-    spread = float(np.sqrt(weight @ np.log(node_scale) ** 2))
-    if spread == 0:
+    at_nodes = _demand_functions(weight, node_scale)
+    if not at_nodes.shape[1]:
         return np.zeros((len(batch), 0))
-    z = np.log([scenario.condition.demand_scale for scenario in batch.scenarios]) / spread
-    at_nodes = np.log(node_scale) / spread
+    z = np.log([scenario.condition.demand_scale for scenario in batch.scenarios]) / _spread(weight, node_scale)
     controls = np.stack([z, z**2], axis=1)
     for rows, log_condition_at in ((is_free, log_condition_free), (~is_free, log_condition_hit)):
         share = weight * np.exp(log_condition_at - log_condition_at.max())
         share /= share.sum()
-        controls[rows] -= np.array([share @ at_nodes, share @ at_nodes**2])
+        controls[rows] -= share @ at_nodes
     return controls
+
+
+def _demand_functions(weight: np.ndarray, node_scale: np.ndarray) -> np.ndarray:
+    """z and z² at the nodes, (node, 2); no column where the demand scale is fixed."""
+    spread = _spread(weight, node_scale)
+    if spread == 0:
+        return np.zeros((len(weight), 0))
+    z = np.log(node_scale) / spread
+    return np.stack([z, z**2], axis=1)
+
+
+def _spread(weight: np.ndarray, node_scale: np.ndarray) -> float:
+    return float(np.sqrt(weight @ np.log(node_scale) ** 2))
 
 
 def _log_mean(weight: np.ndarray, log_values: np.ndarray) -> float:

@@ -7,14 +7,18 @@ from scenariogen.evaluation.outcomes import MEAN, outcomes, questions
 from tests.evaluation.synthetic import paper_weights
 
 
-def asked(batch, made, policies, *, replicas=1, threshold=None):
+def asked(batch, made, policies, *, replicas=1, threshold=None, tail=0.95):
     by_policy = outcomes(made, batch, policies, replicas=replicas)
-    return questions(by_policy, batch, threshold_veh_h=threshold)
+    return questions(by_policy, batch, threshold_veh_h=threshold, tail=tail)
 
 
-def one(batch, made, policies=("a",), *, estimand=MEAN, versus=None, frequency=1.0, weights=None, **options):
+def one(
+    batch, made, policies=("a",), *, estimand=MEAN, versus=None, frequency=1.0, weights=None, stages=None, level=0.95,
+    **options,
+):  # fmt: skip
     question = next(q for q in asked(batch, made, policies, **options) if q.estimand == estimand and q.versus == versus)
-    return answer(question, weights or paper_weights(batch, frequency), frequency, lane_blocking_per_100_h=40.0)
+    weights = weights or paper_weights(batch, frequency)
+    return answer(question, weights, frequency, lane_blocking_per_100_h=40.0, level=level, stages=stages)
 
 
 def refused(found, pattern):

@@ -105,6 +105,7 @@ class PaperWeights:
     probability_free: float
     controls: np.ndarray
     weight_bound: tuple[float, float]
+    classes: None = None
 
 
 def paper_weights(batch, frequency):

@@ -18,7 +18,7 @@ from tests.evaluation.synthetic import counted_batch, delays, hand_batch, paper_
 
 FIELDS = [
     "policy", "versus", "frequency", "estimand", "value", "standard_error", "low", "high", "ess", "k_hat", "runs",
-    "verdict",
+    "verdict", "level", "low_all", "high_all", "low_total", "high_total", "shares", "frequencies", "remark",
 ]  # fmt: skip
 
 
@@ -151,7 +151,7 @@ def test_without_any_delay_there_is_no_threshold_and_the_reasons_are_said():
         asked(batch, made, ["a"])
 
 
-def test_estimates_are_strict_json_with_the_twelve_fields(tmp_path):
+def test_estimates_are_strict_json_with_the_documented_fields(tmp_path):
     batch = counted_batch(300)
     table = delays(batch)
     weights = paper_weights(batch, 1.0)
@@ -159,10 +159,10 @@ def test_estimates_are_strict_json_with_the_twelve_fields(tmp_path):
     pairs.append(one(batch, runs(batch, a=table), weights=FrequencyError("outside"), frequency=9.0))
     path = write_estimates(tmp_path, pairs)
     records = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-    assert all(list(record) == FIELDS for record in records) and len(records) == 10
+    assert all(list(record) == FIELDS for record in records) and len(records) == 16
     assert [r["versus"] for r in records[:3]] == [None, None, "a"]
     assert read_estimates(tmp_path) == [found for found, _ in pairs]
-    assert len(json.loads((tmp_path / "diagnostics.json").read_text())) == 10
+    assert len(json.loads((tmp_path / "diagnostics.json").read_text())) == 16
 
 
 def test_estimates_that_are_missing_or_broken_are_one_clear_message(tmp_path):

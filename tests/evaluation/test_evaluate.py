@@ -48,7 +48,7 @@ def test_every_scenario_meets_every_policy_with_the_same_seed(tmp_path, policies
     assert sorted(path.name for path in done.folder.iterdir()) == [
         ".lock", "diagnostics.json", "estimates.json", "results.json", RUNS, "scenarios.parquet",
     ]  # fmt: skip
-    assert read_estimates(done.folder) == list(done.estimates) and len(done.estimates) == 9
+    assert read_estimates(done.folder) == list(done.estimates) and len(done.estimates) == 21
 
 
 def test_the_numbers_are_the_same_with_any_number_of_workers_and_in_any_order(tmp_path, policies):
@@ -234,7 +234,7 @@ def drawn(tmp_path, policies, **options):
 
 def test_another_frequency_needs_no_run(tmp_path, policies):
     done = drawn(tmp_path, policies, frequencies=[1.0, 2.0])
-    assert {e.frequency for e in done.estimates} == {1.0, 2.0} and len(done.estimates) == 18
+    assert {e.frequency for e in done.estimates} == {1.0, 2.0} and len(done.estimates) == 42
     more = re_estimate(done.folder, frequencies=[0.7, 40.0], threshold_veh_h=3.0)
     assert {e.frequency for e in more} == {0.7, 40.0} and read_estimates(done.folder) == list(more)
     outside = [e for e in more if e.frequency == 40.0]

@@ -103,7 +103,7 @@ def results_folder(folder: Path, batch, delays, *, change=None, sumocfg="/no whe
                 store.append(made)
         store.clear_work()
         store.compact()
-    write_estimates(folder, estimate_in_detail(load_results(folder), None, frequencies))
+    write_estimates(folder, estimate_in_detail(load_results(folder), None, frequencies, tail=0.5))
     return folder
 
 
