@@ -90,6 +90,27 @@ def numbers(text: str, option: str) -> tuple[float, ...]:
     return found
 
 
+def frequencies(text: str, option: str) -> tuple[float | dict[str, float], ...]:
+    """Multipliers from ``0.5,1,2``, or by kind of incident from ``crash=2,breakdown=1``; ``;`` parts several."""
+    found: list[float | dict[str, float]] = []
+    for part in text.split(";"):
+        if "=" not in part:
+            found += numbers(part, option)
+            continue
+        pairs = [each.partition("=") for each in part.split(",")]
+        try:
+            by_kind = {kind.strip(): float(value) for kind, _, value in pairs}
+        except ValueError:
+            by_kind = {}
+        if len(by_kind) < len(pairs) or not all(math.isfinite(v) and v > 0 for v in by_kind.values()):
+            raise typer.BadParameter(
+                f"{option} is {part.strip()!r}, expected each kind once with a positive number, such as "
+                "crash=2,breakdown=1"
+            )
+        found.append(by_kind)
+    return tuple(found)
+
+
 def lanes(text: str) -> tuple[int, ...]:
     """Lane indices from ``0,1``; ``none`` is the shoulder."""
     if text.strip().lower() == "none":

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from scenariogen.cli import common
-from scenariogen.cli.tables import estimates_table
+from scenariogen.cli.tables import estimates_table, remarks
 from scenariogen.errors import ResultsError, ScenarioError, SimulationError
 from scenariogen.units import clock_text
 
@@ -129,8 +129,18 @@ def evaluate(
         ),
     ] = None,
     frequency: Annotated[
-        str, typer.Option(help="Multipliers to answer for; by default those that the scenarios were drawn for.")
+        str,
+        typer.Option(
+            metavar="0.5,1,2 | KIND=2,...",
+            help="Multipliers to answer for, or one for each kind of incident, as crash=2,breakdown=1 (kinds not named "
+            "keep 1); ; parts several. By default those that the scenarios were drawn for.",
+        ),
     ] = "",
+    tail: Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the quantile and CVaR of delay.")] = 0.95,
+    level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the intervals.")] = 0.95,
+    total: Annotated[
+        bool, typer.Option("--total/--no-total", help="Also give intervals that cover how unsure the rates are.")
+    ] = True,
     threshold: Annotated[
         float | None, typer.Option(help="Vehicle-hours of delay whose exceedance is asked; by default derived.")
     ] = None,
@@ -152,7 +162,7 @@ def evaluate(
       scenariogen evaluate --network cologne8 --scenarios scenarios.parquet --policy no_control \\
           --policy max_pressure --frequency 0.5,1,2,5 --jobs 2 --out results
     """
-    asked = common.numbers(frequency, "--frequency") if frequency else None
+    asked = common.frequencies(frequency, "--frequency") if frequency else None
     project, _ = common.open_target(network, sumocfg)
     from scenariogen.evaluation import evaluate as evaluate_batch
     from scenariogen.evaluation import progress_bar, resolve_policies
@@ -168,7 +178,7 @@ def evaluate(
     with progress_bar() as report:
         done = evaluate_batch(
             project, batch, policies, out=out, frequencies=asked, threshold_veh_h=threshold, jobs=jobs,
-            replicas=seeds, progress=report,
+            replicas=seeds, progress=report, tail=tail, level=level, total=total,
         )  # fmt: skip
     if json:
         from dataclasses import asdict
@@ -176,6 +186,8 @@ def evaluate(
         common.print_json([asdict(each) for each in done.estimates])
     else:
         print(estimates_table(done.estimates))
+        for line in remarks(done.estimates, done.details):
+            print(line)
         print(f"written to {out / 'estimates.json'}; for a page: scenariogen report {out} --out report.html")
     failed = [each for each in done.results.runs if each.failed]
     if failed:

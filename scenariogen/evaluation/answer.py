@@ -27,6 +27,7 @@ from scenariogen.errors import FrequencyError
 from scenariogen.evaluation.estimates import Estimate, EstimateDetail
 from scenariogen.evaluation.estimating import Found, estimate_sample
 from scenariogen.evaluation.gate import refusal, refusal_by_hand
+from scenariogen.evaluation.noise import noise_of
 from scenariogen.evaluation.question import Question
 from scenariogen.evaluation.strata import Sample, Stages, Weights, sample_by_scenario, sample_of
 from scenariogen.sampling.diagnostics import WeightDiagnostics, diagnose
@@ -75,6 +76,7 @@ def answer(
             [sample_of(question, weights, stages=stages, completed=worst) for worst in (False, True)],
             level=level,
         )
+    noise = None if question.is_tail else noise_of(sample, found.standard_error)
     detail = EstimateDetail(
         **who,
         probability_free=float(weights.probability_free),
@@ -90,9 +92,9 @@ def answer(
         trouble=trouble,
         trouble_reasons=question.reasons,
         strata=sum(1 for s in sample.strata if s.probability > 0),
-        lane_blocking_per_100_h=None
-        if who["frequency"] is None
-        else _number(lane_blocking_per_100_h * who["frequency"]),
+        simulator_share=None if noise is None else _number(noise.share),
+        best_seeds=None if noise is None else noise.best_seeds(),
+        lane_blocking_per_100_h=_number(lane_blocking_per_100_h * (who["frequency"] or math.nan)),
     )
     shares = _weight_per_row(question, pooled)
     return _record(question, who, found, (low, high), diagnostics, why, level, _remark(question, shares)), detail

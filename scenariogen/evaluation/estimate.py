@@ -1,16 +1,21 @@
 """From a results folder to ``estimates.json``: each estimand, policy, difference and frequency, or a refusal."""
 
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from scenariogen.errors import FrequencyError, ResultsError
 from scenariogen.evaluation.answer import Frequency, answer, answer_by_hand
 from scenariogen.evaluation.estimates import Estimate, EstimateDetail
+from scenariogen.evaluation.multiplicity import together
 from scenariogen.evaluation.outcomes import outcomes, questions
+from scenariogen.evaluation.question import Question
 from scenariogen.evaluation.store import Results, write_atomically
-from scenariogen.evaluation.strata import Stages, Weights
+from scenariogen.evaluation.strata import Stages, Weights, sample_of
+from scenariogen.evaluation.total import spread_of, with_total
+from scenariogen.scenarios.posterior import posterior_weights
 from scenariogen.scenarios.records import ScenarioBatch
 
 ESTIMATES, DIAGNOSTICS = "estimates.json", "diagnostics.json"
@@ -25,6 +30,7 @@ def estimate(
     tail: float = 0.95,
     level: float = 0.95,
     stages: Stages = None,
+    total: bool = True,
 ) -> list[Estimate]:
     """All estimates, in the order frequency, estimand, policies, differences to the first policy.
 
@@ -35,10 +41,11 @@ def estimate(
                          digits, where it is None
     ``tail``             level of the quantile and CVaR of delay
     ``level``            of the intervals
+    ``total``            with the interval that covers the rates' uncertainty, where the batch says how sure they are
     ``stages``           of an evaluation that grew, see :func:`scenariogen.evaluation.answer.answer`
     """
     detailed = estimate_in_detail(
-        results, batch, frequencies, threshold_veh_h=threshold_veh_h, tail=tail, level=level, stages=stages
+        results, batch, frequencies, threshold_veh_h=threshold_veh_h, tail=tail, level=level, stages=stages, total=total
     )
     return [found for found, _ in detailed]
 
@@ -52,6 +59,7 @@ def estimate_in_detail(
     tail: float = 0.95,
     level: float = 0.95,
     stages: Stages = None,
+    total: bool = True,
 ) -> list[tuple[Estimate, EstimateDetail]]:
     """Like :func:`estimate`, each with what stands behind it."""
     batch = results.batch if batch is None else batch
@@ -59,21 +67,55 @@ def estimate_in_detail(
     asked = questions(by_policy, batch, threshold_veh_h=threshold_veh_h, tail=tail)
     if batch.design is None:
         return [answer_by_hand(question, level=level) for question in asked]
+    rate = batch.design.lane_blocking_per_100_h
     found = []
     for frequency in batch.design.frequencies if frequencies is None else frequencies:
         weights = weights_or_error(batch, frequency)
-        found += [
-            answer(
-                question,
-                weights,
-                frequency,
-                lane_blocking_per_100_h=batch.design.lane_blocking_per_100_h,
-                level=level,
-                stages=stages,
-            )
-            for question in asked
-        ]
+        found += answers_at(asked, batch, weights, frequency, rate=rate, level=level, stages=stages, total=total)
     return found
+
+
+def answers_at(
+    asked: Sequence[Question],
+    batch: ScenarioBatch,
+    weights: Weights | FrequencyError,
+    frequency: Frequency,
+    *,
+    rate: float = math.nan,
+    level: float = 0.95,
+    stages: Stages = None,
+    total: bool = True,
+) -> list[tuple[Estimate, EstimateDetail]]:
+    """All answers at one frequency, with the intervals that hold together and those that cover the rates.
+
+    ``rate``  lane-blocking incidents per 100 hours at frequency 1; the others as in :func:`estimate`.
+    """
+
+    def at(question: Question, at_level: float) -> tuple[Estimate, EstimateDetail]:
+        return answer(question, weights, frequency, lane_blocking_per_100_h=rate, level=at_level, stages=stages)
+
+    pairs = [at(question, level) for question in asked]
+    if isinstance(weights, FrequencyError):
+        return pairs
+    together_found = together(
+        asked,
+        [found for found, _ in pairs],
+        sample=lambda question: sample_of(question, weights, stages=stages),
+        again=lambda question, each: at(question, each)[0],
+        level=level,
+    )
+    pairs = [(found, detail) for found, (_, detail) in zip(together_found, pairs, strict=True)]
+    if not total:
+        return pairs
+    posterior = posterior_weights(batch, frequency)
+    out = []
+    for question, (found, detail) in zip(asked, pairs, strict=True):
+        spread = None
+        if posterior is not None and not found.is_refused:
+            pooled = sample_of(question, weights, stages=stages, divided=False)
+            spread = spread_of(question, pooled, posterior)
+        out.append(with_total(found, detail, spread, posterior))
+    return out
 
 
 def weights_or_error(batch: ScenarioBatch, frequency: Frequency) -> Weights | FrequencyError:

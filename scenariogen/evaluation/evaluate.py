@@ -44,6 +44,9 @@ def evaluate(
     out: str | Path,
     frequencies: Iterable[Frequency] | None = None,
     threshold_veh_h: float | None = None,
+    tail: float = 0.95,
+    level: float = 0.95,
+    total: bool = True,
     jobs: int = 1,
     replicas: int = 1,
     simulator: str = "libsumo",
@@ -55,6 +58,7 @@ def evaluate(
 
     ``policies``    the first is the one that the others are compared with
     ``frequencies`` multipliers to answer for; by default those that the batch was drawn for
+    ``tail``, ``level``, ``total``  see :func:`scenariogen.evaluation.estimate.estimate`
     ``jobs``        worker processes; the numbers do not depend on it
     ``replicas``    simulator seeds per scenario, the same for every policy
     ``simulator``   ``libsumo`` or ``traci``
@@ -96,7 +100,9 @@ def evaluate(
             folder.clear_work()
         folder.compact()
         results = load_results(folder.path)
-        detailed = estimate_in_detail(results, batch, asked, threshold_veh_h=threshold_veh_h)
+        detailed = estimate_in_detail(
+            results, batch, asked, threshold_veh_h=threshold_veh_h, tail=tail, level=level, total=total
+        )
         write_estimates(folder.path, detailed)
     return Evaluation(
         results=results,
@@ -209,12 +215,14 @@ def re_estimate(
     *,
     frequencies: Iterable[Frequency] | None = None,
     threshold_veh_h: float | None = None,
+    tail: float = 0.95,
+    level: float = 0.95,
 ) -> tuple[Estimate, ...]:
-    """Answer other frequencies, or another threshold, from runs that are there; rewrites ``estimates.json``."""
+    """Answer other frequencies, another threshold or level, from runs that are there; rewrites ``estimates.json``."""
     results = load_results(folder)
     if not results.runs:
         raise ResultsError(f"{folder} holds no finished run: run the evaluation that began it again")
-    detailed = estimate_in_detail(results, None, frequencies, threshold_veh_h=threshold_veh_h)
+    detailed = estimate_in_detail(results, None, frequencies, threshold_veh_h=threshold_veh_h, tail=tail, level=level)
     write_estimates(results.folder, detailed)
     return tuple(found for found, _ in detailed)
 

@@ -20,8 +20,7 @@ LOCK_UP = "P(lock_up)"
 ARRIVED = "mean_arrived_veh"
 RECOVERY = "mean_time_to_recover_s"
 """From the start of an incident until its queue is gone, mean over the incidents of a run, of days with an incident."""
-CO2 = "mean_co2_kg"
-SOMETIMES = (ARRIVED, RECOVERY, CO2)
+SOMETIMES = (ARRIVED, RECOVERY)
 """Asked for only where runs hold it."""
 
 
@@ -57,7 +56,6 @@ class Outcome:
     ``arrived``      (batch, seeds) vehicles that reached their destination, nan as above
     ``recovery_s``   (batch, seeds) mean over the incidents of a run from start until the queue is gone, nan: none
     ``recovery_cut`` (batch, seeds) bool: a queue stood when the run ended, ``recovery_s`` is a lower bound
-    ``co2_kg``       (batch, seeds) carbon dioxide, nan where it was not measured
     ``trouble``      (batch, seeds) bool: the run failed, was not made, or an incident of it did not happen
     ``reasons``      how many runs are in trouble, by reason in words
     """
@@ -68,7 +66,6 @@ class Outcome:
     arrived: NDArray[np.float64] = field(repr=False)
     recovery_s: NDArray[np.float64] = field(repr=False)
     recovery_cut: NDArray[np.bool_] = field(repr=False)
-    co2_kg: NDArray[np.float64] = field(repr=False)
     trouble: NDArray[np.bool_] = field(repr=False)
     reasons: dict[str, int]
 
@@ -104,7 +101,7 @@ def outcomes(
         made[run.policy][where] = True
         if run.system_delay_veh_h is not None:
             recovery_s, cut[run.policy][where] = _recovery(run, batch.window.end_s)
-            measured = (run.system_delay_veh_h, float(run.locked_up), run.arrived, recovery_s, run.co2_kg)
+            measured = (run.system_delay_veh_h, float(run.locked_up), run.arrived, recovery_s)
             for each, value in zip(NUMBERS, measured, strict=True):
                 numbers[run.policy][each][where] = math.nan if value is None else value
         if (reason := _trouble(run)) is not None:
@@ -126,7 +123,7 @@ def outcomes(
     }
 
 
-NUMBERS = ("delay_veh_h", "locked_up", "arrived", "recovery_s", "co2_kg")
+NUMBERS = ("delay_veh_h", "locked_up", "arrived", "recovery_s")
 """What is read off every run."""
 
 
@@ -186,7 +183,7 @@ def questions(
     """Everything that is estimated, for each policy and then for each difference to the first policy.
 
     Mean delay, exceedance, lock-up, quantile and CVaR of delay at ``tail`` (not for scenarios made by hand), and, where
-    they were measured, vehicles that arrived, time to recover and CO2. The threshold is :func:`default_threshold` where
+    they were measured, vehicles that arrived and time to recover. The threshold is :func:`default_threshold` where
     it is None.
     """
     first = next(iter(by_policy.values()))
@@ -199,7 +196,6 @@ def questions(
         _Asked(cvar_name(tail), lambda outcome: outcome.delay_veh_h, Measure.CVAR),
         _Asked(ARRIVED, lambda outcome: outcome.arrived),
         _Asked(RECOVERY, lambda outcome: outcome.recovery_s),
-        _Asked(CO2, lambda outcome: outcome.co2_kg),
     ]
     measured = [
         each

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 
 from scenariogen.randomness import sumo_seed
-from scenariogen.scenarios.records import LanesReopen, Scenario, ScenarioBatch
+from scenariogen.scenarios.records import Design, LanesReopen, Scenario, ScenarioBatch
 from scenariogen.simulation.contract import EndReason
 from scenariogen.window import StudyWindow
 
@@ -45,7 +45,6 @@ class RunResult:
     ``stuck_share_most``   largest share of the vehicles in the network that moved less than 10 m in a minute
     ``balance_checks``     how often it was looked at whether loaded and inserted vehicles are all accounted for
     ``balance_broken``     what did not add up first; empty where everything did
-    ``co2_kg``             carbon dioxide of the project's vehicles over the counting window; None: not measured
     ``cpu_s``, ``wall_s``  what the run took to compute
     ``policy_sha256``, ``sumo_version``, ``scenariogen_version``  what it was made with
     """
@@ -83,7 +82,6 @@ class RunResult:
     stuck_share_most: float = 0.0
     balance_checks: int = 0
     balance_broken: str = ""
-    co2_kg: float | None = None
     cpu_s: float = 0.0
     wall_s: float = 0.0
     policy_sha256: str = ""
@@ -187,9 +185,15 @@ def batch_hash(batch: ScenarioBatch) -> str:
         each.name: getattr(batch, each.name) for each in fields(batch) if each.name not in ("window", "scenarios")
     }
     return digest(
-        {name: asdict(value) if name == "design" and value is not None else value for name, value in content.items()}
+        {name: _design(value) if name == "design" and value is not None else value for name, value in content.items()}
         | {"window": window_content(batch.window), "scenarios": [_scenario_plain(each) for each in batch.scenarios]}
     )
+
+
+def _design(design: Design) -> dict[str, Any]:
+    """Without what was not written down, so that hashes are those from before there were such parts."""
+    plain = asdict(design)
+    return {name: value for name, value in plain.items() if value or name not in ("rates", "road_classes")}
 
 
 def _scenario_plain(scenario: Scenario) -> dict[str, Any]:

@@ -41,7 +41,6 @@ _ARROW = {
     "delay_by_class": "string", "rerouted": "int64",
     "teleports": "int64", "collisions": "int64", "emergency_stops": "int64",
     "backlog_most": "int64", "stuck_share_most": "double", "balance_checks": "int64", "balance_broken": "string",
-    "co2_kg": "double",
     "cpu_s": "double", "wall_s": "double",
     "policy_sha256": "string", "sumo_version": "string", "scenariogen_version": "string",
 }  # fmt: skip

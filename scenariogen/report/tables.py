@@ -64,12 +64,13 @@ def question_tables(results: Results, estimates: Sequence[Estimate]) -> list[Que
         here = [each for each in estimates if each.estimand == estimand]
         columns = list(dict.fromkeys((each.policy, each.versus) for each in here))
         rows = []
-        for frequency in dict.fromkeys(each.frequency for each in here):
-            by_column = {(e.policy, e.versus): e for e in here if e.frequency == frequency}
+        for often in dict.fromkeys(frequency_text(each) for each in here):
+            by_column = {(e.policy, e.versus): e for e in here if frequency_text(e) == often}
+            frequency = next(iter(by_column.values())).frequency
             cells = tuple(_cell(by_column[column]) if column in by_column else Cell(value="", interval="")
                           for column in columns)  # fmt: skip
             per_hours = "" if frequency is None or not math.isfinite(rate) else per_hours_text(frequency * rate)
-            rows.append(("all scenarios" if frequency is None else times_text(frequency), per_hours, cells))
+            rows.append((often, per_hours, cells))
         tables.append(
             QuestionTable(
                 title=estimand_title(estimand),
@@ -78,6 +79,13 @@ def question_tables(results: Results, estimates: Sequence[Estimate]) -> list[Que
             )
         )
     return tables
+
+
+def frequency_text(found: Estimate) -> str:
+    """The frequency of an estimate, one for all kinds of incident or one for each."""
+    if found.frequencies is not None:
+        return ", ".join(f"{kind} {times_text(value)}" for kind, value in found.frequencies.items())
+    return "all scenarios" if found.frequency is None else times_text(found.frequency)
 
 
 def _column(estimand: str, policy: str, versus: str | None) -> str:
@@ -150,7 +158,7 @@ def _question(found: Sequence[Estimate]) -> str:
     first = found[0]
     title = estimand_title(first.estimand) if len({e.estimand for e in found}) == 1 else "Several questions"
     columns = list(dict.fromkeys(e.policy if e.versus is None else f"{e.policy} − {e.versus}" for e in found))
-    frequencies = list(dict.fromkeys(times_text(e.frequency) for e in found if e.frequency is not None))
+    frequencies = list(dict.fromkeys(frequency_text(e) for e in found if not e.is_by_hand))
     where = f" at {', '.join(frequencies)}" if frequencies else ""
     return f"{title}: {', '.join(columns)}{where}"
 
@@ -266,8 +274,8 @@ def read_details(results: Results, estimates: Sequence[Estimate]) -> list[Estima
         raise ResultsError(f"{path} does not exist: run the same evaluation again to write it") from None
     except (ValueError, TypeError) as error:
         raise ResultsError(f"{path} is not a list of diagnostics ({error}): run the evaluation again") from error
-    same = [(e.policy, e.versus, e.frequency, e.estimand) for e in estimates] == [
-        (d.policy, d.versus, d.frequency, d.estimand) for d in details
+    same = [(e.policy, e.versus, e.frequency, e.frequencies, e.estimand) for e in estimates] == [
+        (d.policy, d.versus, d.frequency, d.frequencies, d.estimand) for d in details
     ]
     if not same:
         raise ResultsError(

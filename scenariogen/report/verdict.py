@@ -26,7 +26,7 @@ def verdict_sentence(results: Results, estimates: Sequence[Estimate], ranking: R
     ``ranking`` is :func:`scenariogen.evaluation.ranking_by_frequency`'s, None for scenarios made by hand. The
     sentence is about the frequency nearest to ×1 at which the policies are compared, then about the whole range.
     """
-    means = [each for each in estimates if each.estimand == MEAN]
+    means = [each for each in estimates if each.estimand == MEAN and each.frequencies is None]
     if len(results.policies) == 1:
         return _capital(_given(results) + _alone(results, means))
     pairs = [each for each in means if each.versus is not None]

@@ -3,13 +3,12 @@
 import math
 from collections.abc import Sequence
 
-from scenariogen.evaluation.outcomes import ARRIVED, CO2, LOCK_UP, MEAN, RECOVERY
+from scenariogen.evaluation.outcomes import ARRIVED, LOCK_UP, MEAN, RECOVERY
 
 PERCENT = "\N{NO-BREAK SPACE}%"
 _TITLES = {
     ARRIVED: "Vehicles that reach their destination per run",
     RECOVERY: "Mean time from an incident's start until its queue is gone, seconds, on days with an incident",
-    CO2: "Carbon dioxide of the project's vehicles, kg per run",
 }
 
 

@@ -20,6 +20,7 @@ from scenariogen.scenarios.records import (
     Density,
     Design,
     LanesReopen,
+    RateGroup,
     Scenario,
     ScenarioBatch,
 )
@@ -90,6 +91,11 @@ def _header(batch: ScenarioBatch) -> dict[str, Any]:
     design = asdict(batch.design) if batch.design else None
     if design and design["lane_blocking_per_100_h"] != design["lane_blocking_per_100_h"]:
         design["lane_blocking_per_100_h"] = None
+    if design:
+        design["road_classes"] = dict(design["road_classes"])
+        for name in ("rates", "road_classes"):
+            if not design[name]:
+                del design[name]
     return {
         "schema": SCHEMA_VERSION,
         "project_hash": batch.project_hash,
@@ -264,4 +270,6 @@ def _design(plain: dict[str, Any] | None) -> Design | None:
     plain["multipliers"] = tuple(tuple(row) for row in plain["multipliers"])
     for name in ("alphas", "frequencies"):
         plain[name] = tuple(plain[name])
-    return Design(**plain, nodes=nodes)
+    rates = tuple(RateGroup(**group) for group in plain.pop("rates", ()))
+    classes = tuple(plain.pop("road_classes", {}).items())
+    return Design(**plain, nodes=nodes, rates=rates, road_classes=classes)

@@ -116,6 +116,22 @@ class ConditionNode:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RateGroup:
+    """Incidents of one kind on one class of road, and how sure their rate is.
+
+    ``expected``        Λ over the network and the span of starts at frequency, demand scale and day multiplier 1
+    ``expected_given``  of those, inside the condition's set A (equal to ``expected`` without one)
+    ``shape``           of the Gamma posterior of the rate's multiplier: its relative standard deviation is shape^−1/2
+    """
+
+    kind: str
+    road_class: str
+    expected: float
+    expected_given: float
+    shape: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Design:
     """How a batch was drawn: all that reweighting needs, without the model.
 
@@ -128,6 +144,8 @@ class Design:
     ``nodes``         quadrature over p(c), for probabilities averaged over the condition
     ``lane_blocking_per_100_h``  expected lane-blocking incidents in 100 hours of the start span, frequency 1
     ``seed``          the batch's seed
+    ``rates``         how sure the rates are, by kind and class of road; empty where that was not written down
+    ``road_classes``  (edge, class of road) of the edges on which the batch's incidents lie
     """
 
     multipliers: tuple[tuple[float, ...], ...]
@@ -139,6 +157,8 @@ class Design:
     nodes: tuple[ConditionNode, ...] = field(default=(), repr=False)
     lane_blocking_per_100_h: float = float("nan")
     seed: int = 0
+    rates: tuple[RateGroup, ...] = field(default=(), repr=False)
+    road_classes: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 MEASURE = (

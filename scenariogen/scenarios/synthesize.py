@@ -1,6 +1,7 @@
 """Drawing scenarios from a model, for a range of frequencies and under a condition, with their weights."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from scenariogen.sampling.discrete import draw_category
 from scenariogen.sampling.frequency import frequency_grid
 from scenariogen.sampling.quantifier import Mode, Quantifier
 from scenariogen.scenarios.mixture import condition_noise, means_in_and_outside, noise_columns, with_best_shares
+from scenariogen.scenarios.posterior import rate_groups, road_classes
 from scenariogen.scenarios.records import (
     Condition,
     ConditionNode,
@@ -88,6 +90,7 @@ def synthesize(
         ),
         lane_blocking_per_100_h=model.lane_blocking / model.window.start_span_s * 3600 * 100,
         seed=seed,
+        rates=rate_groups(model, region),
     )
     design = with_best_shares(model, design, expected_given)
     numbers = torch.arange(first, first + n)
@@ -98,7 +101,7 @@ def synthesize(
         network_name=network_name or model.info.get("network_name", ""),
         window=model.window,
         scenarios=scenarios,
-        design=design,
+        design=replace(design, road_classes=road_classes(model, scenarios)),
         model_hash=model.info.get("model_hash", ""),
     )
 

@@ -103,7 +103,8 @@ def results_folder(folder: Path, batch, delays, *, change=None, sumocfg="/no whe
                 store.append(made)
         store.clear_work()
         store.compact()
-    write_estimates(folder, estimate_in_detail(load_results(folder), None, frequencies, tail=0.5))
+    found = estimate_in_detail(load_results(folder), None, frequencies)
+    write_estimates(folder, [each for each in found if not each[0].estimand.startswith(("quantile_", "cvar_"))])
     return folder
 
 
