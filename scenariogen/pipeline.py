@@ -210,9 +210,10 @@ def run_one(
     ``screenshot``  a ``.png`` to write while an incident stands, which needs ``gui``; ``SimulationError`` where none is
     ``queue``       a ``.csv`` to write with the queue of each incident by minute, and an ``.svg``; without ``gui``
     """
-    from scenariogen.evaluation.batch import Task, run_tasks
+    from scenariogen.evaluation.batch import run_tasks
+    from scenariogen.evaluation.pending import Task
     from scenariogen.evaluation.policy import resolve_policy
-    from scenariogen.evaluation.run_one import ProjectRunner
+    from scenariogen.evaluation.project_runner import ProjectRunner
 
     batch.check(project.network())
     if batch.project_hash and batch.project_hash != project.hash:

@@ -111,6 +111,17 @@ def frequencies(text: str, option: str) -> tuple[float | dict[str, float], ...]:
     return tuple(found)
 
 
+def indices(text: str, option: str) -> tuple[int, ...]:
+    """Indices of scenarios from ``3,17``."""
+    try:
+        found = tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        found = (-1,)
+    if found[0] < 0:
+        raise typer.BadParameter(f"{option} is {text!r}, expected indices of scenarios such as 3,17")
+    return found
+
+
 def lanes(text: str) -> tuple[int, ...]:
     """Lane indices from ``0,1``; ``none`` is the shoulder."""
     if text.strip().lower() == "none":

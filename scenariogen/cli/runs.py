@@ -1,7 +1,7 @@
 """Simulating: one scenario to look at, or all of them under every policy."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,6 +9,9 @@ from scenariogen.cli import common
 from scenariogen.cli.tables import estimates_table, remarks
 from scenariogen.errors import ResultsError, ScenarioError, SimulationError
 from scenariogen.units import clock_text
+
+if TYPE_CHECKING:
+    from scenariogen.evaluation import Results
 
 PHASES = (("detected_s", "detected"), ("responded_s", "responders there"), ("recovered_s", "queue gone"))
 """Phases that are told besides the time for which an incident stood, and how."""
@@ -146,6 +149,27 @@ def evaluate(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Simulator seeds per scenario.")] = 1,
     jobs: common.Jobs = 1,
+    cluster: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Scheduler of dask.distributed whose workers simulate, e.g. tcp://host:8786, or local for --jobs "
+            "workers here. The numbers are the same.",
+        ),
+    ] = "",
+    time_limit: Annotated[
+        str,
+        typer.Option(
+            help="What a run may take, e.g. 10min; by default 20 times the median of the finished ones, at least a "
+            "minute, and an hour until five have finished."
+        ),
+    ] = "",
+    record: Annotated[
+        str, typer.Option(help="Scenarios whose trajectories are kept under kept/, by their indices, e.g. 3,17.")
+    ] = "",
+    retry_quarantined: Annotated[
+        bool, typer.Option("--retry-quarantined", help="Try those runs again that crashed or took too long.")
+    ] = False,
     allow_lock_up: Annotated[
         bool, typer.Option("--allow-lock-up", help="Go on with a network that locks up by itself.")
     ] = False,
@@ -157,19 +181,24 @@ def evaluate(
     Killed at any moment, the same command goes on where it was. Writes estimates.json and prints it as a table;
     estimates that the runs do not carry are refused with the reason. The exit code is 1 where all are refused.
 
+    A run that crashes or takes too long is tried once more. Where that fails too it goes into quarantine.json with its
+    reason, and the intervals are widened to what it could have been at best and at worst.
+
     \b
     Example:
       scenariogen evaluate --network cologne8 --scenarios scenarios.parquet --policy no_control \\
           --policy max_pressure --frequency 0.5,1,2,5 --jobs 2 --out results
     """
     asked = common.frequencies(frequency, "--frequency") if frequency else None
+    limit_s = common.duration_s(time_limit, "--time-limit") if time_limit else None
+    recorded = common.indices(record, "--record") if record else ()
     project, _ = common.open_target(network, sumocfg)
     from scenariogen.evaluation import evaluate as evaluate_batch
     from scenariogen.evaluation import progress_bar, resolve_policies
     from scenariogen.pipeline import require_sound
-    from scenariogen.scenarios.files import read_batch
+    from scenariogen.scenarios.files import open_batch
 
-    batch = read_batch(scenarios)
+    batch = open_batch(scenarios)
     policies = policy or ["no_control", "max_pressure"]
     resolve_policies(policies)
     if not allow_lock_up and not (out / "results.json").exists():
@@ -178,7 +207,8 @@ def evaluate(
     with progress_bar() as report:
         done = evaluate_batch(
             project, batch, policies, out=out, frequencies=asked, threshold_veh_h=threshold, jobs=jobs,
-            replicas=seeds, progress=report, tail=tail, level=level, total=total,
+            replicas=seeds, cluster=cluster, time_limit_s=limit_s, record=recorded, tail=tail, level=level, total=total,
+            retry_quarantined=retry_quarantined, progress=report,
         )  # fmt: skip
     if json:
         from dataclasses import asdict
@@ -189,8 +219,24 @@ def evaluate(
         for line in remarks(done.estimates, done.details):
             print(line)
         print(f"written to {out / 'estimates.json'}; for a page: scenariogen report {out} --out report.html")
-    failed = [each for each in done.results.runs if each.failed]
-    if failed:
-        common.note(f"{len(failed)} of {len(done.results.runs)} runs gave no result; the first: {failed[0].error}")
+    _tell_failures(done.results)
     if all(each.is_refused for each in done.estimates):
         raise ResultsError(f"every estimate is refused, for example: {done.estimates[0].verdict}")
+
+
+def _tell_failures(results: "Results") -> None:
+    """How many runs gave no result, and where those in quarantine are listed."""
+    from scenariogen.evaluation.store import QUARANTINE
+
+    count, first, quarantined = 0, "", 0
+    for run in results.runs:
+        if run.failed:
+            first = first or run.error
+            count, quarantined = count + 1, quarantined + run.is_quarantined
+    if count:
+        common.note(f"{count} of {len(results.runs)} runs gave no result; the first: {first}")
+    if quarantined:
+        common.note(
+            f"{quarantined} of them crashed or took too long twice; they are listed in {results.folder / QUARANTINE} "
+            "and counted as the best and the worst they could be; to try them again: --retry-quarantined"
+        )

@@ -1,23 +1,40 @@
 """The whole evaluation: every scenario under every policy, resumable, then the estimates."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from scenariogen.errors import Problems, ResultsError, ScenarioError
 from scenariogen.evaluation.answer import Frequency
-from scenariogen.evaluation.batch import Runner, Task, run_tasks
+from scenariogen.evaluation.batch import Runner, run_tasks
+from scenariogen.evaluation.cluster import check_workers, connected, run_on_cluster
 from scenariogen.evaluation.estimate import estimate_in_detail, weights_or_error, write_estimates
 from scenariogen.evaluation.estimates import Estimate, EstimateDetail
+from scenariogen.evaluation.expected import ExpectedRuns, expected_runs
 from scenariogen.evaluation.manifest import Manifest
+from scenariogen.evaluation.pending import TimeLimit
 from scenariogen.evaluation.policy import resolve_policies
 from scenariogen.evaluation.progress import Report, Tally
-from scenariogen.evaluation.records import RunResult, batch_hash, digest, replica_seed, window_content
-from scenariogen.evaluation.run_one import ProjectRunner
-from scenariogen.evaluation.store import KEPT, WORK, Results, ResultsFolder, expected_keys, load_results
+from scenariogen.evaluation.project_runner import ProjectRunner
+from scenariogen.evaluation.records import RunResult, batch_hash, digest, window_content
+from scenariogen.evaluation.results_folder import ResultsFolder
+from scenariogen.evaluation.store import (
+    QUARANTINE,
+    SCENARIOS,
+    WORK,
+    Results,
+    load_results,
+    results_of,
+    write_atomically,
+)
+from scenariogen.evaluation.versions import installed
+from scenariogen.evaluation.wanted import HowToRun, Wanted
 from scenariogen.scenarios.records import ScenarioBatch
+from scenariogen.scenarios.stored import StoredScenarios
 from scenariogen.simulation.project import SumoProject
 
 
@@ -51,6 +68,10 @@ def evaluate(
     replicas: int = 1,
     simulator: str = "libsumo",
     keep: Iterable[int] = (),
+    record: Iterable[int] = (),
+    time_limit_s: float | None = None,
+    retry_quarantined: bool = False,
+    cluster: str = "",
     progress: Report | None = None,
     runner: Runner | None = None,
 ) -> Evaluation:
@@ -63,14 +84,31 @@ def evaluate(
     ``replicas``    simulator seeds per scenario, the same for every policy
     ``simulator``   ``libsumo`` or ``traci``
     ``keep``        indices of scenarios whose run folders stay, under ``kept/``
-    ``runner``      makes one run in a worker; by default :class:`~scenariogen.evaluation.run_one.ProjectRunner`
+    ``record``      the same, with the trajectories of all vehicles (``trajectories.parquet``); made again where a
+                    run is there without them
+    ``time_limit_s``  wall seconds that a run may take; by default see
+                    :class:`~scenariogen.evaluation.pending.TimeLimit`
+    ``retry_quarantined``  make those runs again that crashed or took too long, ``quarantine.json`` lists them
+    ``cluster``     address of a ``dask.distributed`` scheduler that makes the runs, or ``local``; the same numbers
+    ``runner``      makes one run in a worker; by default
+                    :class:`~scenariogen.evaluation.project_runner.ProjectRunner`
 
-    Killed at any moment, the same call goes on where it was. Raises ``PolicyError``, ``ScenarioError``,
-    ``FrequencyError`` or ``ResultsError`` before the first run where the request cannot be met.
+    Killed at any moment, the same call goes on where it was. With a batch of
+    :func:`~scenariogen.scenarios.files.open_batch` memory does not grow with the number of scenarios. Raises
+    ``PolicyError``, ``ScenarioError``, ``FrequencyError``, ``ResultsError`` or, about a cluster, ``SimulationError``
+    before the first run where the request cannot be met, and ``ResultsError`` where the disk is full.
     """
     references = resolve_policies(policies)
     asked = None if frequencies is None else tuple(frequencies)
-    _check(project, batch, jobs=jobs, replicas=replicas, frequencies=asked)
+    how = HowToRun(
+        jobs=jobs,
+        keep=frozenset(keep),
+        record=frozenset(record),
+        retry_quarantined=retry_quarantined,
+        time_limit_s=time_limit_s,
+        progress=progress,
+    )
+    _check(project, batch, how, replicas=replicas, frequencies=asked)
     manifest = Manifest(
         project_hash=project.hash,
         project_name=project.name,
@@ -86,20 +124,24 @@ def evaluate(
         capacity_table="" if simulator == "dummy" else capacity_table_of(project),
     )
     folder = ResultsFolder(out)
-    with folder.locked():
+    work = (folder.path / WORK).absolute()
+    if runner is None:
+        runner = ProjectRunner(
+            sumocfg=project.sumocfg, project_hash=project.hash, window=batch.window, simulator=simulator,
+            work_folder=work,
+        )  # fmt: skip
+    with _on(cluster, how, runner, manifest) as how, folder.locked():
         folder.begin(manifest, batch)
-        work = folder.path / WORK
-        if runner is None:
-            runner = ProjectRunner(
-                sumocfg=project.sumocfg, project_hash=project.hash, window=batch.window, simulator=simulator,
-                work_folder=work.absolute(),
-            )  # fmt: skip
+        if isinstance(batch.scenarios, StoredScenarios):  # the folder's own, which nobody changes
+            batch = replace(batch, scenarios=batch.scenarios.moved(folder.path / SCENARIOS))
+        expected = expected_runs(batch, manifest)
         try:
-            made = _run_missing(folder, manifest, batch, runner, jobs=jobs, keep=frozenset(keep), progress=progress)
+            made = _run_missing(folder, manifest, batch, expected, runner, how)
         finally:
             folder.clear_work()
         folder.compact()
-        results = load_results(folder.path)
+        results = results_of(folder.path, manifest, batch, expected)
+        write_quarantine(results)
         detailed = estimate_in_detail(
             results, batch, asked, threshold_veh_h=threshold_veh_h, tail=tail, level=level, total=total
         )
@@ -110,6 +152,37 @@ def evaluate(
         details=tuple(detail for _, detail in detailed),
         made=made,
     )
+
+
+@contextmanager
+def _on(cluster: str, how: HowToRun, runner: Runner, manifest: Manifest) -> Iterator[HowToRun]:
+    """How to run, with a client of the cluster where one is asked for, whose workers were found fit."""
+    if not cluster:
+        yield how
+        return
+    versions = {"scenariogen": manifest.scenariogen_version}
+    if manifest.simulator != "dummy":
+        versions["libsumo" if manifest.simulator == "libsumo" else "eclipse-sumo"] = manifest.sumo_version
+    with connected(cluster, jobs=how.jobs) as client:
+        check_workers(client, runner, manifest.policies, versions)
+        yield replace(how, client=client)
+
+
+def write_quarantine(results: Results) -> Path:
+    """Write ``quarantine.json``: which runs crashed or took too long each time they were tried, and how."""
+    listed = [
+        {
+            "scenario": run.scenario, "policy": run.policy, "replica": run.replica, "seed": run.seed,
+            "reason": str(run.end_reason), "error": run.error, "attempts": run.attempts, "key": run.key,
+        }
+        for run in results.quarantined
+    ]  # fmt: skip
+    path = results.folder / QUARANTINE
+    if listed:
+        write_atomically(path, json.dumps(listed, indent=1) + "\n")
+    else:
+        path.unlink(missing_ok=True)
+    return path
 
 
 def capacity_table_of(project: SumoProject) -> str:
@@ -133,55 +206,35 @@ def _run_missing(
     folder: ResultsFolder,
     manifest: Manifest,
     batch: ScenarioBatch,
+    expected: ExpectedRuns,
     runner: Runner,
-    *,
-    jobs: int,
-    keep: frozenset[int],
-    progress: Report | None,
+    how: HowToRun,
 ) -> int:
     """Make every run that the folder does not hold; the number of runs made."""
-    known = folder.rows()
-    before: list[RunResult] = []
-    todo: dict[str, Task] = {}
-    times: Counter[str] = Counter()
-    for scenario, policy, replica, key in expected_keys(batch, manifest):
-        if key in known:
-            before.append(known[key])
-            continue
-        times[key] += 1
-        kept = scenario.index in keep
-        name = f"{scenario.index:05d}-{policy.name}-{replica}"
-        todo.setdefault(
-            key,
-            Task(
-                key=key,
-                scenario=scenario,
-                policy=policy,
-                replica=replica,
-                seed=replica_seed(scenario, replica),
-                folder=(folder.path / (KEPT if kept else WORK) / name).absolute(),
-                keep=kept,
-                sumo_version=manifest.sumo_version,
-                scenariogen_version=manifest.scenariogen_version,
-            ),
-        )
-    tally = Tally(len(before) + sum(times.values()), before, progress)
+    wanted = Wanted(folder, batch, expected, how)
+    tally = Tally(len(expected), wanted.before, how.progress)
 
     def record(run: RunResult) -> None:
         folder.append(run)
-        tally.add(run, times[run.key])
+        tally.add(run, wanted.times.get(run.key, 1))
 
-    marks = folder.path / WORK / "marks"
-    marks.mkdir()
-    run_tasks(todo.values(), runner, jobs=jobs, marks=marks, record=record)
-    return len(todo)
+    tasks, limit = wanted.tasks(manifest), TimeLimit(how.time_limit_s)
+    for run in wanted.before:
+        limit.add(run)
+    if how.client is not None:
+        run_on_cluster(tasks, runner, client=how.client, record=record, limit=limit)
+    else:
+        marks = folder.path / WORK / "marks"
+        marks.mkdir()
+        run_tasks(tasks, runner, jobs=how.jobs, marks=marks, record=record, limit=limit)
+    return wanted.count
 
 
 def _check(
     project: SumoProject,
     batch: ScenarioBatch,
+    how: HowToRun,
     *,
-    jobs: int,
     replicas: int,
     frequencies: tuple[Frequency, ...] | None,
 ) -> None:
@@ -194,12 +247,16 @@ def _check(
             f"they were made for a project with hash {batch.project_hash[:12]}, {project.name} has "
             f"{project.hash[:12]}: sample again for this project"
         )
-    repeated = [index for index, count in Counter(s.index for s in batch.scenarios).items() if count > 1]
-    if repeated:
-        problems.add(f"indices {repeated[:5]} appear more than once; each scenario needs its own")
-    for name, number in (("jobs", jobs), ("replicas", replicas)):
+    indices, counts = np.unique(batch.columns.index, return_counts=True)
+    if (counts > 1).any():
+        problems.add(f"indices {indices[counts > 1][:5].tolist()} appear more than once; each scenario needs its own")
+    for name, number in (("jobs", how.jobs), ("replicas", replicas)):
         if number < 1:
             problems.add(f"{name} is {number}, expected at least 1")
+    if how.time_limit_s is not None and not how.time_limit_s > 0:
+        problems.add(f"the time limit is {how.time_limit_s:g} s, expected more than 0")
+    if absent := sorted((how.keep | how.record) - set(indices.tolist())):
+        problems.add(f"scenarios {absent[:5]} are to be kept and are not in the batch: name some of its indices")
     if frequencies and batch.design is None:
         problems.add("scenarios made by hand have no frequency: leave --frequency out, or sample from a model")
     problems.raise_as(ScenarioError)
@@ -225,11 +282,3 @@ def re_estimate(
     detailed = estimate_in_detail(results, None, frequencies, threshold_veh_h=threshold_veh_h, tail=tail, level=level)
     write_estimates(results.folder, detailed)
     return tuple(found for found, _ in detailed)
-
-
-def installed(package: str) -> str:
-    """Version of an installed package without importing it, ``unknown`` where it has none."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"

@@ -83,7 +83,7 @@ def outcomes(
     runs: Iterable[RunResult], batch: ScenarioBatch, policies: Iterable[str], *, replicas: int = 1
 ) -> dict[str, Outcome]:
     """Arrays by policy, in the order of ``policies`` and of the batch. Raises ``ResultsError`` for strangers."""
-    position = {scenario.index: place for place, scenario in enumerate(batch.scenarios)}
+    position = {index: place for place, index in enumerate(batch.columns.index.tolist())}
     shape = (len(batch), replicas)
     names = tuple(policies)
     numbers = {name: {each: np.full(shape, np.nan) for each in NUMBERS} for name in names}
@@ -146,6 +146,7 @@ def _trouble(run: RunResult) -> str | None:
         EndReason.SIMULATOR_DIED: "simulator died",
         EndReason.POLICY_RAISED: "policy raised",
         EndReason.INJECTION_FAILED: "could not be injected",
+        EndReason.TIME_LIMIT: "took too long",
     }
     return words.get(run.end_reason)
 
@@ -156,7 +157,7 @@ def default_threshold(first: Outcome, batch: ScenarioBatch) -> float:
     The incident-free runs decide nothing else about the upper tail of the others, so the threshold is as good as
     fixed beforehand. Without incident-free runs the median of all is taken. Raises ``ResultsError`` without runs.
     """
-    free = np.array([scenario.is_incident_free for scenario in batch.scenarios])
+    free = batch.columns.is_incident_free
     delay = first.delay_veh_h[free] if np.isfinite(first.delay_veh_h[free]).any() else first.delay_veh_h
     if not np.isfinite(delay).any():
         raise ResultsError(

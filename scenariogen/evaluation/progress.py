@@ -1,7 +1,7 @@
 """How far a batch is: a small record for every finished run, and a bar for terminals."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ Report = Callable[[Progress], None]
 class Tally:
     """Counts runs and reports after each."""
 
-    def __init__(self, total: int, before: list[RunResult], report: Report | None) -> None:
+    def __init__(self, total: int, before: Sequence[RunResult], report: Report | None) -> None:
         self._total, self._resumed, self._report = total, len(before), report
         self._done = len(before)
         self._seen = Counter(failed=0, locked_up=0)

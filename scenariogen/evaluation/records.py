@@ -13,6 +13,9 @@ from scenariogen.scenarios.records import Design, LanesReopen, Scenario, Scenari
 from scenariogen.simulation.contract import EndReason
 from scenariogen.window import StudyWindow
 
+QUARANTINED = (EndReason.SIMULATOR_DIED, EndReason.TIME_LIMIT)
+"""What another attempt may mend, unlike a policy that raises or an incident that does not fit."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
@@ -46,7 +49,10 @@ class RunResult:
     ``balance_checks``     how often it was looked at whether loaded and inserted vehicles are all accounted for
     ``balance_broken``     what did not add up first; empty where everything did
     ``cpu_s``, ``wall_s``  what the run took to compute
+    ``attempts``           how often it was tried: 2 where a first attempt crashed or took too long
     ``policy_sha256``, ``sumo_version``, ``scenariogen_version``  what it was made with
+    ``scenario_sha256``    hash of what happens in the scenario, see :func:`scenario_content`
+    ``batch_hash``, ``project_hash``, ``network_hash``, ``simulator``, ``capacity_table``  as in the folder's manifest
     """
 
     key: str
@@ -87,6 +93,13 @@ class RunResult:
     policy_sha256: str = ""
     sumo_version: str = ""
     scenariogen_version: str = ""
+    attempts: int = 1
+    scenario_sha256: str = ""
+    batch_hash: str = ""
+    project_hash: str = ""
+    network_hash: str = ""
+    simulator: str = ""
+    capacity_table: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "end_reason", EndReason(self.end_reason))
@@ -100,6 +113,11 @@ class RunResult:
     def failed(self) -> bool:
         """True where the run gave no delay."""
         return self.end_reason not in (EndReason.HORIZON, EndReason.LOCKED_UP)
+
+    @property
+    def is_quarantined(self) -> bool:
+        """True where it crashed, or took too long, each time it was tried: the same command leaves it alone."""
+        return self.end_reason in QUARANTINED
 
     @property
     def not_realised(self) -> bool:
@@ -119,7 +137,9 @@ class RunResult:
         if not known >= set(row) or not set(row) >= {"key", "scenario", "policy", "end_reason"}:
             raise ValueError(f"a run has the columns {sorted(known)}, got {sorted(row)}")
         values: dict[str, Any] = {
-            name: None if isinstance(v, float) and math.isnan(v) else v for name, v in row.items()
+            name: value
+            for name, value in row.items()
+            if value is not None and not (isinstance(value, float) and math.isnan(value))
         }
         values["end_reason"] = EndReason[row["end_reason"]]
         return cls(**values)
@@ -141,15 +161,17 @@ def run_key(
     scenariogen_version: str,
     simulator: str,
     capacity_table: str = "",
+    content: Mapping[str, Any] | None = None,
 ) -> str:
     """Hash of everything that decides a run: equal keys, equal numbers.
 
     ``capacity_table``  what names the table that speeds past incidents are looked up in; empty for the shipped default
+    ``content``         the scenario's :func:`scenario_content` where it is known already
     """
     return digest(
         ({"capacity_table": capacity_table} if capacity_table else {})
         | {
-            "scenario": scenario_content(scenario),
+            "scenario": scenario_content(scenario) if content is None else content,
             "seed": replica_seed(scenario, replica),
             "policy": policy_sha256,
             "project": project_hash,
@@ -184,10 +206,16 @@ def batch_hash(batch: ScenarioBatch) -> str:
     content = {
         each.name: getattr(batch, each.name) for each in fields(batch) if each.name not in ("window", "scenarios")
     }
-    return digest(
-        {name: _design(value) if name == "design" and value is not None else value for name, value in content.items()}
-        | {"window": window_content(batch.window), "scenarios": [_scenario_plain(each) for each in batch.scenarios]}
-    )
+    content = {
+        name: _design(value) if name == "design" and value is not None else value for name, value in content.items()
+    }
+    mark = "\x00scenarios\x00"
+    head, tail = canonical(content | {"window": window_content(batch.window), "scenarios": mark}).split(canonical(mark))
+    found = hashlib.sha256(f"{head}[".encode())
+    for number, each in enumerate(batch.scenarios):  # one after another: there may be very many
+        found.update(f"{', ' if number else ''}{canonical(_scenario_plain(each))}".encode())
+    found.update(f"]{tail}".encode())
+    return found.hexdigest()
 
 
 def _design(design: Design) -> dict[str, Any]:
@@ -215,7 +243,12 @@ def _newer_parts(scenario: Scenario) -> dict[str, Any]:
 
 def digest(content: Any) -> str:
     """SHA-256 of content in one canonical JSON form."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=_plain).encode()).hexdigest()
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
+
+
+def canonical(content: Any) -> str:
+    """Content in one canonical JSON form."""
+    return json.dumps(content, sort_keys=True, default=_plain)
 
 
 def _plain(value: Any) -> Any:

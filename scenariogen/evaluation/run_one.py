@@ -6,26 +6,29 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scenariogen.errors import PolicyError, ProjectError, ScenarioError, SimulationError
 from scenariogen.evaluation.approaches import approach_lanes, detector_lanes
-from scenariogen.evaluation.batch import Task
 from scenariogen.evaluation.injecting import InjectionFailedError, injected
+from scenariogen.evaluation.pending import Task
 from scenariogen.evaluation.policy import describe_failure, resolve_policy
 from scenariogen.evaluation.policy_room import PolicyRoom, loops_for
 from scenariogen.evaluation.records import RunResult, replica_seed
+from scenariogen.evaluation.store import full_disk, is_full
 from scenariogen.network import RoadNetwork
 from scenariogen.scenarios.effects import Closure
 from scenariogen.scenarios.records import Scenario
 from scenariogen.simulation.contract import ControlRoom, EndReason, Policy, Run, RunRequest, Simulator
-from scenariogen.simulation.isolation import ProcessDiedError, in_own_process
 from scenariogen.window import StudyWindow
 
 if TYPE_CHECKING:
     from scenariogen.simulation.project import SumoProject
+
+
+TRAJECTORIES = "trajectories.parquet"
+"""What a run that is recorded leaves in its folder: position and speed of every vehicle in every step."""
 
 
 class PolicyFailedError(Exception):
@@ -67,7 +70,8 @@ def run_task(task: Task, simulator: Simulator, network: RoadNetwork, *, window: 
     """Make one run in ``task.folder``.
 
     A policy that raises, a simulator that dies and a scenario that cannot be injected give a result without delay,
-    with the reason and the message. Raises ``ProjectError`` where the project itself cannot be run.
+    with the reason and the message. Raises ``ProjectError`` where the project itself cannot be run, ``ResultsError``
+    where the disk is full.
     """
     began = time.perf_counter()
     cpu_before_s = _cpu_s()
@@ -82,6 +86,8 @@ def run_task(task: Task, simulator: Simulator, network: RoadNetwork, *, window: 
         measured = _failed(EndReason.INJECTION_FAILED, str(error))
     except SimulationError as error:
         measured = _failed(EndReason.SIMULATOR_DIED, str(error))
+    except OSError as error:
+        raise _full_or_same(error, task.folder) from error
     finally:
         if not task.keep:
             shutil.rmtree(task.folder, ignore_errors=True)
@@ -91,6 +97,10 @@ def run_task(task: Task, simulator: Simulator, network: RoadNetwork, *, window: 
         cpu_s=round(_cpu_s() - cpu_before_s, 4),
         wall_s=round(time.perf_counter() - began, 4),
     )
+
+
+def _full_or_same(error: OSError, folder: Path) -> Exception:
+    return full_disk(folder, error) if is_full(error) else error
 
 
 def _failed(reason: EndReason, error: str) -> dict[str, Any]:
@@ -106,6 +116,7 @@ def _simulate(task: Task, simulator: Simulator, network: RoadNetwork, window: St
         folder=task.folder,
         demand_scale=task.scenario.condition.demand_scale,
         entry_scales=dict(task.scenario.condition.entry_scales),
+        outputs={"fcd-output": TRAJECTORIES} if task.record else {},
         detector_lanes=detector_lanes(network, approaches),
         loops=loops_for(policy, network),
         detector_options=policy.detector_options,
@@ -131,6 +142,8 @@ def _drive(run: Run, policy: Policy, room: ControlRoom, injection: Any) -> dict[
             except (SimulationError, ProjectError):
                 raise
             except Exception as error:  # raised by the injection's listener, inside the step
+                if is_full(error):
+                    raise
                 raise InjectionFailedError(f"{type(error).__name__}: {error}") from error
             meter.update()
             watch.update()
@@ -193,7 +206,9 @@ def _started(policy: Policy, room: ControlRoom) -> Iterator[None]:
 
 
 def _fault_of_policy(error: BaseException) -> Exception:
-    """What to raise for an error that came out of a policy: it may have met a simulator that was gone."""
+    """What to raise for an error out of a policy: a simulator that was gone, and a full disk, are no faults of its."""
+    if isinstance(error, OSError) and is_full(error):
+        return error
     if isinstance(error, SimulationError) or type(error).__name__ == "FatalTraCIError":
         return SimulationError(f"SUMO died while the policy spoke to it: {error}")
     return PolicyFailedError(str(error))
@@ -248,57 +263,3 @@ def _cpu_s() -> float:
     """CPU time of this process and of the simulators that it started and that ended."""
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProjectRunner:
-    """Makes runs of a SUMO project from a worker process, which reads the project once, each in a fork of its own.
-
-    ``simulator``    ``libsumo`` or ``traci``
-    ``work_folder``  where demand that is prepared once is kept for all runs
-    """
-
-    sumocfg: Path
-    project_hash: str
-    window: StudyWindow
-    simulator: str
-    work_folder: Path
-
-    def __call__(self, task: Task) -> RunResult:
-        simulator, network = self._opened()
-        try:
-            return in_own_process(_run, task, simulator, network, self.window)
-        except ProcessDiedError as error:
-            return task.failed(EndReason.SIMULATOR_DIED, str(error))
-        finally:
-            if not task.keep:
-                shutil.rmtree(task.folder, ignore_errors=True)
-
-    def _opened(self) -> tuple[Simulator, RoadNetwork]:
-        if self not in _OPENED:
-            from scenariogen.simulation.project import open_project
-            from scenariogen.simulation.sumo import SumoSimulator
-
-            project = open_project(self.sumocfg)
-            if project.hash != self.project_hash:
-                raise ProjectError(
-                    f"{self.sumocfg} changed while it was evaluated: leave the project alone, then run the same "
-                    "command again with a new folder"
-                )
-            project.free_flow()  # read here, once, since what a fork reads is lost with it
-            if self.simulator == "libsumo":
-                import libsumo  # noqa: F401 - the same
-            _OPENED.clear()  # one project per worker is enough
-            _OPENED[self] = (
-                SumoSimulator(project, backend=self.simulator, work_folder=self.work_folder, project_outputs=False),
-                project.network(),
-            )
-        return _OPENED[self]
-
-
-def _run(task: Task, simulator: Simulator, network: RoadNetwork, window: StudyWindow) -> RunResult:
-    return run_task(task, simulator, network, window=window)
-
-
-_OPENED: dict[ProjectRunner, tuple[Simulator, RoadNetwork]] = {}
-"""What this worker process has read. StudyWindow and paths are hashable, so the runner is its own key."""

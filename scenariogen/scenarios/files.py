@@ -5,13 +5,15 @@ key-value metadata, the top level of the JSON file.
 """
 
 import json
+from array import array
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from scenariogen.errors import Problems, ScenarioError
 from scenariogen.incidents.records import KINDS, Incident
-from scenariogen.scenarios.columns import parquet_schema
 from scenariogen.scenarios.drivers import drivers_from_plain
 from scenariogen.scenarios.effects import effect_from_plain
 from scenariogen.scenarios.records import (
@@ -24,14 +26,22 @@ from scenariogen.scenarios.records import (
     Scenario,
     ScenarioBatch,
 )
+from scenariogen.scenarios.stored import (
+    OPTIONAL,
+    StoredScenarios,
+    all_plain_rows,
+    plain_rows,
+    read_header,
+    write_rows,
+)
 from scenariogen.window import StudyWindow
 from scenariogen.written import written_whole
 
 SCHEMA_VERSION = "scenariogen-scenarios/3"
 """Version 2 has effects, version 3 what drivers are told and how lanes reopen. Older files are read, without those."""
 SCHEMA_FILE = "scenarios.schema.json"
-OPTIONAL = ("demand_factors", "entry_scales")
-"""Parts of a condition that a file leaves out where they are empty."""
+MOST_PROBLEMS = 50
+"""So many problems of a large file are told; it is not read to its end for more."""
 _LONGEST_MESSAGE = 160
 
 
@@ -51,7 +61,7 @@ def write_batch(batch: ScenarioBatch, path: Path | str) -> Path:
             document = {**_header(batch), "scenarios": [_plain(scenario) for scenario in batch.scenarios]}
             partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         else:
-            _write_parquet(batch, partial)
+            write_rows(map(_plain, batch.scenarios), _header(batch), partial)
     return path
 
 
@@ -61,11 +71,34 @@ def read_batch(path: Path | str) -> ScenarioBatch:
     if not path.is_file():
         raise ScenarioError(f"the scenario file {path} does not exist: write one with scenariogen sample or incident")
     _check_suffix(path)
-    document = _read_json(path) if path.suffix == ".json" else _read_parquet(path)
+    document = _read_json(path) if path.suffix == ".json" else {**read_header(path), "scenarios": all_plain_rows(path)}
     found = _schema_problems(document)
     if found:
         raise ScenarioError(*found, title=f"{path} is not a scenario file")
     return _build(document, path)
+
+
+def open_batch(path: Path | str, *, trusted: bool = False) -> ScenarioBatch:
+    """Like :func:`read_batch`, but the scenarios of a Parquet file stay there and are read whenever they are asked for.
+
+    Memory then holds few of them, whatever their number. The file must not change while the batch is in use.
+    ``trusted``  a file whose content is known to be right, which is not looked through beforehand
+    """
+    path = Path(path)
+    if path.suffix != ".parquet" or not path.is_file():
+        return read_batch(path)
+    header, numbers = read_header(path), array("q")
+    if not trusted:
+        problems = Problems(f"{path} is not a scenario file")
+        for rows in plain_rows(path):
+            found = _schema_problems({**header, "scenarios": rows}, first=len(numbers))
+            problems.extend(found or _count_problems(rows))
+            if len(problems.found) > MOST_PROBLEMS:
+                problems.raise_as(ScenarioError)
+            numbers.extend(row["index"] for row in rows if isinstance(row["index"], int))
+        problems.raise_as(ScenarioError)
+    stored = StoredScenarios(path, _scenario)
+    return _batch(header, stored, numbers, Problems(f"{path} is not a scenario file"))
 
 
 def read_scenario(path: Path | str, index: int | None = None) -> Scenario:
@@ -128,18 +161,6 @@ def _plain(scenario: Scenario) -> dict[str, Any]:
     return json.loads(json.dumps(plain))
 
 
-def _write_parquet(batch: ScenarioBatch, path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows = [_plain(scenario) for scenario in batch.scenarios]
-    for row in rows:
-        row["effects"] = [json.dumps(effect) for effect in row.get("effects", ())]
-    table = pa.Table.from_pylist(rows, schema=parquet_schema())
-    header = json.dumps(_header(batch), allow_nan=False).encode()
-    pq.write_table(table.replace_schema_metadata({b"scenariogen": header}), path)
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -150,46 +171,20 @@ def _read_json(path: Path) -> dict[str, Any]:
     return document
 
 
-def _read_parquet(path: Path) -> dict[str, Any]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ScenarioError(f"{path} is not a Parquet file: {error}") from error
-    header = (table.schema.metadata or {}).get(b"scenariogen")
-    if header is None:
-        raise ScenarioError(f"{path} has no scenariogen header, so it was not written by scenariogen sample")
-    rows = table.to_pylist()
-    for row in rows:
-        row["effects"] = [_effect_object(text, path) for text in row.get("effects") or ()]
-        row["drivers"] = {name: value for name, value in row["drivers"].items() if value is not None}
-        if row.get("lanes_reopen") is None:
-            row.pop("lanes_reopen", None)
-        condition = row["condition"] or {}
-        condition["entry_scales"] = dict(condition.get("entry_scales") or ())  # Arrow gives a map as pairs
-        for name in OPTIONAL:
-            if not condition.get(name):
-                condition.pop(name, None)
-    return {**json.loads(header), "scenarios": rows}
-
-
-def _effect_object(text: str, path: Path) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ScenarioError(f"{path} holds an effect that is not JSON: {text[:_LONGEST_MESSAGE]} ({error})") from error
-
-
-def _schema_problems(document: dict[str, Any]) -> list[str]:
-    from jsonschema import Draft202012Validator
-
-    found = {problem for error in Draft202012Validator(json_schema()).iter_errors(document) for problem in _told(error)}
+def _schema_problems(document: dict[str, Any], *, first: int = 0) -> list[str]:
+    """What the schema says against a file whose scenarios are those from number ``first`` on."""
+    found = {problem for error in _validator().iter_errors(document) for problem in _told(error, first)}
     return sorted(found)
 
 
-def _told(error: Any) -> list[str]:
+@cache
+def _validator() -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(json_schema())
+
+
+def _told(error: Any, first: int) -> list[str]:
     """What an error is about, each fault with its place; alternatives are told by the one that comes closest."""
     if error.context:
         branches: dict[int, list[Any]] = {}
@@ -197,49 +192,65 @@ def _told(error: Any) -> list[str]:
             branches.setdefault(inner.schema_path[0], []).append(inner)
         deep = {number: inside for number, inside in branches.items() if all(inner.path for inner in inside)}
         closest = min((deep or branches).values(), key=len)
-        return [problem for inner in closest for problem in _told(inner)]
-    place = ".".join(map(str, error.absolute_path)) or "file"
+        return [problem for inner in closest for problem in _told(inner, first)]
+    steps = list(error.absolute_path)
+    if len(steps) > 1 and steps[0] == "scenarios":
+        steps[1] += first
+    place = ".".join(map(str, steps)) or "file"
     text = error.message
     return [f"{place}: {text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + ' ...'}"]
 
 
 def _build(document: dict[str, Any], path: Path) -> ScenarioBatch:
     problems = Problems(f"{path} is not a scenario file")
-    scenarios = []
-    for row in document["scenarios"]:
-        density = row.get("density")
-        scenarios.append(
-            Scenario(
-                index=row["index"],
-                seed=row["seed"],
-                condition=_condition(row["condition"]),
-                incidents=tuple(Incident(**incident) for incident in row["incidents"]),
-                drivers=drivers_from_plain(row["drivers"]),
-                density=Density(**_tuples(density)) if density else None,
-                effects=tuple(effect_from_plain(effect) for effect in row.get("effects", ())),
-                lanes_reopen=LanesReopen(row.get("lanes_reopen", LanesReopen.AT_ONCE)),
-            )
-        )
-        if density and len(density["counts"]) != len(KINDS):
-            problems.add(f"scenario {row['index']}: counts has {len(density['counts'])} numbers, expected {len(KINDS)}")
-    numbers = [scenario.index for scenario in scenarios]
+    problems.extend(_count_problems(document["scenarios"]))
+    scenarios = tuple(map(_scenario, document["scenarios"]))
+    return _batch(document, scenarios, [scenario.index for scenario in scenarios], problems)
+
+
+def _batch(
+    header: dict[str, Any], scenarios: Sequence[Scenario], numbers: Sequence[int], problems: Problems
+) -> ScenarioBatch:
+    """The batch, or a ``ScenarioError`` with ``problems`` and those of header and indices (``numbers``)."""
     if len(set(numbers)) < len(numbers):
         problems.add("some scenario indices stand there twice")
     try:
-        window = StudyWindow(**{**document["window"], "remarks": tuple(document["window"].get("remarks", ()))})
+        window = StudyWindow(**{**header["window"], "remarks": tuple(header["window"].get("remarks", ()))})
     except ValueError as error:
         problems.add(str(error))
         window = None
     problems.raise_as(ScenarioError)
     return ScenarioBatch(
-        project_hash=document["project_hash"],
-        network_hash=document["network_hash"],
-        network_name=document["network_name"],
-        model_hash=document.get("model_hash", ""),
-        measure=document["measure"],
+        project_hash=header["project_hash"],
+        network_hash=header["network_hash"],
+        network_name=header["network_name"],
+        model_hash=header.get("model_hash", ""),
+        measure=header["measure"],
         window=window,  # pyright: ignore[reportArgumentType] - None was raised above
-        scenarios=tuple(scenarios),
-        design=_design(document.get("design")),
+        scenarios=scenarios,
+        design=_design(header.get("design")),
+    )
+
+
+def _count_problems(rows: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"scenario {row['index']}: counts has {len(density['counts'])} numbers, expected {len(KINDS)}"
+        for row in rows
+        if (density := row.get("density")) and len(density["counts"]) != len(KINDS)
+    ]
+
+
+def _scenario(row: dict[str, Any]) -> Scenario:
+    density = row.get("density")
+    return Scenario(
+        index=row["index"],
+        seed=row["seed"],
+        condition=_condition(row["condition"]),
+        incidents=tuple(Incident(**incident) for incident in row["incidents"]),
+        drivers=drivers_from_plain(row["drivers"]),
+        density=Density(**_tuples(density)) if density else None,
+        effects=tuple(effect_from_plain(effect) for effect in row.get("effects", ())),
+        lanes_reopen=LanesReopen(row.get("lanes_reopen", LanesReopen.AT_ONCE)),
     )
 
 

@@ -1,7 +1,10 @@
 """A scenario: a condition and a set of incidents, with the weight it carries; a batch: many of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from scenariogen.errors import Problems, ScenarioError
 from scenariogen.incidents.records import Incident
@@ -11,6 +14,9 @@ from scenariogen.scenarios.effects import Effect, effect_problems
 from scenariogen.trajectories.entries import OTHERS
 from scenariogen.units import clock_text
 from scenariogen.window import StudyWindow
+
+if TYPE_CHECKING:
+    from scenariogen.scenarios.arrays import BatchColumns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,19 +177,29 @@ MEASURE = (
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioBatch:
-    """Scenarios for one project, made for one study window. ``design`` is None for hand-made ones."""
+    """Scenarios for one project, made for one study window. ``design`` is None for hand-made ones.
+
+    ``scenarios``  a tuple, or a sequence that reads them from their file
+    """
 
     project_hash: str
     network_hash: str
     network_name: str
     window: StudyWindow
-    scenarios: tuple[Scenario, ...]
+    scenarios: Sequence[Scenario]
     design: Design | None = None
     model_hash: str = ""
     measure: str = MEASURE
 
     def __len__(self) -> int:
         return len(self.scenarios)
+
+    @cached_property
+    def columns(self) -> "BatchColumns":
+        """What weights and estimates need of the scenarios, as arrays."""
+        from scenariogen.scenarios.arrays import columns_of
+
+        return columns_of(self.scenarios)
 
     def __repr__(self) -> str:
         incidents = sum(len(scenario.incidents) for scenario in self.scenarios)

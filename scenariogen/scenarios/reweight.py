@@ -76,17 +76,15 @@ def frequency_weights(batch: ScenarioBatch, frequency: float | Mapping[str, floa
     written by hand and has no density.
     """
     design = batch.design
-    if design is None or any(scenario.density is None for scenario in batch.scenarios):
+    drawn = batch.columns.density
+    if design is None or drawn is None:
         raise ScenarioError("these scenarios were written by hand: they have no density, so no frequency applies")
     kappa = multipliers_by_kind(frequency)
     mixture = mixture_of(design)
     _check_range(kappa, mixture)
-    densities = [scenario.density for scenario in batch.scenarios if scenario.density is not None]
-    counts = np.array([d.counts for d in densities], dtype=float)
-    expected = np.array([d.expected for d in densities])
-    inside = np.array([d.expected_given for d in densities])
-    is_free = np.array([d.component < 0 for d in densities])
-    log_w = np.empty(len(densities))
+    counts, expected, inside = drawn.counts, drawn.expected, drawn.expected_given
+    is_free: np.ndarray = drawn.component < 0
+    log_w = np.empty(len(batch))
     weight = np.array([node.weight for node in design.nodes])
     node_expected = np.array([node.expected for node in design.nodes])
     node_inside = np.array([node.expected_given for node in design.nodes])
@@ -208,7 +206,7 @@ def _demand_controls(
     at_nodes = _demand_functions(weight, node_scale)
     if not at_nodes.shape[1]:
         return np.zeros((len(batch), 0))
-    z = np.log([scenario.condition.demand_scale for scenario in batch.scenarios]) / _spread(weight, node_scale)
+    z = np.log(batch.columns.demand_scale) / _spread(weight, node_scale)
     controls = np.stack([z, z**2], axis=1)
     for rows, log_condition_at in ((is_free, log_condition_free), (~is_free, log_condition_hit)):
         share = weight * np.exp(log_condition_at - log_condition_at.max())

@@ -65,6 +65,7 @@ class EndReason(StrEnum):
     SIMULATOR_DIED = "the simulator died"
     POLICY_RAISED = "the policy raised an error"
     INJECTION_FAILED = "the scenario could not be injected"
+    TIME_LIMIT = "it took longer than the time limit"
 
 
 @dataclass(frozen=True, kw_only=True)

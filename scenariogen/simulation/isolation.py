@@ -8,9 +8,12 @@ run 12 times in one process gave two different results, 9 and 3 times, and in fo
 """
 
 import gc
+import math
 import os
 import pickle
+import select
 import signal
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
@@ -29,12 +32,17 @@ class ProcessDiedError(SimulationError):
     """The process that simulated ended without a result. The text says how."""
 
 
-def in_own_process(function: Callable[..., Result], *args: Any) -> Result:
+class TookTooLongError(SimulationError):
+    """The process that simulated was ended because its time was up."""
+
+
+def in_own_process(function: Callable[..., Result], *args: Any, limit_s: float = math.inf) -> Result:
     """``function(*args)`` in a forked process, whose result comes back pickled; what it raises is raised here.
 
-    Raises :class:`ProcessDiedError` where the process ends without a result. Where the system cannot fork, the
-    function is called in this process: then a crash takes it along, and numbers may differ in their last digits
-    between a first and a later run.
+    Raises :class:`ProcessDiedError` where the process ends without a result, and :class:`TookTooLongError` where it
+    has none after ``limit_s`` wall seconds: then it is killed, with the processes that it started, whatever code it
+    hangs in. Where the system cannot fork, the function is called in this process: then a crash takes it along, no
+    limit holds, and numbers may differ in their last digits between a first and a later run.
     """
     if not hasattr(os, "fork"):
         return function(*args)
@@ -44,14 +52,15 @@ def in_own_process(function: Callable[..., Result], *args: Any) -> Result:
         warnings.simplefilter("ignore", DeprecationWarning)  # other threads here only wait, and hold no lock
         child = os.fork()
     if child == 0:
+        if limit_s < math.inf:
+            os.setpgid(0, 0)  # so that what it starts can be ended with it
         os.close(reader)
         _serve(function, args, writer, parent)
     os.close(writer)
     try:
-        with os.fdopen(reader, "rb") as stream:
-            answer = stream.read()
+        answer = _read(reader, limit_s)
     except BaseException:
-        os.kill(child, signal.SIGKILL)
+        _end(child)
         raise
     finally:
         _, status = os.waitpid(child, 0)
@@ -61,6 +70,31 @@ def in_own_process(function: Callable[..., Result], *args: Any) -> Result:
     if succeeded:
         return value
     raise value
+
+
+def _read(reader: int, limit_s: float) -> bytes:
+    """All that comes out of a pipe, which is closed."""
+    deadline = time.monotonic() + limit_s
+    with os.fdopen(reader, "rb", buffering=0) as stream:
+        if limit_s == math.inf:
+            return stream.read()
+        parts: list[bytes] = []
+        while True:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 or not select.select([stream], [], [], left_s)[0]:
+                raise TookTooLongError(f"it took longer than {limit_s:.0f} s and was ended")
+            part = stream.read(65_536)
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+
+
+def _end(child: int) -> None:
+    """Kill a forked process, and those that it started where it leads a group of its own."""
+    if os.getpgid(child) == child:
+        os.killpg(child, signal.SIGKILL)
+    else:
+        os.kill(child, signal.SIGKILL)
 
 
 def _serve(function: Callable[..., Any], args: tuple[Any, ...], writer: int, parent: int) -> NoReturn:

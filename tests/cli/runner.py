@@ -22,6 +22,7 @@ VERBS = (
     "attach",
     "run",
     "evaluate",
+    "query",
     "report",
     "demo",
 )

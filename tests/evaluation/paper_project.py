@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scenariogen.evaluation.batch import Task
+from scenariogen.evaluation.pending import Task
 from scenariogen.evaluation.records import RunResult
 from scenariogen.evaluation.run_one import run_task
 from scenariogen.incidents.records import Incident, IncidentKind

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from scenariogen.evaluation.batch import Task
+from scenariogen.evaluation.pending import Task
 from scenariogen.evaluation.policy import PolicyReference
 from scenariogen.evaluation.records import RunResult
 from scenariogen.scenarios.records import Scenario

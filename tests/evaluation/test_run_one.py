@@ -7,7 +7,7 @@ import pytest
 
 from scenariogen.errors import PolicyError
 from scenariogen.evaluation.approaches import approach_lanes, detector_lanes
-from scenariogen.evaluation.batch import Task
+from scenariogen.evaluation.pending import Task
 from scenariogen.evaluation.policy import resolve_policy
 from scenariogen.evaluation.policy_room import PolicyRoom
 from scenariogen.network import Edge, Lane, RoadClass, RoadNetwork
@@ -22,7 +22,7 @@ def one(tmp_path, policy="calm", *, incidents=(), seed=5, keep=False):
     scenario = Scenario(index=7, seed=seed, incidents=incidents)
     task = Task(
         key="k", scenario=scenario, policy=reference, replica=0, seed=seed, folder=tmp_path / "run", keep=keep,
-        sumo_version="1", scenariogen_version="2",
+        made_with={"sumo_version": "1", "scenariogen_version": "2"},
     )  # fmt: skip
     return PaperRunner()(task)
 

@@ -8,19 +8,13 @@ from dataclasses import fields
 import pytest
 
 from scenariogen.errors import ResultsError
+from scenariogen.evaluation.expected import expected_keys
 from scenariogen.evaluation.manifest import Manifest, read_manifest
 from scenariogen.evaluation.policy import PolicyReference
 from scenariogen.evaluation.records import RunResult, batch_hash, run_key, scenario_content, window_content
-from scenariogen.evaluation.store import (
-    _ARROW,
-    JOURNAL,
-    RUNS,
-    ResultsFolder,
-    expected_keys,
-    load_results,
-    read_rows,
-    write_atomically,
-)
+from scenariogen.evaluation.results_folder import ResultsFolder
+from scenariogen.evaluation.run_table import runs_schema
+from scenariogen.evaluation.store import JOURNAL, RUNS, load_results, read_rows, write_atomically
 from scenariogen.simulation.contract import EndReason
 from tests.evaluation.synthetic import WINDOW, counted_batch, hand_batch, incident, run
 
@@ -74,7 +68,7 @@ def test_runs_come_back_as_they_were_from_journal_and_from_table(folder, batch):
     found = load_results(folder.path)
     assert found.runs == tuple(made) and found.missing == 0 and found.policies == ("a", "b")
     assert found.batch == batch
-    assert found.table()["system_delay_veh_h"].tolist() == [each.system_delay_veh_h for each in made]
+    assert found.runs_frame()["system_delay_veh_h"].tolist() == [each.system_delay_veh_h for each in made]
 
 
 def test_a_failed_run_and_a_lock_up_survive_the_table(folder, batch):
@@ -90,7 +84,9 @@ def test_a_failed_run_and_a_lock_up_survive_the_table(folder, batch):
 
 
 def test_the_tables_columns_are_the_records_fields():
-    assert set(_ARROW) == {each.name for each in fields(RunResult)}
+    assert runs_schema().names == [each.name for each in fields(RunResult)]
+    kinds = [str(runs_schema().field(name).type) for name in ("locked_up_at_s", "due", "locked_up", "end_reason")]
+    assert kinds == ["double", "int64", "bool", "string"]
 
 
 def test_a_torn_last_line_loses_that_run_only(folder, batch):

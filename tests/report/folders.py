@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from scenariogen.evaluation.estimate import estimate_in_detail, write_estimates
+from scenariogen.evaluation.expected import expected_keys
 from scenariogen.evaluation.manifest import Manifest
 from scenariogen.evaluation.policy import PolicyReference
 from scenariogen.evaluation.records import batch_hash, window_content
-from scenariogen.evaluation.store import ResultsFolder, expected_keys, load_results
+from scenariogen.evaluation.results_folder import ResultsFolder
+from scenariogen.evaluation.store import load_results
 from scenariogen.incidents.records import Incident, IncidentKind
 from scenariogen.network import Edge, Lane, RoadClass, RoadNetwork
 from scenariogen.simulation.contract import EndReason

@@ -195,7 +195,7 @@ def test_the_worst_come_first_with_their_commands(crossing):
     folder, page, _ = crossing
     start = f"scenariogen run --sumocfg '/no where/square.sumocfg' --scenarios {folder / 'scenarios.parquet'} --index "
     shown = [int(part.split(" --gui")[0]) for part in page.flat("worst").split(start)[1:]]
-    delay = load_results(folder).table().groupby("scenario")["system_delay_veh_h"].max()
+    delay = load_results(folder).runs_frame().groupby("scenario")["system_delay_veh_h"].max()
     assert shown == delay.sort_values(ascending=False).index[:6].tolist()
 
 

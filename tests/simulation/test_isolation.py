@@ -114,9 +114,9 @@ def test_it_ends_when_its_parent_was_gone_before_it_asked():
 
 def test_equal_runs_are_equal_whatever_the_process_did_before(tmp_path):
     """Without settling the heap, scattered heaps gave two results for this very run, each about half of the time."""
-    from scenariogen.evaluation.batch import Task
+    from scenariogen.evaluation.pending import Task
     from scenariogen.evaluation.policy import resolve_policy
-    from scenariogen.evaluation.run_one import ProjectRunner
+    from scenariogen.evaluation.project_runner import ProjectRunner
     from scenariogen.simulation.project import open_project
     from scenariogen.simulation.study import study_window
 
