@@ -34,7 +34,7 @@ def query(folder: str | Path, sql: str) -> "pa.Table":
         _check(connection, sql)
         with _read_only(connection, results):
             try:
-                answer = connection.execute(sql).to_arrow_table()
+                answer = connection.sql(sql).to_arrow_table()
             except duckdb.Error as error:
                 raise ResultsError(f"the query fails: {error}") from error
     return answer

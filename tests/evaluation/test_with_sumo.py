@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from scenariogen.errors import ScenarioError
 from scenariogen.evaluation import evaluate, run_scenario
 from scenariogen.incidents.records import Incident, IncidentKind
 from scenariogen.scenarios.records import Scenario, ScenarioBatch
@@ -144,3 +145,20 @@ def test_a_single_run_by_hand_gives_the_batchs_numbers_and_keeps_its_folder(proj
     )
     assert found.system_delay_veh_h == runs(done)[1, "no_control"].system_delay_veh_h
     assert (tmp_path / "run" / "run.sumocfg").is_file()
+
+
+def test_trajectories_that_are_recorded_leave_the_numbers_alone(project, batch, tmp_path):
+    """First without, then recorded: the run is made again, with the same numbers."""
+    one = dataclasses.replace(batch, scenarios=batch.scenarios[1:])
+    plain = evaluate(project, one, ["no_control"], out=tmp_path / "out")
+    recorded = evaluate(project, one, ["no_control"], out=tmp_path / "out", record=[1])
+    assert recorded.made == 1
+    before, after = (dataclasses.replace(each.results.runs[0], cpu_s=0.0, wall_s=0.0) for each in (plain, recorded))
+    assert before == after
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(tmp_path / "out" / "kept" / "00001-no_control-0" / "trajectories.parquet")
+    assert len(set(table.column("vehicle_id").to_pylist())) >= after.arrived
+    assert evaluate(project, one, ["no_control"], out=tmp_path / "out", record=[1]).made == 0
+    with pytest.raises(ScenarioError, match=r"scenarios \[7\] are to be kept and are not in the batch"):
+        evaluate(project, one, ["no_control"], out=tmp_path / "out", record=[7])
