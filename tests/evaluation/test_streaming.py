@@ -139,17 +139,18 @@ def at_once(tasks, runner, *, jobs, marks, record, limit=None):
 module.run_tasks = at_once
 results_folder.os.fsync = lambda descriptor: None
 for number in sys.argv[2:]:
-    done = whole(PaperProject(), open_batch(folder / f"{number}.parquet", trusted=True), [folder / "calm.py"],
+    done = whole(PaperProject(), open_batch(folder / f"{number}.parquet"), [folder / "calm.py"],
                  out=folder / f"out{number}", runner=Paper(), simulator="dummy")
     assert len(done.results.runs) == int(number) and not done.results.missing
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_scenarios(tmp_path):
-    """As objects, the 3,000 further scenarios and their runs take about 25 MiB (measured before they were streamed)."""
+    """As objects, the 5,000 further scenarios and their runs take about 40 MiB (measured before they were streamed)."""
     write_policy(tmp_path, "calm")
-    sizes = (500, 3_500)
+    sizes = (1_500, 6_500)
     for size in sizes:
         write_batch(paper_batch(size), tmp_path / f"{size}.parquet")
     said = subprocess.run(
@@ -157,4 +158,4 @@ def test_memory_does_not_grow_with_the_number_of_scenarios(tmp_path):
         check=True,
     ).stdout  # fmt: skip
     first, second = map(float, said.split()[-2:])
-    assert second - first < 12.0, f"{first:.0f} MiB with {sizes[0]} scenarios, {second:.0f} MiB with {sizes[1]}"
+    assert second - first < 15.0, f"{first:.0f} MiB with {sizes[0]} scenarios, {second:.0f} MiB with {sizes[1]}"
