@@ -204,16 +204,20 @@ def run_one(
     gui: bool = False,
     screenshot: Path | None = None,
     queue: Path | None = None,
+    incidents_known: str = "detected",
 ) -> "RunResult":
     """Simulate one scenario under a policy, in a process of its own or, with ``gui``, in a window.
 
+    ``incidents_known``  how the policy learns of incidents, as for :func:`scenariogen.evaluation.evaluate`
     ``screenshot``  a ``.png`` to write while an incident stands, which needs ``gui``; ``SimulationError`` where none is
     ``queue``       a ``.csv`` to write with the queue of each incident by minute, and an ``.svg``; without ``gui``
     """
     from scenariogen.evaluation.batch import run_tasks
+    from scenariogen.evaluation.equipment import IncidentSource
     from scenariogen.evaluation.pending import Task
     from scenariogen.evaluation.policy import resolve_policy
     from scenariogen.evaluation.project_runner import ProjectRunner
+    from scenariogen.evaluation.usual_traffic import ensure_usual, read_usual
 
     batch.check(project.network())
     if batch.project_hash and batch.project_hash != project.hash:
@@ -224,12 +228,24 @@ def run_one(
     reference = resolve_policy(policy)
     folder = Path(tempfile.mkdtemp(prefix="scenariogen-run-"))
     try:
+        usual = None
+        if reference.reads_incidents and IncidentSource(incidents_known) is IncidentSource.DETECTED:
+            usual = folder / "usual.npz"
+            ensure_usual(project, batch, usual, work_folder=folder)
         if queue is not None:
             from scenariogen.report.queues import run_with_queues
 
-            return run_with_queues(project, scenario, policy, window=batch.window, folder=folder / "run", out=queue)
+            return run_with_queues(
+                project,
+                scenario,
+                policy,
+                window=batch.window,
+                folder=folder / "run",
+                out=queue,
+                usual=None if usual is None else read_usual(usual, project.network()),
+            )
         if gui:
-            return _replay(project, batch, scenario, policy, folder / "run", screenshot)
+            return _replay(project, batch, scenario, policy, folder / "run", screenshot, usual)
         marks = folder / "marks"
         marks.mkdir()
         runner = ProjectRunner(
@@ -238,6 +254,7 @@ def run_one(
             window=batch.window,
             simulator="libsumo",
             work_folder=folder / "work",
+            usual=usual,
         )
         (folder / "work").mkdir()
         task = Task(
@@ -257,15 +274,24 @@ def _replay(
     policy: str,
     folder: Path,
     screenshot: Path | None,
+    usual: Path | None,
 ) -> "RunResult":
     """One run in a window, with what happens drawn."""
     from scenariogen.evaluation.run_one import run_scenario
+    from scenariogen.evaluation.usual_traffic import read_usual
     from scenariogen.injection.replay import ReplaySimulator, require_display
 
     require_display(screenshot)
     simulator = ReplaySimulator(project, scenario, screenshot=screenshot)
     result = run_scenario(
-        project, scenario, policy, window=batch.window, folder=folder, simulator=simulator, keep=False
+        project,
+        scenario,
+        policy,
+        window=batch.window,
+        folder=folder,
+        simulator=simulator,
+        keep=False,
+        usual=None if usual is None else read_usual(usual, project.network()),
     )
     if screenshot is not None and not result.failed and simulator.picture_of is None:
         reasons = [each["reason"] for each in json.loads(result.incidents) if not each["realised"]]

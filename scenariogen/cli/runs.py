@@ -16,13 +16,23 @@ if TYPE_CHECKING:
 PHASES = (("detected_s", "detected"), ("responded_s", "responders there"), ("recovered_s", "queue gone"))
 """Phases that are told besides the time for which an incident stood, and how."""
 
+TOGETHER = "a+b runs several as one."
+IncidentsKnown = Annotated[
+    str,
+    typer.Option(
+        metavar="detected|reported",
+        help="How policies learn of incidents: by our detector on the run's own traffic, or by the scenario's report.",
+    ),
+]
+
 
 def run(
     scenarios: Annotated[Path, typer.Option(help="A file of scenarios, .parquet or .json.")],
     network: common.Network = "",
     sumocfg: common.Sumocfg = None,
     index: Annotated[int, typer.Option(help="Which scenario of the file.")] = 0,
-    policy: Annotated[str, typer.Option(help="A policy's name or file, or learned:FILE.")] = "no_control",
+    policy: Annotated[str, typer.Option(help=f"A policy's name or file, or learned:FILE. {TOGETHER}")] = "no_control",
+    incidents_known: IncidentsKnown = "detected",
     gui: Annotated[bool, typer.Option("--gui", help="Watch it in sumo-gui, with its incidents drawn.")] = False,
     screenshot: Annotated[
         Path | None,
@@ -51,6 +61,7 @@ def run(
             raise typer.BadParameter(f"--queue is {queue}, expected a file that ends in .csv")
         if gui or screenshot is not None:
             raise typer.BadParameter("--queue is for a run without a window: leave out --gui and --screenshot")
+    source = _source(incidents_known)
     project, _ = common.open_target(network, sumocfg)
     from scenariogen.pipeline import run_one
     from scenariogen.scenarios.files import read_batch
@@ -65,7 +76,16 @@ def run(
     with common.progress(f"scenario {index} under {policy}") as update:
         update(0, 1)
         shown = gui or screenshot is not None
-        result = run_one(project, batch, chosen[0], policy=policy, gui=shown, screenshot=screenshot, queue=queue)
+        result = run_one(
+            project,
+            batch,
+            chosen[0],
+            policy=policy,
+            gui=shown,
+            screenshot=screenshot,
+            queue=queue,
+            incidents_known=source,
+        )
         update(1, 1)
     if result.failed:
         raise SimulationError(f"{result.end_reason}: {result.error}")
@@ -99,6 +119,12 @@ def run(
         print(f"queues by minute in {queue}, drawn in {queue.with_suffix('.svg')}")
 
 
+def _source(text: str) -> str:
+    if text not in ("detected", "reported"):
+        raise typer.BadParameter(f"--incidents-known is {text!r}, expected detected or reported")
+    return text
+
+
 def _told(incident: dict) -> str:
     """What became of an incident, with its phases, for people."""
     if not incident["realised"]:
@@ -128,9 +154,11 @@ def evaluate(
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help="A policy's name or file, or learned:FILE; repeat it. The first is what others are compared with."
+            help=f"A policy's name or file, or learned:FILE; repeat it. {TOGETHER} The first is what others are "
+            "compared with."
         ),
     ] = None,
+    incidents_known: IncidentsKnown = "detected",
     frequency: Annotated[
         str,
         typer.Option(
@@ -192,6 +220,7 @@ def evaluate(
     asked = common.frequencies(frequency, "--frequency") if frequency else None
     limit_s = common.duration_s(time_limit, "--time-limit") if time_limit else None
     recorded = common.indices(record, "--record") if record else ()
+    source = _source(incidents_known)
     project, _ = common.open_target(network, sumocfg)
     from scenariogen.evaluation import evaluate as evaluate_batch
     from scenariogen.evaluation import progress_bar, resolve_policies
@@ -208,7 +237,7 @@ def evaluate(
         done = evaluate_batch(
             project, batch, policies, out=out, frequencies=asked, threshold_veh_h=threshold, jobs=jobs,
             replicas=seeds, cluster=cluster, time_limit_s=limit_s, record=recorded, tail=tail, level=level, total=total,
-            retry_quarantined=retry_quarantined, progress=report,
+            retry_quarantined=retry_quarantined, incidents_known=source, progress=report,
         )  # fmt: skip
     if json:
         from dataclasses import asdict

@@ -12,6 +12,7 @@ from scenariogen.errors import Problems, ResultsError, ScenarioError
 from scenariogen.evaluation.answer import Frequency
 from scenariogen.evaluation.batch import Runner, run_tasks
 from scenariogen.evaluation.cluster import check_workers, connected, run_on_cluster
+from scenariogen.evaluation.equipment import IncidentSource
 from scenariogen.evaluation.estimate import estimate_in_detail, weights_or_error, write_estimates
 from scenariogen.evaluation.estimates import Estimate, EstimateDetail
 from scenariogen.evaluation.expected import ExpectedRuns, expected_runs
@@ -25,12 +26,14 @@ from scenariogen.evaluation.results_folder import ResultsFolder
 from scenariogen.evaluation.store import (
     QUARANTINE,
     SCENARIOS,
+    USUAL,
     WORK,
     Results,
     load_results,
     results_of,
     write_atomically,
 )
+from scenariogen.evaluation.usual_traffic import ensure_usual, usual_recipe
 from scenariogen.evaluation.versions import installed
 from scenariogen.evaluation.wanted import HowToRun, Wanted
 from scenariogen.scenarios.records import ScenarioBatch
@@ -67,6 +70,7 @@ def evaluate(
     jobs: int = 1,
     replicas: int = 1,
     simulator: str = "libsumo",
+    incidents_known: IncidentSource | str = IncidentSource.DETECTED,
     keep: Iterable[int] = (),
     record: Iterable[int] = (),
     time_limit_s: float | None = None,
@@ -83,6 +87,8 @@ def evaluate(
     ``jobs``        worker processes; the numbers do not depend on it
     ``replicas``    simulator seeds per scenario, the same for every policy
     ``simulator``   ``libsumo`` or ``traci``
+    ``incidents_known``  how policies learn of incidents: ``detected`` by our own detector during the run, or
+                    ``reported`` by the scenario's own phases. For detection, runs without incidents are made first
     ``keep``        indices of scenarios whose run folders stay, under ``kept/``
     ``record``      the same, with the trajectories of all vehicles (``trajectories.parquet``); made again where a
                     run is there without them
@@ -109,6 +115,8 @@ def evaluate(
         progress=progress,
     )
     _check(project, batch, how, replicas=replicas, frequencies=asked)
+    detects = IncidentSource(incidents_known) is IncidentSource.DETECTED and runner is None
+    detects = detects and any(reference.reads_incidents for reference in references)
     manifest = Manifest(
         project_hash=project.hash,
         project_name=project.name,
@@ -122,19 +130,23 @@ def evaluate(
         sumo_version=installed("libsumo" if simulator == "libsumo" else "eclipse-sumo"),
         scenariogen_version=installed("scenariogen"),
         capacity_table="" if simulator == "dummy" else capacity_table_of(project),
+        usual_traffic=usual_recipe(project, batch) if detects else "",
     )
     folder = ResultsFolder(out)
     work = (folder.path / WORK).absolute()
+    usual = folder.path.absolute() / USUAL if detects else None
     if runner is None:
         runner = ProjectRunner(
             sumocfg=project.sumocfg, project_hash=project.hash, window=batch.window, simulator=simulator,
-            work_folder=work,
+            work_folder=work, usual=usual,
         )  # fmt: skip
     with _on(cluster, how, runner, manifest) as how, folder.locked():
         folder.begin(manifest, batch)
         if isinstance(batch.scenarios, StoredScenarios):  # the folder's own, which nobody changes
             batch = replace(batch, scenarios=batch.scenarios.moved(folder.path / SCENARIOS))
         expected = expected_runs(batch, manifest)
+        if usual is not None:
+            ensure_usual(project, batch, usual, work_folder=work, jobs=jobs)
         try:
             made = _run_missing(folder, manifest, batch, expected, runner, how)
         finally:

@@ -80,6 +80,7 @@ def expected_keys(batch: ScenarioBatch, manifest: Manifest) -> Iterator[tuple[Sc
                         scenariogen_version=manifest.scenariogen_version,
                         simulator=manifest.simulator,
                         capacity_table=manifest.capacity_table,
+                        usual_traffic=manifest.usual_traffic if policy.reads_incidents else "",
                         content=content,
                     ),
                 )

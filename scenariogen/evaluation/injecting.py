@@ -19,8 +19,11 @@ class InjectionFailedError(Exception):
 
 
 @contextmanager
-def injected(run: Run, scenario: Scenario, network: RoadNetwork) -> Iterator[Any]:
-    """A context in which a scenario happens in a run; it yields what has ``report()`` and ``own_vehicles``."""
+def injected(run: Run, scenario: Scenario, network: RoadNetwork, *, tells_room: bool = True) -> Iterator[Any]:
+    """A context in which a scenario happens in a run; it yields what has ``report()`` and ``own_vehicles``.
+
+    ``tells_room``  the control room is told of each incident once its detection is over; otherwise it is not told
+    """
     from scenariogen.simulation.dummy import DummyRun
 
     if isinstance(run, DummyRun):
@@ -41,7 +44,7 @@ def injected(run: Run, scenario: Scenario, network: RoadNetwork) -> Iterator[Any
                     scenario,
                     network=network,
                     detectors=bank if isinstance(bank, FallibleDetectors) else None,
-                    board=room.incident_board if isinstance(room, SumoControlRoom) else None,
+                    board=room.incident_board if tells_room and isinstance(room, SumoControlRoom) else None,
                     counts=False,  # a run of ours keeps a closer account itself
                     sumocfg=str(run.project.sumocfg) if isinstance(run, SumoRun) else "",
                 )

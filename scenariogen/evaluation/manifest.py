@@ -20,6 +20,8 @@ class Manifest:
     ``replicas``  simulator seeds per scenario
     ``simulator`` ``libsumo``, ``traci`` or ``dummy``
     ``capacity_table``  hash of the table that speeds past incidents are looked up in; empty for the shipped default
+    ``usual_traffic``   hash of what usual traffic is made from, where policies learn of incidents from a detector;
+                        empty: incidents are reported to them
     """
 
     project_hash: str
@@ -34,6 +36,7 @@ class Manifest:
     sumo_version: str
     scenariogen_version: str
     capacity_table: str = ""
+    usual_traffic: str = ""
 
     def to_json(self) -> str:
         """Indented JSON."""

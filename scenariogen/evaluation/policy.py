@@ -1,4 +1,4 @@
-"""Policies by file path, ``module:Name``, entry point or short name; made anew for every run.
+"""Policies by file path, ``module:Name``, entry point or short name, or several joined by ``+``; made anew for a run.
 
 A :class:`PolicyReference` is text and a hash, so it travels to worker processes without pickling code; each run
 calls :meth:`PolicyReference.create`, which executes a policy file afresh, so that no run inherits another's state.
@@ -16,9 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scenariogen.errors import PolicyError, Problems
+from scenariogen.evaluation.combined import Combined
 from scenariogen.simulation.contract import Policy
 
 ENTRY_POINTS = "scenariogen.policies"
+PLUS = "+"
+"""Between the names of several policies that run as one."""
+JOINED = " + "
+"""The same between their specs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,20 +32,26 @@ class PolicyReference:
 
     ``name``    what tables and reports call it
     ``spec``    an absolute file path or a module, with ``:Name`` where a class is named; ``learned:`` and the absolute
-                path of an agent
-    ``sha256``  hash of the file that defines it; what that file imports is not part of it. Of an agent: of its file
-                and of the code that runs it
+                path of an agent; of several policies in one, all of them
+    ``sha256``  hash of the file that defines it, or of all; what those files import is not part of it. Of an agent: of
+                its file and of the code that runs it
+    ``reads_incidents``  whether it asks what incidents are known
     """
 
     name: str
     spec: str
     sha256: str = field(repr=False)
+    reads_incidents: bool = field(default=True, repr=False)
 
     def create(self) -> Policy:
         """A new instance, or a ``PolicyError`` with the file's own message and line."""
-        if _agent_path(self.spec) is not None:
-            return _learned(self.spec)
-        return _instance(_load_class(self.spec)[0], self.spec)
+        made = [_made(spec) for spec in self.spec.split(JOINED)]
+        return made[0] if len(made) == 1 else Combined(made)
+
+
+def _made(spec: str) -> Policy:
+    """A new instance of one policy."""
+    return _learned(spec) if _agent_path(spec) is not None else _instance(_load_class(spec)[0], spec)
 
 
 def policy_folder() -> Path:
@@ -67,18 +78,45 @@ def load_policy(name_or_path: str | Path) -> Policy:
 
 def resolve_policy(name_or_path: str | Path) -> PolicyReference:
     """Where a policy comes from, after it has been loaded once to see that it can be."""
-    spec = _full_spec(str(name_or_path))
+    text = str(name_or_path)
+    if PLUS in text and not Path(text).exists() and _agent_path(text) is None:
+        return _together(text)
+    spec = _full_spec(text)
     agent = _agent_path(spec)
     if agent is not None:
         policy = _learned(spec)
         code = inspect.getsource(sys.modules[type(policy).__module__]).encode()
         sha256 = hashlib.sha256(code + agent.read_bytes()).hexdigest()
-        return PolicyReference(name=policy.name, spec=spec, sha256=sha256)
+        return PolicyReference(name=policy.name, spec=spec, sha256=sha256, reads_incidents="incidents" in policy.reads)
     kind, file = _load_class(spec)
     instance = _instance(kind, spec)
     fallback = file.stem if file is not None else kind.__name__
     content = file.read_bytes() if file is not None else inspect.getsource(kind).encode()
-    return PolicyReference(name=str(instance.name or fallback), spec=spec, sha256=hashlib.sha256(content).hexdigest())
+    return PolicyReference(
+        name=str(instance.name or fallback),
+        spec=spec,
+        sha256=hashlib.sha256(content).hexdigest(),
+        reads_incidents="incidents" in instance.reads,
+    )
+
+
+def _together(text: str) -> PolicyReference:
+    """Several policies in one, from what a user typed as ``a+b``; what is wrong with each of them is listed."""
+    problems, parts = Problems(f"policy {text!r}"), []
+    for each in text.split(PLUS):
+        try:
+            parts.append(resolve_policy(each.strip()))
+        except PolicyError as error:
+            problems.extend(error.problems)
+    names = [part.name for part in parts]
+    problems.extend(f"{name} is named twice; name each once" for name in dict.fromkeys(names) if names.count(name) > 1)
+    problems.raise_as(PolicyError)
+    return PolicyReference(
+        name=PLUS.join(names),
+        spec=JOINED.join(part.spec for part in parts),
+        sha256=hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest(),
+        reads_incidents=any(part.reads_incidents for part in parts),
+    )
 
 
 def resolve_policies(names_or_paths: Sequence[str | Path]) -> tuple[PolicyReference, ...]:

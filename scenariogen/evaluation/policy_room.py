@@ -33,7 +33,7 @@ class PolicyRoom(ControlRoom):
         self, room: ControlRoom, reads: Collection[str], approaches: Mapping[str, tuple[str, ...]] | None = None
     ) -> None:
         self._room, self._reads = room, frozenset(reads)
-        self.step_length_s = room.step_length_s
+        self.step_length_s, self.network = room.step_length_s, room.network
         self._detectors = ApproachDetectors(room.detectors, approaches) if approaches else room.detectors
 
     @property

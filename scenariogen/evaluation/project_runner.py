@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scenariogen.errors import ProjectError
 from scenariogen.evaluation.pending import Task
@@ -13,6 +14,9 @@ from scenariogen.simulation.contract import EndReason, Simulator
 from scenariogen.simulation.isolation import ProcessDiedError, TookTooLongError, in_own_process
 from scenariogen.window import StudyWindow
 
+if TYPE_CHECKING:
+    from scenariogen.evaluation.usual_traffic import UsualTraffic
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectRunner:
@@ -20,6 +24,7 @@ class ProjectRunner:
 
     ``simulator``    ``libsumo`` or ``traci``
     ``work_folder``  where demand that is prepared once is kept for all runs
+    ``usual``        file of what is usual at measuring stations; without one, policies learn of reported incidents
     """
 
     sumocfg: Path
@@ -27,11 +32,12 @@ class ProjectRunner:
     window: StudyWindow
     simulator: str
     work_folder: Path
+    usual: Path | None = None
 
     def __call__(self, task: Task) -> RunResult:
-        simulator, network = self._opened()
+        opened = self._opened()
         try:
-            return in_own_process(_run, task, simulator, network, self.window, limit_s=task.limit_s)
+            return in_own_process(_run, task, *opened, self.window, limit_s=task.limit_s)
         except TookTooLongError as error:
             return task.failed(EndReason.TIME_LIMIT, str(error))
         except ProcessDiedError as error:
@@ -52,8 +58,9 @@ class ProjectRunner:
             return f"{self.sumocfg} has hash {found[:12]} there, expected {self.project_hash[:12]}"
         return ""
 
-    def _opened(self) -> tuple[Simulator, RoadNetwork]:
+    def _opened(self) -> "Opened":
         if self not in _OPENED:
+            from scenariogen.evaluation.usual_traffic import read_usual
             from scenariogen.simulation.project import open_project
             from scenariogen.simulation.sumo import SumoSimulator
 
@@ -71,13 +78,17 @@ class ProjectRunner:
             _OPENED[self] = (
                 SumoSimulator(project, backend=self.simulator, work_folder=self.work_folder, project_outputs=False),
                 project.network(),
+                None if self.usual is None else read_usual(self.usual, project.network()),
             )
         return _OPENED[self]
 
 
-def _run(task: Task, simulator: Simulator, network: RoadNetwork, window: StudyWindow) -> RunResult:
-    return run_task(task, simulator, network, window=window)
+def _run(
+    task: Task, simulator: Simulator, network: RoadNetwork, usual: "UsualTraffic | None", window: StudyWindow
+) -> RunResult:
+    return run_task(task, simulator, network, window=window, usual=usual)
 
 
-_OPENED: dict[ProjectRunner, tuple[Simulator, RoadNetwork]] = {}
+Opened = tuple[Simulator, RoadNetwork, "UsualTraffic | None"]
+_OPENED: dict[ProjectRunner, Opened] = {}
 """What this worker process has read. StudyWindow and paths are hashable, so the runner is its own key."""

@@ -42,6 +42,8 @@ class RunResult:
     ``effects``            JSON list: each as asked, between which seconds it held, what it did in numbers
     ``delay_by_class``     JSON object: vehicle-hours of delay by SUMO's vehicle class, which add up to
                            ``system_delay_veh_h``; empty in results of versions that did not tell them apart
+    ``found_incidents``    JSON list: those that our detector found during the run, where the policy reads them
+    ``turned_by_advice``   changes of route by drivers who followed the control room's advice
     ``rerouted``           drivers who took another way because of an incident
     ``teleports``, ``collisions``, ``emergency_stops``  counted by the simulator
     ``backlog_most``       most vehicles that were due and could not enter, looked at once a minute
@@ -81,6 +83,8 @@ class RunResult:
     effects: str = "[]"
     delay_by_class: str = "{}"
     rerouted: int = 0
+    found_incidents: str = "[]"
+    turned_by_advice: int = 0
     teleports: int = 0
     collisions: int = 0
     emergency_stops: int = 0
@@ -162,14 +166,17 @@ def run_key(
     simulator: str,
     capacity_table: str = "",
     content: Mapping[str, Any] | None = None,
+    usual_traffic: str = "",
 ) -> str:
     """Hash of everything that decides a run: equal keys, equal numbers.
 
     ``capacity_table``  what names the table that speeds past incidents are looked up in; empty for the shipped default
     ``content``         the scenario's :func:`scenario_content` where it is known already
+    ``usual_traffic``   names what a detector compares traffic with; empty where the policy has none to learn from
     """
     return digest(
         ({"capacity_table": capacity_table} if capacity_table else {})
+        | ({"usual_traffic": usual_traffic} if usual_traffic else {})
         | {
             "scenario": scenario_content(scenario) if content is None else content,
             "seed": replica_seed(scenario, replica),

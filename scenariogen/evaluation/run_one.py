@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from scenariogen.errors import PolicyError, ProjectError, ScenarioError, SimulationError
 from scenariogen.evaluation.approaches import approach_lanes, detector_lanes
+from scenariogen.evaluation.equipment import Equipment, reads_incidents
+from scenariogen.evaluation.happened import effect_as_json, incident_as_json
 from scenariogen.evaluation.injecting import InjectionFailedError, injected
 from scenariogen.evaluation.pending import Task
 from scenariogen.evaluation.policy import describe_failure, resolve_policy
@@ -24,6 +26,7 @@ from scenariogen.simulation.contract import ControlRoom, EndReason, Policy, Run,
 from scenariogen.window import StudyWindow
 
 if TYPE_CHECKING:
+    from scenariogen.evaluation.usual_traffic import UsualTraffic
     from scenariogen.simulation.project import SumoProject
 
 
@@ -45,11 +48,14 @@ def run_scenario(
     simulator: Simulator | str = "libsumo",
     replica: int = 0,
     keep: bool = True,
+    usual: "UsualTraffic | None" = None,
 ) -> RunResult:
     """One run in this process, for instance with a window (``simulator="traci-gui"``).
 
     ``policy`` is a name or a path; ``folder`` the run's own, removed afterwards unless ``keep``; ``replica`` picks a
-    further simulator seed. Raises ``PolicyError`` where the policy cannot be loaded; see :func:`run_task`.
+    further simulator seed. With ``usual`` (:func:`scenariogen.evaluation.usual_traffic.record_usual`) the policy knows
+    of the incidents that our detector finds, without it of those that the scenario reports. Raises ``PolicyError``
+    where the policy cannot be loaded; see :func:`run_task`.
     """
     from scenariogen.simulation.sumo import SumoSimulator
 
@@ -63,11 +69,18 @@ def run_scenario(
         keep=keep,
     )
     chosen = SumoSimulator(project, backend=simulator) if isinstance(simulator, str) else simulator
-    return run_task(task, chosen, project.network(), window=window)
+    return run_task(task, chosen, project.network(), window=window, usual=usual)
 
 
-def run_task(task: Task, simulator: Simulator, network: RoadNetwork, *, window: StudyWindow) -> RunResult:
-    """Make one run in ``task.folder``.
+def run_task(
+    task: Task,
+    simulator: Simulator,
+    network: RoadNetwork,
+    *,
+    window: StudyWindow,
+    usual: "UsualTraffic | None" = None,
+) -> RunResult:
+    """Make one run in ``task.folder``. ``usual`` as in :func:`run_scenario`.
 
     A policy that raises, a simulator that dies and a scenario that cannot be injected give a result without delay,
     with the reason and the message. Raises ``ProjectError`` where the project itself cannot be run, ``ResultsError``
@@ -76,7 +89,7 @@ def run_task(task: Task, simulator: Simulator, network: RoadNetwork, *, window: 
     began = time.perf_counter()
     cpu_before_s = _cpu_s()
     try:
-        measured = _simulate(task, simulator, network, window)
+        measured = _simulate(task, simulator, network, window, usual)
     except PolicyFailedError as failure:
         cause = failure.__cause__ or failure
         measured = _failed(EndReason.POLICY_RAISED, describe_failure(cause, task.policy))
@@ -107,8 +120,11 @@ def _failed(reason: EndReason, error: str) -> dict[str, Any]:
     return {"end_reason": reason, "error": error}
 
 
-def _simulate(task: Task, simulator: Simulator, network: RoadNetwork, window: StudyWindow) -> dict[str, Any]:
+def _simulate(
+    task: Task, simulator: Simulator, network: RoadNetwork, window: StudyWindow, usual: "UsualTraffic | None"
+) -> dict[str, Any]:
     policy = task.policy.create()
+    usual = usual if reads_incidents(policy) else None
     approaches = approach_lanes(network) if policy.needs_detectors else {}
     request = RunRequest(
         window=window,
@@ -120,14 +136,17 @@ def _simulate(task: Task, simulator: Simulator, network: RoadNetwork, window: St
         detector_lanes=detector_lanes(network, approaches),
         loops=loops_for(policy, network),
         detector_options=policy.detector_options,
+        stations=() if usual is None else usual.where.stations,
         options={"ignore-route-errors": "true"} if any(isinstance(e, Closure) for e in task.scenario.effects) else {},
     )
-    with simulator.open(request) as run, injected(run, task.scenario, network) as injection:
+    told = usual is None
+    with simulator.open(request) as run, injected(run, task.scenario, network, tells_room=told) as injection:
+        equipment = Equipment(run, network, injection, usual=usual)
         room = PolicyRoom(run.control_room, policy.reads, approaches)
-        return _drive(run, policy, room, injection)
+        return _drive(run, policy, room, injection, equipment)
 
 
-def _drive(run: Run, policy: Policy, room: ControlRoom, injection: Any) -> dict[str, Any]:
+def _drive(run: Run, policy: Policy, room: ControlRoom, injection: Any, equipment: Equipment) -> dict[str, Any]:
     """Step to the end of the window, a lock-up included, and read everything off before the run is closed."""
     from scenariogen.simulation.health import HealthWatch
     from scenariogen.simulation.measures import DelayMeter
@@ -139,6 +158,7 @@ def _drive(run: Run, policy: Policy, room: ControlRoom, injection: Any) -> dict[
         while run.time_s < end_s:
             try:
                 run.step()
+                equipment.update()
             except (SimulationError, ProjectError):
                 raise
             except Exception as error:  # raised by the injection's listener, inside the step
@@ -154,7 +174,7 @@ def _drive(run: Run, policy: Policy, room: ControlRoom, injection: Any) -> dict[
     report, effects = injection.report(), injection.effects_report()
     meter.exclude(*injection.own_vehicles)
     delay, health = meter.result(), watch.health()
-    return {
+    return equipment.results() | {
         "end_reason": EndReason.LOCKED_UP if health.locked_up else EndReason.HORIZON,
         "system_delay_veh_h": delay.delay_veh_h,
         "time_veh_h": delay.time_veh_h,
@@ -175,10 +195,10 @@ def _drive(run: Run, policy: Policy, room: ControlRoom, injection: Any) -> dict[
         "balance_broken": health.balance_broken,
         "incidents_due": sum(each.asked.start_s < run.time_s for each in report),
         "incidents_realised": sum(each.realised for each in report),
-        "incidents": json.dumps([_as_json(each) for each in report], allow_nan=False),
+        "incidents": json.dumps([incident_as_json(each) for each in report], allow_nan=False),
         "effects_due": sum(each.asked.start_s < run.time_s for each in effects),
         "effects_realised": sum(each.realised for each in effects),
-        "effects": json.dumps([_effect_as_json(each) for each in effects], allow_nan=False),
+        "effects": json.dumps([effect_as_json(each) for each in effects], allow_nan=False),
         "delay_by_class": json.dumps({name: round(value, 6) for name, value in delay.delay_by_class.items()}),
         "rerouted": sum(each.rerouted for each in report),
     }
@@ -212,51 +232,6 @@ def _fault_of_policy(error: BaseException) -> Exception:
     if isinstance(error, SimulationError) or type(error).__name__ == "FatalTraCIError":
         return SimulationError(f"SUMO died while the policy spoke to it: {error}")
     return PolicyFailedError(str(error))
-
-
-def _as_json(each: Any) -> dict[str, Any]:
-    asked = each.asked
-    return {
-        "number": each.number,
-        "kind": str(asked.kind),
-        "edge": asked.edge,
-        "realised": each.realised,
-        "reason": each.reason,
-        "asked": {
-            "start_s": asked.start_s,
-            "end_s": asked.end_s,
-            "lanes": list(asked.lanes),
-            "position_m": asked.position_m,
-        },
-        "happened": {
-            "start_s": each.start_s,
-            "end_s": each.end_s,
-            "lanes": list(each.lanes),
-            "position_m": each.position_m,
-        },
-        "phases": {
-            "detected_s": each.detected_s,
-            "responded_s": each.responded_s,
-            "reopened": [list(opened) for opened in each.reopened],
-            "clear_s": each.end_s,
-            "recovered_s": each.recovered_s,
-        },
-        "rerouted": each.rerouted,
-        "rerouted_by": dict(each.rerouted_by),
-        "returned": each.returned,
-    }
-
-
-def _effect_as_json(each: Any) -> dict[str, Any]:
-    return {
-        "number": each.number,
-        "asked": each.asked.to_plain(),
-        "realised": each.realised,
-        "reason": each.reason,
-        "start_s": each.start_s,
-        "end_s": each.end_s,
-        "counts": dict(each.counts),
-    }
 
 
 def _cpu_s() -> float:

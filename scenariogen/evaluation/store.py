@@ -4,6 +4,7 @@
 
     results/
       results.json        manifest: project, batch, window, policies, versions
+      usual.npz           what measuring stations usually say, where a policy learns of incidents from them
       scenarios.parquet   the batch, so that estimates and reports need nothing else
       journal.jsonl       one line per finished run, flushed to the disk; gone once it is folded into a table
       parts/              what the journal was folded into while runs go on
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 JOURNAL, RUNS, SCENARIOS, PARTS = "journal.jsonl", "runs.parquet", "scenarios.parquet", "parts"
+USUAL = "usual.npz"
 WORK, KEPT, LOCK, QUARANTINE = ".work", "kept", ".lock", "quarantine.json"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 OPEN_ATTEMPTS = 3

@@ -106,7 +106,7 @@ def _neighbours(network: "RoadNetwork", cut: dict[str, np.ndarray]) -> dict[str,
     return {"after": tuple(after), "before": tuple(tuple(part) for part in before), "leaving": tuple(leaving)}
 
 
-def _cells(network: "RoadNetwork", cut: dict[str, np.ndarray], **values: Any) -> Cells:
+def cells_of_measures(network: "RoadNetwork", cut: dict[str, np.ndarray], **values: Any) -> Cells:
     """Cells of a cut network with the values of some days."""
     near = _neighbours(network, cut)
     return Cells(
@@ -146,7 +146,7 @@ def cells_of_fields(fields: "pd.DataFrame", network: "RoadNetwork", *, share: fl
     unseen = np.broadcast_to(~recorded[:, None, :], shape)
     vehicles[unseen] = np.nan
     flow[unseen] = np.nan
-    return _cells(
+    return cells_of_measures(
         network,
         cut,
         days=days,
@@ -182,7 +182,7 @@ def cells_of_day(
     vehicles, flow = np.full((2, 1, count, slots), np.nan)
     vehicles[0][:, known] = present_s[:, known] / covered[known] / share
     flow[0][:, known] = way_m[:, known] / (length_m[:, None] * covered[known]) * 3600 / share
-    return _cells(
+    return cells_of_measures(
         network,
         cut,
         days=(tracks.day,),

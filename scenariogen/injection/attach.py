@@ -19,6 +19,7 @@ from scenariogen.injection.attributes import LedgerLaneSpeeds
 from scenariogen.injection.awareness import Awareness
 from scenariogen.injection.blockers import Blockers
 from scenariogen.injection.connection import Link
+from scenariogen.injection.detours import Detours
 from scenariogen.injection.effects import Effects, Scene
 from scenariogen.injection.health import AttachedHealth, HealthLog
 from scenariogen.injection.lanes import LaneMap
@@ -210,6 +211,11 @@ class Injection:
     def own_vehicles(self) -> frozenset[str]:
         """Ids of all vehicles that we put into the simulation so far, to leave them out of what is counted."""
         return self._blockers.ever if self._occurrences else frozenset()
+
+    @property
+    def detours(self) -> Detours:
+        """The account of who has changed routes, for others who change drivers' routes to keep as well."""
+        return self._awareness.detours
 
     @property
     def surge_vehicles(self) -> frozenset[str]:

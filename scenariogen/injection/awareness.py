@@ -29,7 +29,8 @@ class Awareness:
     def __init__(
         self, link: Link, network: RoadNetwork, scenario: Scenario, *, board: IncidentBoard | None = None
     ) -> None:
-        self._detours = Detours(link, network)
+        self.detours = Detours(link, network)
+        self._detours = self.detours
         self._told = ToldDrivers(link, network, scenario.drivers, scenario.seed, self._detours)
         self._queued = QueuedDrivers(
             link,

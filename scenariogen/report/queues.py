@@ -8,6 +8,7 @@ from xml.sax.saxutils import escape
 
 from scenariogen.evaluation.records import RunResult
 from scenariogen.evaluation.run_one import run_scenario
+from scenariogen.evaluation.usual_traffic import UsualTraffic
 from scenariogen.injection.queues import QueueMoment, QueueSimulator, read_queues
 from scenariogen.report.figures import COLOURS, GRID, INK, SOFT
 from scenariogen.report.roadmap import nice_length
@@ -28,16 +29,23 @@ LEGEND_PX = 18
 
 
 def run_with_queues(
-    project: "SumoProject", scenario: Scenario, policy: str, *, window: StudyWindow, folder: Path, out: Path
+    project: "SumoProject",
+    scenario: Scenario,
+    policy: str,
+    *,
+    window: StudyWindow,
+    folder: Path,
+    out: Path,
+    usual: UsualTraffic | None = None,
 ) -> RunResult:
     """Simulate a scenario under a policy in a process of its own; write ``out``, a ``.csv``, and an ``.svg`` beside it.
 
-    ``folder``  the run's own, removed afterwards
+    ``folder``  the run's own, removed afterwards; ``usual`` as in :func:`scenariogen.evaluation.run_scenario`
     """
     simulator = SumoSimulator(project, backend="libsumo", project_outputs=False)
     watched = QueueSimulator(simulator, scenario, project.network(), out)
     project.free_flow()  # read here, since what a fork reads is lost with it
-    made = partial(run_scenario, window=window, folder=folder, simulator=watched, keep=False)
+    made = partial(run_scenario, window=window, folder=folder, simulator=watched, keep=False, usual=usual)
     result = in_own_process(made, project, scenario, policy)
     if not result.failed:
         title = f"{project.name}, scenario {scenario.index} under {result.policy}: vehicles that stand upstream"

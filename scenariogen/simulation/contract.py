@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scenariogen.incidents.phases import IncidentPhase
-from scenariogen.network import RoadNetwork
+from scenariogen.network import RoadNetwork as RoadNetwork
 from scenariogen.simulation.roadside import (
     DetectorBank as DetectorBank,
 )
@@ -44,6 +44,9 @@ from scenariogen.simulation.roadside import (
 from scenariogen.simulation.roadside import (
     SpeedSigns as SpeedSigns,
 )
+from scenariogen.simulation.routeadvice import Advice as Advice
+from scenariogen.simulation.routeadvice import NoAdvice as NoAdvice
+from scenariogen.simulation.routeadvice import RouteAdvice as RouteAdvice
 from scenariogen.simulation.signalling import GREEN as GREEN
 from scenariogen.simulation.signalling import YELLOW as YELLOW
 from scenariogen.simulation.signalling import ProgrammeKind as ProgrammeKind
@@ -51,6 +54,7 @@ from scenariogen.simulation.signalling import SafeSwitch as SafeSwitch
 from scenariogen.simulation.signalling import change_intervals as change_intervals
 from scenariogen.simulation.signalling import green_states as green_states
 from scenariogen.simulation.signalling import transition as transition
+from scenariogen.simulation.stations import Station
 from scenariogen.trajectories.entries import OTHERS
 from scenariogen.window import StudyWindow
 
@@ -80,6 +84,7 @@ class RunRequest:
     ``detector_lanes``  lanes that get a virtual detector over their last metres
     ``loops``         induction loops that report by interval, at most one for each lane
     ``detector_options``  lag, interval, error and outages of all detectors
+    ``stations``      measuring stations, whose loops are read once a minute
     ``edge_data_period_s``  0, or the period at which traffic by edge is written to ``edgedata.xml``
     ``options``       further SUMO options, which win over the project's
     """
@@ -93,6 +98,7 @@ class RunRequest:
     detector_lanes: tuple[str, ...] = ()
     loops: tuple[Loop, ...] = ()
     detector_options: DetectorOptions = USUAL_DETECTORS
+    stations: tuple[Station, ...] = ()
     edge_data_period_s: float = 0.0
     options: Mapping[str, str] = field(default_factory=dict)
 
@@ -109,7 +115,7 @@ class KnownIncident:
     ``number``          names it for as long as it is known
     ``position_m``      front of the blockage, metres from the start of the edge
     ``lanes``           SUMO lane indices that are blocked now; empty: on the shoulder, or the road is clear
-    ``since_s``         simulation second of the detection, not of the beginning
+    ``since_s``         simulation second at which it became known, not of the beginning
     ``expected_end_s``  when the road is expected to be clear, by published durations and not by the scenario's own end
                         (:func:`scenariogen.incidents.phases.expected_remaining_s`); once it is clear, when it was
     """
@@ -130,6 +136,7 @@ PARTS: dict[str, str] = {
     "incidents": "known_incidents",
     "speed_signs": "speed_signs",
     "meters": "meters",
+    "advice": "advice",
 }
 """Parts of a control room that a policy declares in ``reads``, each with its attribute of :class:`ControlRoom`."""
 
@@ -143,6 +150,9 @@ class ControlRoom(ABC):
     speed_signs: SpeedSigns = NoSpeedSigns()
     meters: Mapping[str, RampMeter] = {}
     """Ramp meters by the edge at whose end they stand; empty where the network has no on-ramp."""
+    advice: RouteAdvice = NoAdvice()
+    network: RoadNetwork | None = None
+    """The road map; None where the simulator has none."""
 
     @property
     @abstractmethod

@@ -30,6 +30,7 @@ class SumoSignal(Signal):
         self._own = self._programme()
         phases = self._own.getPhases() if self._own is not None else ()
         self.phases = tuple((phase.state, float(phase.duration)) for phase in phases)
+        self._own_programme = self._lights.getProgram(signal_id)
 
     def _programme(self) -> Any:
         name = self._lights.getProgram(self.id)
@@ -56,6 +57,9 @@ class SumoSignal(Signal):
         if kind not in self.programme_kinds:
             super().run_programme(kind)
         run_programme(self._lights, self.id, self._own, kind)
+
+    def release(self) -> None:
+        self._lights.setProgram(self.id, self._own_programme)
 
 
 class SumoSignals(Mapping[str, Signal]):

@@ -102,6 +102,9 @@ class DummySignal(Signal):
             raise PolicyError(f"signal {self.id!r} was given the state {state!r}, expected one character")
         self._set = state
 
+    def release(self) -> None:
+        self._set = ""
+
 
 class DummyDetectors(DetectorBank):
     """Queues at the ends of the edges, as they were ``lag_s`` ago."""

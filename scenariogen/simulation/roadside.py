@@ -64,6 +64,10 @@ class Signal(ABC):
     def set_state(self, state: str) -> None:
         """Put a state string in force until the next call."""
 
+    def release(self) -> None:
+        """Let the programme that was in force when the run began go on, from where its clock is."""
+        raise PolicyError(f"signal {self.id!r} cannot be given back to its own programme here")
+
     @property
     def programme_kinds(self) -> tuple[ProgrammeKind, ...]:
         """Logics by which the simulator can run the signal's own phases; none for rail signals and dual rings."""

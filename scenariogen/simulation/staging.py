@@ -17,6 +17,7 @@ from scenariogen.simulation.project import SumoProject
 from scenariogen.simulation.references import write_redirected, writes_files
 from scenariogen.simulation.repeat import write_copies
 from scenariogen.simulation.scaling import DemandIndex, deviations, has_departures, write_scaled
+from scenariogen.simulation.stations import station_elements
 
 CONFIGURATION = "run.sumocfg"
 MESSAGES = "messages.txt"
@@ -198,7 +199,8 @@ def _quoted(path: Path) -> str:
 def _extra_definitions(project: SumoProject, request: RunRequest) -> str:
     """Our virtual detectors and edge measurements as an additional file; empty where none is asked for."""
     lanes = {lane.id: lane for edge in project.network().edges.values() for lane in edge.lanes}
-    wanted = [*request.detector_lanes, *(loop.lane for loop in request.loops)]
+    stations = (lane for station in request.stations for lane in station.lanes)
+    wanted = [*request.detector_lanes, *(loop.lane for loop in request.loops), *stations]
     missing = [lane for lane in wanted if lane not in lanes]
     if missing:
         raise SimulationError(
@@ -220,6 +222,7 @@ def _extra_definitions(project: SumoProject, request: RunRequest) -> str:
             f'pos="{min(max(position_m, 0.1), length_m - 0.1):.2f}" '
             f'period="{request.detector_options.interval_s:g}" friendlyPos="true" file="NUL"/>'
         )
+    lines += station_elements(request.stations)
     if request.edge_data_period_s:
         lines.append(
             f'    <edgeData id="scenariogen-edges" file="{EDGE_DATA}" period="{request.edge_data_period_s:g}" '

@@ -143,8 +143,9 @@ def test_gymnasiums_own_checker_passes(env):
 def test_the_observation_in_training_is_the_one_of_the_policy(project, batch, tmp_path):
     """The same traffic, fixed at the first green: the observations of both, every five seconds."""
     from scenariogen.evaluation.agents import AgentSettings
-    from scenariogen.evaluation.approaches import ApproachRoom, approach_lanes, detector_lanes
+    from scenariogen.evaluation.approaches import approach_lanes, detector_lanes
     from scenariogen.evaluation.learned import Junction
+    from scenariogen.evaluation.policy_room import PolicyRoom
     from scenariogen.simulation.contract import RunRequest
     from scenariogen.simulation.sumo import SumoSimulator
 
@@ -166,7 +167,7 @@ def test_the_observation_in_training_is_the_one_of_the_policy(project, batch, tm
         return 0
 
     with SumoSimulator(project, project_outputs=False).open(request) as run:
-        room = ApproachRoom(run.control_room, approaches)
+        room = PolicyRoom(run.control_room, ("detectors", "signals"), approaches)
         (signal,) = room.signals.values()
         junction = Junction(signal, room.detectors, run.time_s, act, AgentSettings())
         for _ in range(100):

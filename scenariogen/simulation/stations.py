@@ -1,0 +1,100 @@
+"""Measuring stations: loops across the lanes of a road that say once a minute how many vehicles passed and how long
+they covered the loop, as those that control rooms have.
+
+A loop of SUMO (E1) has no length: the share of the time that it is covered is the share of its lane that vehicles
+cover. Flow is the count; density is the covered share over the mean length of a vehicle, also where nobody moves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+
+from scenariogen.errors import SimulationError
+
+if TYPE_CHECKING:
+    from scenariogen.simulation.contract import Run
+
+INTERVAL_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Station:
+    """One loop for each of some lanes, ``position_m`` from the start of their edge."""
+
+    lanes: tuple[str, ...]
+    position_m: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measures:
+    """What stations said of one interval, shape ``(station,)``, all lanes together.
+
+    ``end_s``       simulation second at which the interval ended
+    ``vehicles``    vehicles that passed
+    ``covered``     share of the time for which loops were covered, added up over the lanes
+    ``passing_mps``  mean speed of those that passed; not a number without any
+    """
+
+    end_s: float
+    vehicles: np.ndarray
+    covered: np.ndarray
+    passing_mps: np.ndarray
+
+
+class StationReader:
+    """Reads the stations of a run, whose request must name their loops: ``update`` after every step."""
+
+    def __init__(self, run: "Run", stations: Sequence[Station]) -> None:
+        if run.request.stations != tuple(stations) or run.connection is None:
+            raise SimulationError(
+                f"{len(stations)} stations are to be read, but the run has {len(run.request.stations)} or others: "
+                "expected a run of SUMO that was opened with RunRequest(stations=...)"
+            )
+        self._run = run
+        self._loops = run.connection.inductionloop
+        self._ids = [
+            loop_id(number, lane) for number, station in enumerate(stations) for lane in range(len(station.lanes))
+        ]
+        self._of = np.repeat(np.arange(len(stations)), [len(station.lanes) for station in stations])
+        self._size = len(stations)
+        self._begin_s = run.request.window.begin_s
+        self._read = 0
+
+    def update(self) -> Measures | None:
+        """The measures of an interval, in the first step after its end; None in all other steps."""
+        ended = int((self._run.time_s - self._begin_s) / INTERVAL_S + 1e-6)
+        if ended <= self._read:
+            return None
+        self._read = ended
+        loops = self._loops
+        vehicles = np.array([loops.getLastIntervalVehicleNumber(name) for name in self._ids], dtype=float)
+        covered = np.array([loops.getLastIntervalOccupancy(name) for name in self._ids], dtype=float) / 100
+        speed = np.array([loops.getLastIntervalMeanSpeed(name) for name in self._ids], dtype=float)
+        passed = self._added(vehicles)
+        way = self._added(vehicles * np.maximum(speed, 0.0))  # negative where nobody passed
+        with np.errstate(invalid="ignore", divide="ignore"):
+            passing = np.where(passed > 0, way / passed, np.nan)
+        return Measures(
+            end_s=self._begin_s + ended * INTERVAL_S, vehicles=passed, covered=self._added(covered), passing_mps=passing
+        )
+
+    def _added(self, by_loop: np.ndarray) -> np.ndarray:
+        return np.bincount(self._of, weights=by_loop, minlength=self._size)
+
+
+def loop_id(station: int, lane: int) -> str:
+    """Id of one loop, by the numbers of its station and of its lane within the station."""
+    return f"scenariogen-station-{station}-{lane}"
+
+
+def station_elements(stations: Sequence[Station]) -> list[str]:
+    """The loops as elements of an additional file."""
+    return [
+        f'    <inductionLoop id="{loop_id(number, place)}" lane={quoteattr(lane)} pos="{station.position_m:.2f}" '
+        f'period="{INTERVAL_S:g}" friendlyPos="true" file="NUL"/>'
+        for number, station in enumerate(stations)
+        for place, lane in enumerate(station.lanes)
+    ]
