@@ -4,8 +4,8 @@ Whoever drives on one of an advice's points while it holds is told. Whether a dr
 seed, the edges and the vehicle, so that advice that is given again finds the same drivers willing. Who follows takes
 another way where SUMO's search finds one that costs less than the usual travel time of the edges plus the delay that
 was announced for them (:mod:`scenariogen.injection.detours`: nobody goes round in circles, buses keep their way, and
-what drivers know of incidents by other means still holds). In a junction, or too close to it to change lanes, a
-driver tries again at the next looks, three times in all.
+what drivers know of incidents by other means still holds). In a junction, or too close to it to change lanes, a driver
+tries again at the next looks, three times in all.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -164,3 +164,9 @@ def test_a_place_that_cannot_be_written(tmp_path: Path):
 def test_networks_as_json_is_json():
     found = json.loads(scenariogen("networks", "--json").stdout)
     assert {"cologne8", "a10kw"} <= {each["name"] for each in found}
+
+
+@pytest.mark.parametrize("verb", ["run", "evaluate"])
+def test_how_policies_learn_of_incidents_is_one_of_two(verb: str):
+    options = ("--network", "cologne1", "--scenarios", "none.parquet", "--incidents-known", "guessed")
+    refused(verb, *options, code=2, says=("'guessed'", "detected or reported"))
