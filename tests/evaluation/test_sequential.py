@@ -1,0 +1,150 @@
+"""Runs that are added until an interval is narrow enough, on scenarios of a model with a made-up response."""
+
+import json
+import math
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from scenariogen.errors import ResultsError, ScenarioError
+from scenariogen.evaluation.estimate import estimate
+from scenariogen.evaluation.pending import Task
+from scenariogen.evaluation.records import RunResult
+from scenariogen.evaluation.sequential import STOPPING, Stream, evaluate_until
+from scenariogen.evaluation.stopping import parse_target
+from scenariogen.evaluation.store import load_results
+from scenariogen.scenarios.synthesize import synthesize
+from scenariogen.simulation.contract import EndReason
+from tests.evaluation.paper_project import PaperProject
+from tests.evaluation.synthetic import hand_batch
+from tests.model.small import small_model, two_edges
+
+POLICIES = ("no_control", "max_pressure")
+
+
+@cache
+def model():
+    return small_model()
+
+
+def draw(n: int):
+    return synthesize(model(), n=n, frequencies=(0.5, 2.0), seed=4, project_hash="p" * 64)
+
+
+@dataclass(frozen=True)
+class Project(PaperProject):
+    def network(self):
+        return two_edges()
+
+
+@dataclass(frozen=True)
+class Responds:
+    """Delay is a lognormal day plus a lognormal cost for each incident; the second policy saves a tenth of it."""
+
+    spread: float = 0.5
+
+    def __call__(self, task: Task) -> RunResult:
+        noise = np.random.default_rng(task.seed)
+        cost = noise.lognormal(0.0, self.spread, len(task.scenario.incidents)).sum() * 4.0
+        delay = (10.0 * noise.lognormal(0.0, self.spread) + cost) * (0.9 if task.policy.name == POLICIES[1] else 1.0)
+        return RunResult(
+            **task.identity(), end_reason=EndReason.HORIZON, system_delay_veh_h=float(delay), time_veh_h=float(delay),
+            free_flow_veh_h=0.0, due=100, arrived=100, discarded=0, running_at_end=0, waiting_at_end=0,
+            incidents_due=len(task.scenario.incidents), incidents_realised=len(task.scenario.incidents),
+        )  # fmt: skip
+
+
+def until(target: str, out, *, budget: int = 400, **changes):
+    options = {"first": 60, "jobs": 1, "simulator": "dummy", "runner": Responds(), "frequencies": (1.0,)} | changes
+    return evaluate_until(
+        Project(), draw, POLICIES, target=parse_target(target), budget=budget, out=out, **options
+    )  # fmt: skip
+
+
+def test_it_stops_where_the_target_is_met_and_says_what_was_seen(tmp_path):
+    done = until("relative_half_width(mean)<=0.25", tmp_path / "out")
+    assert done.is_met and done.looks[-1].reached <= 0.25 and done.looks[-1].scenarios < 400
+    assert all(each.reached is None or each.reached > 0.25 for each in done.looks[:-1])
+    assert all(each.level > 0.95 for each in done.looks)
+    record = json.loads((tmp_path / "out" / STOPPING).read_text())
+    assert record["met"] and len(record["looks"]) == len(done.looks)
+    kept = load_results(done.folder)
+    assert len(kept.batch) == done.looks[-1].scenarios and kept.missing == 0
+    own = [each for each in done.estimates if each.versus is None and each.estimand == "mean_delay_veh_h"]
+    plain = {e.policy: e for e in estimate(kept, None, (1.0,)) if e.versus is None and e.estimand == own[0].estimand}
+    for each in own:  # wider than an interval that is looked at once
+        assert each.low < plain[each.policy].low and each.high > plain[each.policy].high
+
+
+def test_a_spent_budget_says_how_many_would_do(tmp_path):
+    done = until("half_width(difference)<=0.0001", tmp_path / "out", budget=130)
+    assert not done.is_met and done.looks[-1].scenarios == 130
+    assert "about" in done.advice and "0.0001" in done.advice
+
+
+def test_the_same_call_goes_on_and_gives_the_same_to_the_last_digit(tmp_path):
+    def killed(look):
+        if look.look == 1:
+            raise KeyboardInterrupt
+
+    whole = until("half_width(mean)<=0.001", tmp_path / "whole", budget=150)
+    with pytest.raises(KeyboardInterrupt):
+        until("half_width(mean)<=0.001", tmp_path / "cut", budget=150, on_look=killed)
+    again = until("half_width(mean)<=0.001", tmp_path / "cut", budget=150)
+    assert again.estimates == whole.estimates and again.looks == whole.looks
+
+
+def test_looks_and_target_cannot_be_changed_afterwards(tmp_path):
+    until("half_width(mean)<=0.001", tmp_path, budget=60)
+    with pytest.raises(ResultsError, match="another target"):
+        until("half_width(mean)<=5", tmp_path, budget=60)
+
+
+def test_later_stages_go_where_the_spread_is(tmp_path):
+    done = until("half_width(mean)<=0.001", tmp_path, budget=300, frequencies=(2.0,))
+    first, last = done.looks[0].shares, done.looks[-1].shares
+    assert first == pytest.approx((0.25, 0.75)) and sum(last) == pytest.approx(1.0)
+    assert last[1] > 0.8  # at twice the frequency nearly every day has an incident
+
+
+def test_a_stream_gives_each_scenario_once_and_in_order():
+    stream = Stream(draw)
+    first, second = stream.take(2, 5), stream.take(3, 1)
+    everything = draw(40).scenarios
+    free = [s.index for s in everything if s.density.component < 0]
+    hit = [s.index for s in everything if s.density.component >= 0]
+    assert [s.index for s in first.scenarios] == sorted(free[:2] + hit[:5])
+    assert [s.index for s in second.scenarios] == sorted(free[2:5] + hit[5:6])
+    assert all(s == everything[s.index] for s in (*first.scenarios, *second.scenarios))
+
+
+def test_scenarios_by_hand_cannot_grow():
+    with pytest.raises(ScenarioError, match="written by hand"):
+        Stream(lambda n: hand_batch(n))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("mean<=0.05", ("MEASURE(ESTIMAND)<=NUMBER",)),
+        ("width(mean)<=0.05", ("half_width",)),
+        ("half_width(median)<=-1", ("'median'", "'-1' is no width")),
+        ("half_width(mean)<=nan", ("no width",)),
+    ],
+)
+def test_a_target_that_is_not_understood_says_all_that_is_wrong(text, says):
+    with pytest.raises(ScenarioError) as caught:
+        parse_target(text)
+    assert all(each in str(caught.value) for each in says)
+
+
+def test_a_target_speaks_of_what_it_names(tmp_path):
+    done = until("half_width(mean)<=1000", tmp_path, budget=60)
+    mean, difference = parse_target("half_width(mean)<=1"), parse_target("half_width(difference)<=1")
+    asked = [(e.policy, e.versus) for e in done.estimates if mean.concerns(e)]
+    assert asked == [("no_control", None), ("max_pressure", None)]
+    assert [(e.policy, e.versus) for e in done.estimates if difference.concerns(e)] == [("max_pressure", "no_control")]
+    refused = replace(next(e for e in done.estimates if mean.concerns(e)), value=None, low=None, high=None)
+    assert mean.width(refused) == math.inf
