@@ -70,7 +70,10 @@ def chain(tmp_path_factory):
 def test_estimates_are_the_documented_records_and_some_are_given(chain):
     folder, _ = chain
     rows = json.loads((folder / "results" / "estimates.json").read_text(encoding="utf-8"))
-    names = "policy versus frequency estimand value standard_error low high ess k_hat runs verdict"
+    names = (
+        "policy versus frequency estimand value standard_error low high ess k_hat runs verdict "
+        "level low_all high_all low_total high_total shares frequencies remark"
+    )
     assert {" ".join(row) for row in rows} == {names}
     assert {(row["policy"], row["versus"]) for row in rows} == {
         ("no_control", None), ("max_pressure", None), ("max_pressure", "no_control"),
