@@ -100,7 +100,7 @@ def evaluate(
                     :class:`~scenariogen.evaluation.project_runner.ProjectRunner`
 
     Killed at any moment, the same call goes on where it was. With a batch of
-    :func:`~scenariogen.scenarios.files.open_batch` memory does not grow with the number of scenarios. Raises
+    :func:`~scenariogen.scenarios.files.open_batch` scenarios and runs stay in their files. Raises
     ``PolicyError``, ``ScenarioError``, ``FrequencyError``, ``ResultsError`` or, about a cluster, ``SimulationError``
     before the first run where the request cannot be met, and ``ResultsError`` where the disk is full.
     """
