@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scenariogen.incidents.records import KINDS
-from scenariogen.sampling.quantifier import Quantifier
 from scenariogen.scenarios.records import Design, RateGroup, Scenario, ScenarioBatch
 
 if TYPE_CHECKING:
@@ -152,6 +151,8 @@ def _log_hit(
     weight: np.ndarray,
 ) -> np.ndarray:
     """(draw,) log of the probability of the batch's condition, averaged over c."""
+    from scenariogen.sampling.quantifier import Quantifier  # it takes torch, which workers do without
+
     quantifier = Quantifier.parse(design.quantifier)
     in_a = np.outer(multipliers @ inside, node_factor)
     rest = np.outer(multipliers @ np.maximum(level - inside, 0.0), node_factor)

@@ -48,7 +48,7 @@ def test_every_scenario_meets_every_policy_with_the_same_seed(tmp_path, policies
     assert sorted(path.name for path in done.folder.iterdir()) == [
         ".lock", "diagnostics.json", "estimates.json", "results.json", RUNS, "scenarios.parquet",
     ]  # fmt: skip
-    assert read_estimates(done.folder) == list(done.estimates) and len(done.estimates) == 21
+    assert read_estimates(done.folder) == list(done.estimates) and len(done.estimates) == 15
 
 
 def test_the_numbers_are_the_same_with_any_number_of_workers_and_in_any_order(tmp_path, policies):
