@@ -190,7 +190,8 @@ def _by_number(probability: float, rows: NDArray[np.bool_], classes: Classes | N
     for first, last in _joined(np.bincount(classes.number[rows], minlength=classes.size)):
         share, log_ratio, shift = classes.joined(first, last)
         inside = rows & (classes.number >= first) & (classes.number <= last)
-        parts.append((min(probability * share, 1.0), inside, log_ratio, HIT, shift))  # sums of parts may exceed 1 by rounding
+        # A class that holds all of the probability may exceed 1 by rounding.
+        parts.append((min(probability * share, 1.0), inside, log_ratio, HIT, shift))
     return parts
 
 
