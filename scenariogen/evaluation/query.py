@@ -4,6 +4,7 @@ The views are ``runs``, ``scenarios``, ``incidents`` and ``estimates``. Their ro
 memory; then files, networks and extensions are closed to it, and only a statement that reads is let through.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -94,8 +95,13 @@ def _estimates(folder: Path) -> "pa.Table":
 
     rows: list[dict[str, Any]] = []
     if (folder / ESTIMATES).exists():  # not where the evaluation was killed before its end
-        rows = [asdict(each) for each in read_estimates(folder)]
+        rows = [_flat(asdict(each)) for each in read_estimates(folder)]
     return pa.Table.from_pylist(rows, schema=_estimates_schema())
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Shares and multipliers by kind as JSON text, which DuckDB's JSON functions read."""
+    return {name: json.dumps(value) if isinstance(value, dict) else value for name, value in row.items()}
 
 
 def _estimates_schema() -> "pa.Schema":

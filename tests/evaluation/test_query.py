@@ -1,12 +1,15 @@
 """SQL and pandas over results: the right numbers, and nothing but them within reach."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
 from scenariogen.errors import ResultsError
 from scenariogen.evaluation import evaluate, load_results
-from scenariogen.evaluation.query import query
+from scenariogen.evaluation.estimate import ESTIMATES
+from scenariogen.evaluation.estimates import Estimate
+from scenariogen.evaluation.query import _estimates, query
 from tests.cli.runner import scenariogen
 from tests.evaluation.paper_project import PaperProject, PaperRunner, paper_batch, write_policy
 
@@ -104,3 +107,16 @@ def test_rows_carry_what_an_audit_needs(folder):
         assert len(run.scenario_sha256) == 64 and run.simulator == "dummy"
         assert run.sumo_version == manifest.sumo_version and run.scenariogen_version == manifest.scenariogen_version
     assert len({run.scenario_sha256 for run in results.runs}) == 6
+
+
+def test_shares_and_multipliers_by_kind_are_json_text(tmp_path):
+    """Estimates of a drawn batch have both; they were dictionaries once, which no column takes."""
+    estimate = Estimate(
+        policy="a", versus=None, frequency=None, estimand="mean_delay_veh_h", value=1.0, standard_error=0.1, low=0.8,
+        high=1.2, ess=50.0, k_hat=0.2, runs=60, verdict="ok", shares={"scenarios": 0.75, "rates": 0.25},
+        frequencies={"crash": 2.0},
+    )  # fmt: skip
+    (tmp_path / ESTIMATES).write_text(json.dumps([asdict(estimate)]), encoding="utf-8")
+    (row,) = _estimates(tmp_path).to_pylist()
+    assert json.loads(row["shares"]) == {"scenarios": 0.75, "rates": 0.25}
+    assert json.loads(row["frequencies"]) == {"crash": 2.0} and row["value"] == 1.0
