@@ -78,6 +78,7 @@ def test_it_stops_where_the_target_is_met_and_says_what_was_seen(tmp_path):
         assert each.low < plain[each.policy].low and each.high > plain[each.policy].high
 
 
+@pytest.mark.slow
 def test_a_spent_budget_says_how_many_would_do(tmp_path):
     done = until("half_width(difference)<=0.0001", tmp_path / "out", budget=130)
     assert not done.is_met and done.looks[-1].scenarios == 130
@@ -102,6 +103,7 @@ def test_looks_and_target_cannot_be_changed_afterwards(tmp_path):
         until("half_width(mean)<=5", tmp_path, budget=60)
 
 
+@pytest.mark.slow
 def test_later_stages_go_where_the_spread_is(tmp_path):
     done = until("half_width(mean)<=0.001", tmp_path, budget=300, frequencies=(2.0,))
     first, last = done.looks[0].shares, done.looks[-1].shares
