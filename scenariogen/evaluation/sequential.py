@@ -111,7 +111,7 @@ def evaluate_until(
         if look in starts:
             dealt = (0, 0)
             if look:
-                shares = _shares(results, asked, target, estimates, threshold_veh_h)
+                shares = _shares(results, asked, target, threshold_veh_h)
         now = _counts(shares, planned[-1])
         batch = stream.take(now[0] - dealt[0], now[1] - dealt[1])
         dealt = now
@@ -196,13 +196,11 @@ def _shares(
     results: Results,
     frequencies: Sequence[Frequency],
     target: Target,
-    estimates: Sequence[Estimate],
     threshold_veh_h: float | None,
 ) -> tuple[float, float]:
     """Of the next stage: Neyman's, for the interval of the target that has farthest to go."""
     by_policy = outcomes(results.runs, results.batch, results.policies, replicas=results.manifest.replicas)
     rows: list[list[float]] = []
-    probabilities = (1.0, 1.0)
     for frequency in frequencies:
         weights = weights_or_error(results.batch, frequency)
         if isinstance(weights, FrequencyError):
@@ -216,8 +214,9 @@ def _shares(
             rows.append([s.probability * each / scale for s, each in zip((free, hit), spread, strict=True)])
     if not rows:
         raise ScenarioError(f"the target {target} speaks of nothing that is estimated here")
-    # Probabilities differ between frequencies, so they stand in the rows.
-    free, hit = neyman_shares(probabilities, np.array(rows))
+    # Probabilities differ between frequencies, so they stand in the rows. Under a condition no day is free.
+    any_free = any(scenario.is_incident_free for scenario in results.batch.scenarios)
+    free, hit = neyman_shares((float(any_free), 1.0), np.array(rows))
     return float(free), float(hit)
 
 
@@ -266,6 +265,12 @@ def _begin(folder: Path, request: dict[str, Any]) -> None:
     """Note what is asked for, or refuse a folder that was begun for something else: looks are fixed beforehand."""
     folder.mkdir(parents=True, exist_ok=True)
     before = _request(folder)
+    strangers = [] if before else sorted(each.name for each in folder.iterdir())
+    if strangers:
+        raise ResultsError(
+            f"{folder} is not empty and no such evaluation began it (it holds {', '.join(strangers[:4])}): choose "
+            "a new folder"
+        )
     if before and before != request:
         changed = [name for name in request if before.get(name) != request[name]]
         raise ResultsError(

@@ -6,6 +6,7 @@ could no longer brake, is counted as if it had it. So the rate is met while a qu
 nobody comes.
 """
 
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -89,13 +90,13 @@ class SumoMeter(RampMeter):
         read = self._run.connection.lane.getLastStepVehicleIDs
         return [list(read(lane))[::-1] for lane in self._ramp.lanes]
 
+    @abstractmethod
     def _work(self, time_s: float, lanes: list[list[str]], gone: set[str]) -> None:
         """Let pass whose time has come. ``lanes`` as of :meth:`_vehicles`, ``gone`` have passed in the last step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _open(self) -> None:
         """Let everybody pass again."""
-        raise NotImplementedError
 
 
 class SignalMeter(SumoMeter):

@@ -122,6 +122,27 @@ def test_a_stream_gives_each_scenario_once_and_in_order():
     assert all(s == everything[s.index] for s in (*first.scenarios, *second.scenarios))
 
 
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "thesis.txt").write_text("years of work", encoding="utf-8")
+    with pytest.raises(ResultsError, match="not empty"):
+        until("half_width(mean)<=5", tmp_path, budget=60)
+    assert (tmp_path / "all" / "thesis.txt").read_text(encoding="utf-8") == "years of work"
+
+
+def test_under_a_condition_all_scenarios_have_an_incident(tmp_path):
+    def given(n):
+        return synthesize(
+            model(), n=n, frequencies=(0.5, 2.0), given="capacity_left<=0.6", seed=4, project_hash="p" * 64
+        )
+
+    done = evaluate_until(
+        Project(), given, POLICIES[:1], target=parse_target("half_width(mean)<=0.001"), budget=60, out=tmp_path,
+        first=20, jobs=1, simulator="dummy", runner=Responds(), frequencies=(1.0,), threshold_veh_h=20.0,
+    )  # fmt: skip
+    assert {each.shares for each in done.looks} == {(0.0, 1.0)} and len(done.looks) > 3
+
+
 def test_scenarios_by_hand_cannot_grow():
     with pytest.raises(ScenarioError, match="written by hand"):
         Stream(lambda n: hand_batch(n))
