@@ -31,6 +31,8 @@ AGREEING = 1.25
 """Positions and speeds may differ by so much before it is said."""
 LEAST_STEPS = 50
 SAMPLED_ROWS = 1_000_000
+FARTHEST_TIME_S = 1e13
+"""Milliseconds since 1970 that were taken for seconds stay below; what lies beyond is no reading of a clock."""
 """About so many rows tell the sampling period, and whether positions and speeds agree."""
 
 
@@ -132,6 +134,7 @@ def _leave_out_unusable(
         tests["without a recording"] = "day IS NULL"
     tests |= {
         "without a time": "time_s IS NULL OR NOT isfinite(time_s)",
+        "at a time that no clock shows": f"abs(time_s) > {FARTHEST_TIME_S}",
         "without a vehicle": "vehicle IS NULL OR CAST(vehicle AS VARCHAR) = ''",
         "without a place": f"NOT coalesce({somewhere}, false)",
     }

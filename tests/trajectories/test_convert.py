@@ -159,6 +159,13 @@ def test_a_row_is_dropped_once_with_the_first_reason(tmp_path: Path):
     assert account.dropped == {"without a time": 2, "without a vehicle": 1, "without a place": 2}
 
 
+def test_a_time_that_no_clock_shows_is_dropped_and_counted(tmp_path: Path):
+    """One such row made the median step infinite where a vehicle had few samples."""
+    account, rows = run(tmp_path, track([-1e308, 0.0, 1.0, 1e300], [0.0, 0.0, 1.0, 2.0]))
+    assert account.dropped == {"at a time that no clock shows": 2}
+    assert rows["time_s"] == [0.0, 1.0]
+
+
 def test_rows_without_a_recording_are_dropped(tmp_path: Path):
     account, rows = run(tmp_path, track([0.0, 1.0, 2.0], [0.0, 1.0, 2.0], recording=["x", "x", None]))
     assert account.dropped == {"without a recording": 1}
