@@ -31,9 +31,9 @@ AGREEING = 1.25
 """Positions and speeds may differ by so much before it is said."""
 LEAST_STEPS = 50
 SAMPLED_ROWS = 1_000_000
+"""About so many rows tell the sampling period, and whether positions and speeds agree."""
 FARTHEST_TIME_S = 1e13
 """Milliseconds since 1970 that were taken for seconds stay below; what lies beyond is no reading of a clock."""
-"""About so many rows tell the sampling period, and whether positions and speeds agree."""
 
 
 def convert(head: FileHead, reader: TrajectoryReader, target: Path, *, options: ReadOptions) -> FileAccount:
