@@ -29,7 +29,8 @@ from scenariogen.evaluation.answer import Weights
 from scenariogen.evaluation.frequency_spans import Span, crossings, spans
 from scenariogen.evaluation.outcomes import Question
 from scenariogen.sampling.importance import cluster_means, control_terms
-from scenariogen.sampling.intervals import BOOTSTRAP_SEED, REPLICATES, resamples
+from scenariogen.sampling.intervals import BOOTSTRAP_SEED, REPLICATES
+from scenariogen.sampling.simultaneous import resampled_together
 
 LEVEL = 0.95
 
@@ -145,7 +146,7 @@ def _resampled(values: NDArray[np.float64], weights: Sequence[Weights], *, repli
     """The curve of one column. All columns resample the same scenarios, since the counts depend on the rows alone."""
     grid = len(weights)
     value, variance, below, above = (np.zeros(grid) for _ in range(4))
-    shifts, spreads = np.zeros((replicates, grid)), np.zeros((replicates, grid))
+    parts: list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]] = []
     is_free = np.asarray(weights[0].is_free, dtype=bool)
     for stratum, rows in enumerate((is_free, ~is_free)):
         scale = np.array([w.probability_free if stratum == 0 else 1 - w.probability_free for w in weights])
@@ -167,18 +168,16 @@ def _resampled(values: NDArray[np.float64], weights: Sequence[Weights], *, repli
         variance += scale**2 * (centred**2).sum(axis=0) / n / (n - 1)
         below = np.maximum(below, -scale * centred.min(axis=0) / n)
         above = np.maximum(above, scale * centred.max(axis=0) / n)
-        for part, counts in resamples(len(known), replicates, seed + stratum):
-            size = np.maximum(counts @ known, 2.0)[:, None]
-            moved = counts @ centred / size
-            shifts[part] += scale * moved
-            spreads[part] += scale**2 * np.maximum(counts @ centred**2 / size - moved**2, 0.0) / (size - 1)
+        parts.append((centred, scale, known))
+    centred, scales, known = zip(*parts, strict=True)
+    shifts, variances = resampled_together(centred, scales, known=known, replicates=replicates, seed=seed)
     return _Resampled(
         value=value,
         error=np.sqrt(variance),
         step_below=below,
         step_above=above,
         shifts=shifts,
-        errors=np.sqrt(spreads),
+        errors=np.sqrt(variances),
     )
 
 

@@ -22,6 +22,33 @@ def bonferroni_level(answers: int, level: float = 0.95) -> float:
     return 1 - (1 - level) / max(answers, 1)
 
 
+def resampled_together(
+    centred: Sequence[NDArray[np.float64]],
+    scales: Sequence[float | NDArray[np.float64]],
+    *,
+    known: Sequence[NDArray[np.bool_]] | None = None,
+    replicates: int = REPLICATES,
+    seed: int = BOOTSTRAP_SEED,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far Σ_s scale_s · mean_s lies off in each resample, and its variance there, (replicate, answers) each.
+
+    ``centred``  (batch, answers) per stratum: the terms less their mean over known draws, 0 where not known
+    ``scales``   one number per stratum, or one for each answer
+    ``known``    (batch,) per stratum; None: all. Resamples depend on the number of draws alone, so calls for other
+                 answers on the same draws resample the same ones
+    """
+    shape = (replicates, centred[0].shape[1])
+    shift, variance = np.zeros(shape), np.zeros(shape)
+    for number, (terms, scale) in enumerate(zip(centred, scales, strict=True)):
+        present = np.ones(len(terms), dtype=bool) if known is None else known[number]
+        for rows, counts in resamples(len(terms), replicates, seed + number):
+            size = np.maximum(counts @ present, 2.0)[:, None]
+            moved = counts @ terms / size
+            shift[rows] += scale * moved
+            variance[rows] += scale**2 * np.maximum(counts @ terms**2 / size - moved**2, 0.0) / (size - 1)
+    return shift, variance
+
+
 def simultaneous_level(terms: Sequence[NDArray[np.float64]], scales: Sequence[float], *, level: float = 0.95) -> float:
     """Level at which single intervals of Σ_s scale_s · mean(terms_s) hold together at ``level``.
 
@@ -30,14 +57,7 @@ def simultaneous_level(terms: Sequence[NDArray[np.float64]], scales: Sequence[fl
     answers = terms[0].shape[1]
     if answers == 1:
         return level
-    shift, variance = np.zeros((REPLICATES, answers)), np.zeros((REPLICATES, answers))
-    for number, (values, scale) in enumerate(zip(terms, scales, strict=True)):
-        n = len(values)
-        centred = values - values.mean(axis=0)
-        for rows, counts in resamples(n, REPLICATES, BOOTSTRAP_SEED + number):
-            moved = counts @ centred / n
-            shift[rows] += scale * moved
-            variance[rows] += scale**2 * np.maximum(counts @ centred**2 / n - moved**2, 0.0) / (n - 1)
+    shift, variance = resampled_together([values - values.mean(axis=0) for values in terms], scales)
     moving = variance.max(axis=0) > 0
     if not moving.any():
         return bonferroni_level(answers, level)
