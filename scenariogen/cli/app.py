@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from scenariogen.cli import ask, bring, calibrate, draw, effects, join, learn, look, measure, runs, show
+from scenariogen.cli import ask, bring, calibrate, draw, effects, evaluating, join, learn, look, measure, runs, show
 from scenariogen.errors import ScenariogenError
 
 USERS_FAULT = 1
@@ -70,6 +70,6 @@ def scenariogen(
 for verb in (
     look.networks, look.check, calibrate.calibrate, bring.inspect, bring.convert, bring.match, bring.export,
     learn.record, measure.fields, learn.detect, learn.fit, draw.sample, draw.incident, effects.effect, join.attach,
-    runs.run, runs.evaluate, ask.query, show.report, show.demo,
+    runs.run, evaluating.evaluate, ask.query, show.report, show.demo,
 ):  # fmt: skip
     app.command()(verb)

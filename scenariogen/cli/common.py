@@ -25,6 +25,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes that simulate at the same time.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]
 
+TOGETHER = "a+b runs several as one."
+IncidentsKnown = Annotated[
+    str,
+    typer.Option(
+        metavar="detected|reported",
+        help="How policies learn of incidents: by our detector on the run's own traffic, or by the scenario's report.",
+    ),
+]
+
 
 def open_target(network: str, sumocfg: Path | None) -> tuple["SumoProject", str]:
     """The project that ``--network`` or ``--sumocfg`` names, and its name. Exactly one must be given."""
@@ -157,3 +166,10 @@ def require_suffix(path: Path, *suffixes: str) -> Path:
     if path.suffix not in suffixes:
         raise typer.BadParameter(f"--out is {path}, expected a file that ends in {' or '.join(suffixes)}")
     return path
+
+
+def incident_source(text: str) -> str:
+    """The value of ``--incidents-known``."""
+    if text not in ("detected", "reported"):
+        raise typer.BadParameter(f"--incidents-known is {text!r}, expected detected or reported")
+    return text

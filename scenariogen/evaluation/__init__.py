@@ -8,7 +8,9 @@ from scenariogen.evaluation.progress import Progress, progress_bar
 from scenariogen.evaluation.ranking import Ranking, ranking_by_frequency
 from scenariogen.evaluation.records import RunResult
 from scenariogen.evaluation.run_one import run_scenario
+from scenariogen.evaluation.sequential import Seen, SequentialEvaluation, evaluate_until
 from scenariogen.evaluation.simultaneous import Flips
+from scenariogen.evaluation.stopping import Target, parse_target
 from scenariogen.evaluation.store import Results, load_results
 
 __all__ = [
@@ -21,11 +23,16 @@ __all__ = [
     "Ranking",
     "Results",
     "RunResult",
+    "Seen",
+    "SequentialEvaluation",
+    "Target",
     "estimate",
     "evaluate",
+    "evaluate_until",
     "known_policies",
     "load_policy",
     "load_results",
+    "parse_target",
     "progress_bar",
     "ranking_by_frequency",
     "re_estimate",

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -60,11 +60,13 @@ def estimate_in_detail(
     level: float = 0.95,
     stages: Stages = None,
     total: bool = True,
+    only: Callable[[Question], bool] | None = None,
 ) -> list[tuple[Estimate, EstimateDetail]]:
-    """Like :func:`estimate`, each with what stands behind it."""
+    """Like :func:`estimate`, each with what stands behind it; ``only`` chooses questions, by default all."""
     batch = results.batch if batch is None else batch
     by_policy = outcomes(results.runs, batch, results.policies, replicas=results.manifest.replicas)
     asked = questions(by_policy, batch, threshold_veh_h=threshold_veh_h, tail=tail)
+    asked = [question for question in asked if only is None or only(question)]
     if batch.design is None:
         return [answer_by_hand(question, level=level) for question in asked]
     rate = batch.design.lane_blocking_per_100_h

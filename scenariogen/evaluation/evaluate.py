@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ from scenariogen.evaluation.store import (
     results_of,
     write_atomically,
 )
-from scenariogen.evaluation.usual_traffic import ensure_usual, usual_recipe
+from scenariogen.evaluation.usual_traffic import UsualDays, ensure_usual, usual_recipe
 from scenariogen.evaluation.versions import installed
 from scenariogen.evaluation.wanted import HowToRun, Wanted
 from scenariogen.scenarios.records import ScenarioBatch
@@ -67,6 +68,39 @@ def evaluate(
     tail: float = 0.95,
     level: float = 0.95,
     total: bool = True,
+    **how: Any,
+) -> Evaluation:
+    """Run what is missing in ``out`` and write ``runs.parquet``, ``estimates.json`` and ``diagnostics.json`` there.
+
+    ``policies``    the first is the one that the others are compared with
+    ``frequencies`` multipliers to answer for; by default those that the batch was drawn for
+    ``tail``, ``level``, ``total``  see :func:`scenariogen.evaluation.estimate.estimate`
+    ``how``         to run: the options of :func:`make_runs`
+
+    Killed at any moment, the same call goes on where it was. Raises what :func:`make_runs` raises.
+    """
+    asked = None if frequencies is None else tuple(frequencies)
+    results, made = make_runs(project, batch, policies, out=out, frequencies=asked, **how)
+    detailed = estimate_in_detail(
+        results, results.batch, asked, threshold_veh_h=threshold_veh_h, tail=tail, level=level, total=total
+    )
+    with ResultsFolder(out).locked():
+        write_estimates(results.folder, detailed)
+    return Evaluation(
+        results=results,
+        estimates=tuple(found for found, _ in detailed),
+        details=tuple(detail for _, detail in detailed),
+        made=made,
+    )
+
+
+def make_runs(
+    project: SumoProject,
+    batch: ScenarioBatch,
+    policies: Sequence[str | Path],
+    *,
+    out: str | Path,
+    frequencies: tuple[Frequency, ...] | None = None,
     jobs: int = 1,
     replicas: int = 1,
     simulator: str = "libsumo",
@@ -76,14 +110,13 @@ def evaluate(
     time_limit_s: float | None = None,
     retry_quarantined: bool = False,
     cluster: str = "",
+    usual_days: UsualDays | None = None,
     progress: Report | None = None,
     runner: Runner | None = None,
-) -> Evaluation:
-    """Run what is missing in ``out`` and write ``runs.parquet``, ``estimates.json`` and ``diagnostics.json`` there.
+) -> tuple[Results, int]:
+    """Run what is missing in ``out`` and write ``runs.parquet`` there: all results, and how many runs were new.
 
-    ``policies``    the first is the one that the others are compared with
-    ``frequencies`` multipliers to answer for; by default those that the batch was drawn for
-    ``tail``, ``level``, ``total``  see :func:`scenariogen.evaluation.estimate.estimate`
+    ``frequencies`` that will be asked for, checked before the first run
     ``jobs``        worker processes; the numbers do not depend on it
     ``replicas``    simulator seeds per scenario, the same for every policy
     ``simulator``   ``libsumo`` or ``traci``
@@ -96,16 +129,16 @@ def evaluate(
                     :class:`~scenariogen.evaluation.pending.TimeLimit`
     ``retry_quarantined``  make those runs again that crashed or took too long, ``quarantine.json`` lists them
     ``cluster``     address of a ``dask.distributed`` scheduler that makes the runs, or ``local``; the same numbers
+    ``usual_days``  where the runs without incidents for detection are kept, shared by several evaluations; by default
+                    in ``out``, of the batch's own conditions
     ``runner``      makes one run in a worker; by default
                     :class:`~scenariogen.evaluation.project_runner.ProjectRunner`
 
-    Killed at any moment, the same call goes on where it was. With a batch of
-    :func:`~scenariogen.scenarios.files.open_batch` scenarios and runs stay in their files. Raises
+    With a batch of :func:`~scenariogen.scenarios.files.open_batch` scenarios and runs stay in their files. Raises
     ``PolicyError``, ``ScenarioError``, ``FrequencyError``, ``ResultsError`` or, about a cluster, ``SimulationError``
     before the first run where the request cannot be met, and ``ResultsError`` where the disk is full.
     """
     references = resolve_policies(policies)
-    asked = None if frequencies is None else tuple(frequencies)
     how = HowToRun(
         jobs=jobs,
         keep=frozenset(keep),
@@ -114,9 +147,11 @@ def evaluate(
         time_limit_s=time_limit_s,
         progress=progress,
     )
-    _check(project, batch, how, replicas=replicas, frequencies=asked)
+    _check(project, batch, how, replicas=replicas, frequencies=frequencies)
     detects = IncidentSource(incidents_known) is IncidentSource.DETECTED and runner is None
     detects = detects and any(reference.reads_incidents for reference in references)
+    folder = ResultsFolder(out)
+    usual = usual_days or UsualDays(batch=batch, path=folder.path.absolute() / USUAL)
     manifest = Manifest(
         project_hash=project.hash,
         project_name=project.name,
@@ -130,23 +165,21 @@ def evaluate(
         sumo_version=installed("libsumo" if simulator == "libsumo" else "eclipse-sumo"),
         scenariogen_version=installed("scenariogen"),
         capacity_table="" if simulator == "dummy" else capacity_table_of(project),
-        usual_traffic=usual_recipe(project, batch) if detects else "",
+        usual_traffic=usual_recipe(project, usual.batch) if detects else "",
     )
-    folder = ResultsFolder(out)
     work = (folder.path / WORK).absolute()
-    usual = folder.path.absolute() / USUAL if detects else None
     if runner is None:
         runner = ProjectRunner(
             sumocfg=project.sumocfg, project_hash=project.hash, window=batch.window, simulator=simulator,
-            work_folder=work, usual=usual,
+            work_folder=work, usual=usual.path if detects else None,
         )  # fmt: skip
     with _on(cluster, how, runner, manifest) as how, folder.locked():
         folder.begin(manifest, batch)
         if isinstance(batch.scenarios, StoredScenarios):  # the folder's own, which nobody changes
             batch = replace(batch, scenarios=batch.scenarios.moved(folder.path / SCENARIOS))
         expected = expected_runs(batch, manifest)
-        if usual is not None:
-            ensure_usual(project, batch, usual, work_folder=work, jobs=jobs)
+        if detects:
+            ensure_usual(project, usual.batch, usual.path, work_folder=work, jobs=jobs)
         try:
             made = _run_missing(folder, manifest, batch, expected, runner, how)
         finally:
@@ -154,16 +187,7 @@ def evaluate(
         folder.compact()
         results = results_of(folder.path, manifest, batch, expected)
         write_quarantine(results)
-        detailed = estimate_in_detail(
-            results, batch, asked, threshold_veh_h=threshold_veh_h, tail=tail, level=level, total=total
-        )
-        write_estimates(folder.path, detailed)
-    return Evaluation(
-        results=results,
-        estimates=tuple(found for found, _ in detailed),
-        details=tuple(detail for _, detail in detailed),
-        made=made,
-    )
+    return results, made
 
 
 @contextmanager

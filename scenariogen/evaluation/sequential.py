@@ -3,7 +3,8 @@
 The numbers of scenarios at which one looks are fixed before the first run, and intervals are those of
 :mod:`scenariogen.sampling.looks`: the one at which one stops covers as often as it says, however one came to stop. In
 between scenarios go where they buy most (:mod:`scenariogen.sampling.allocation`): to days without incidents or with
-some, in shares that follow from earlier stages alone.
+some, in shares that follow from earlier stages alone. They are taken from a batch that was drawn beforehand, in its
+order; it should hold more of each kind than will be needed, since a kind that is used up is filled up with the other.
 
 The value at the stop is consistent, not unbiased: one stops where chance made it so.
 
@@ -20,6 +21,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +31,22 @@ from scenariogen.errors import FrequencyError, ResultsError, ScenarioError
 from scenariogen.evaluation.answer import Frequency
 from scenariogen.evaluation.estimate import estimate_in_detail, weights_or_error, write_estimates
 from scenariogen.evaluation.estimates import Estimate, EstimateDetail
-from scenariogen.evaluation.evaluate import evaluate
+from scenariogen.evaluation.evaluate import make_runs
 from scenariogen.evaluation.outcomes import default_threshold, outcomes, questions
 from scenariogen.evaluation.records import batch_hash
 from scenariogen.evaluation.results_folder import ResultsFolder
+from scenariogen.evaluation.stage_plan import ScenarioStream, StagePlan
 from scenariogen.evaluation.stopping import Target
-from scenariogen.evaluation.store import Results, write_atomically
+from scenariogen.evaluation.store import USUAL, Results, write_atomically
 from scenariogen.evaluation.strata import sample_of
-from scenariogen.sampling.allocation import deal, deviation, neyman_shares, planned_runs, runs_needed, stage_starts
+from scenariogen.evaluation.usual_traffic import UsualDays
+from scenariogen.sampling.allocation import deviation, neyman_shares, runs_needed
 from scenariogen.sampling.importance import Stratum
 from scenariogen.sampling.looks import looks_until
 from scenariogen.scenarios.records import ScenarioBatch
 from scenariogen.simulation.project import SumoProject
 
 LOOKS, ALL, STOPPING = "looks", "all", "stopping.json"
-Draw = Callable[[int], ScenarioBatch]
-"""The first so many scenarios of a model, each a function of its index alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,130 +68,113 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SequentialEvaluation:
-    """What :func:`evaluate_until` gives. ``is_met``: the target was reached; otherwise the budget was spent."""
+    """What :func:`evaluate_until` gives.
 
-    folder: Path
+    ``is_met``  the target was reached, or there was none; otherwise the budget was spent
+    ``advice``  what would have been enough, where it was not reached
+    """
+
+    results: Results
     estimates: tuple[Estimate, ...] = field(repr=False)
+    details: tuple[EstimateDetail, ...] = field(repr=False)
     looks: tuple[Seen, ...]
     is_met: bool
     advice: str
 
+    @property
+    def folder(self) -> Path:
+        """The results folder of all runs."""
+        return self.results.folder
+
 
 def evaluate_until(
     project: SumoProject,
-    draw: Draw,
+    batch: ScenarioBatch,
     policies: Sequence[str | Path],
     *,
-    target: Target,
-    budget: int,
+    target: Target | None,
     out: str | Path,
+    budget: int | None = None,
     frequencies: Iterable[Frequency] | None = None,
     threshold_veh_h: float | None = None,
+    tail: float = 0.95,
+    level: float = 0.95,
+    total: bool = True,
     first: int | None = None,
     on_look: Callable[[Seen], None] | None = None,
-    **options: Any,
+    **how: Any,
 ) -> SequentialEvaluation:
-    """Add scenarios in stages until ``target`` is met or ``budget`` scenarios are made; resumable by the same call.
+    """Add scenarios in stages until ``target`` is met or ``budget`` of them are used; resumable by the same call.
 
-    ``draw``     gives the first n scenarios of one stream, all from one design
+    ``batch``    scenarios of a model, which are used in their order
+    ``target``   None: the whole budget is spent, where it makes the relative error of mean delays least
+    ``budget``   the most that are used; by default all
+    ``level``    of all intervals together, at whichever look one stops
     ``first``    scenarios before the first look
-    ``options``  as of :func:`scenariogen.evaluation.evaluate.evaluate`: jobs, replicas, simulator, progress, …
+    ``how``      to run: the options of :func:`scenariogen.evaluation.evaluate.make_runs`
 
-    Raises what :func:`evaluate` raises, and ``ResultsError`` for a folder that was begun with another target or budget.
+    ``threshold_veh_h, tail, total`` are those of :func:`scenariogen.evaluation.estimate.estimate`. Raises what
+    :func:`~scenariogen.evaluation.evaluate.make_runs` raises, ``ScenarioError`` for a batch that cannot grow, and
+    ``ResultsError`` for a folder that was begun for something else.
     """
     folder = Path(out)
-    looks = looks_until(budget, **({} if first is None else {"first": first}))
-    stream = Stream(draw)
+    stream = ScenarioStream(batch)
+    looks = looks_until(stream.affordable(budget), level=level, **({} if first is None else {"first": first}))
     asked = stream.frequencies if frequencies is None else tuple(frequencies)
-    _begin(folder, {"target": str(target), "looks": list(looks.runs), "frequencies": [_plain(f) for f in asked]})
-    starts, stage_of = stage_starts(looks), {}
-    shares, dealt = stream.first_shares, (0, 0)
+    _begin(
+        folder,
+        {
+            "target": None if target is None else str(target),
+            "looks": list(looks.runs),
+            "level": level,
+            "frequencies": [_plain(f) for f in asked],
+            "scenarios": batch_hash(batch),
+        },
+    )
+    yardstick = target or Target("relative_half_width", "mean", 1.0)
+    # Who never stops early looks once, at the end.
+    levels = [level] * len(looks.runs) if target is None else looks.levels
+    plan = StagePlan(looks, stream)
     parts: list[Results] = []
     seen: list[Seen] = []
-    for look, level in enumerate(looks.levels):
-        planned = planned_runs(looks, look)
-        if look in starts:
-            dealt = (0, 0)
-            if look:
-                shares = _shares(results, asked, target, threshold_veh_h)
-        now = _counts(shares, planned[-1])
-        batch = stream.take(now[0] - dealt[0], now[1] - dealt[1])
-        dealt = now
-        stage_of |= {scenario.index: len(planned) - 1 for scenario in batch.scenarios}
-        done = evaluate(
-            project, batch, policies, out=folder / LOOKS / f"{look:02d}", frequencies=asked,
-            threshold_veh_h=threshold_veh_h, **options,
-        )  # fmt: skip
-        parts.append(done.results)
+    for look, look_level in enumerate(levels):
+        if plan.begins_stage(look):
+            plan.divide(look, _shares(results, asked, yardstick, threshold_veh_h))
+        part = plan.take(look)
+        usual = UsualDays(batch=parts[0].batch if parts else part, path=(folder / USUAL).absolute())
+        made, _ = make_runs(
+            project, part, policies, out=folder / LOOKS / f"{look:02d}", frequencies=asked, usual_days=usual, **how
+        )
+        parts.append(made)
         results = _together(parts, folder)
         if threshold_veh_h is None:  # from the first look, and fixed from here on
             threshold_veh_h = _threshold(results)
-        detailed = estimate_in_detail(
-            results, None, asked, threshold_veh_h=threshold_veh_h, level=level, total=False,
-            stages=_stages(results.batch, stage_of, planned),
+        at_stop = partial(
+            estimate_in_detail, results, None, asked, threshold_veh_h=threshold_veh_h, tail=tail, level=look_level,
+            stages=plan.stages(results.batch, look),
         )  # fmt: skip
-        estimates = tuple(found for found, _ in detailed)
-        reached = target.reached(estimates)
-        known = reached if math.isfinite(reached) else None
-        seen.append(Seen(look=look, scenarios=looks.runs[look], level=level, reached=known, shares=shares))
+        estimates = [found for found, _ in at_stop(total=False, only=yardstick.asks)]
+        reached = yardstick.reached(estimates)
+        seen.append(
+            Seen(
+                look=look, scenarios=looks.runs[look], level=look_level, shares=plan.shares,
+                reached=reached if math.isfinite(reached) else None,
+            )
+        )  # fmt: skip
         if on_look is not None:
             on_look(seen[-1])
-        if reached <= target.most:
+        if target is not None and reached <= target.most:
             break
-    is_met = reached <= target.most
+    is_met = target is None or reached <= target.most
+    advice = "" if target is None or is_met else _advice(seen[-1], target, estimates)
+    detailed = at_stop(total=total)
     _keep(folder / ALL, results, detailed)
-    advice = "" if is_met else _advice(seen[-1], target, estimates)
-    said = {"met": is_met, "advice": advice, "looks": [asdict(each) for each in seen]}
+    said = {"met": is_met, "advice": advice, "seen": [asdict(each) for each in seen]}
     write_atomically(folder / STOPPING, json.dumps(_request(folder) | said, indent=2, allow_nan=False) + "\n")
     return SequentialEvaluation(
-        folder=folder / ALL, estimates=estimates, looks=tuple(seen), is_met=is_met, advice=advice
-    )
-
-
-class Stream:
-    """The scenarios of one model in their order: those without incidents, and those with some."""
-
-    def __init__(self, draw: Draw) -> None:
-        self._draw = draw
-        self._batch = draw(1)
-        if self._batch.design is None:
-            raise ScenarioError("runs can be added to scenarios of a model only, not to some that were written by hand")
-        self._every = self._batch.design.free_every
-        self.frequencies = self._batch.design.frequencies
-        self._taken = [0, 0]
-
-    @property
-    def first_shares(self) -> tuple[float, float]:
-        """Of the first stage, without and with incidents: as in a batch of a fixed size."""
-        free = 1 / self._every if self._every else 0.0
-        return free, 1.0 - free
-
-    def take(self, free: int, hit: int) -> ScenarioBatch:
-        """The next scenarios of each kind."""
-        wanted = {self._free(self._taken[0] + k) for k in range(free)}
-        wanted |= {self._hit(self._taken[1] + k) for k in range(hit)}
-        self._taken = [self._taken[0] + free, self._taken[1] + hit]
-        if max(wanted) >= len(self._batch.scenarios):
-            self._batch = self._draw(max(wanted) + 1)
-        return replace(self._batch, scenarios=tuple(s for s in self._batch.scenarios if s.index in wanted))
-
-    def _free(self, place: int) -> int:
-        return self._every * (place + 1) - 1
-
-    def _hit(self, place: int) -> int:
-        return place + place // (self._every - 1) if self._every else place
-
-
-def _counts(shares: tuple[float, float], runs: int) -> tuple[int, int]:
-    """Scenarios of a stage without and with incidents."""
-    free, hit = np.bincount(deal(shares, runs), minlength=2)
-    return int(free), int(hit)
-
-
-def _stages(batch: ScenarioBatch, stage_of: dict[int, int], planned: Sequence[int]):
-    """(rows, ω) of each stage; ω follows from the looks alone."""
-    stage = np.array([stage_of[scenario.index] for scenario in batch.scenarios])
-    return [(stage == number, runs / sum(planned)) for number, runs in enumerate(planned)]
+        results=results, estimates=tuple(found for found, _ in detailed), details=tuple(d for _, d in detailed),
+        looks=tuple(seen), is_met=is_met, advice=advice,
+    )  # fmt: skip
 
 
 def _shares(
@@ -206,7 +191,7 @@ def _shares(
         if isinstance(weights, FrequencyError):
             continue
         for question in questions(by_policy, results.batch, threshold_veh_h=threshold_veh_h):
-            if not target.asks(question.estimand, question.versus):
+            if not target.asks(question):
                 continue
             free, hit = sample_of(question, weights, divided=False).contrasts
             scale = target.most * (_size((free, hit)) if target.is_relative else 1.0)
@@ -255,7 +240,7 @@ def _keep(path: Path, results: Results, detailed: Sequence[tuple[Estimate, Estim
 def _advice(last: Seen, target: Target, estimates: Sequence[Estimate]) -> str:
     """How many scenarios would have been enough."""
     if last.reached is None:
-        refused = next((e.verdict for e in estimates if target.concerns(e) and e.is_refused), "nothing was estimated")
+        refused = next((e.verdict for e in estimates if target.asks(e) and e.is_refused), "nothing was estimated")
         return f"after {last.scenarios} scenarios an estimate of the target is {refused}"
     more = runs_needed(last.scenarios, width=last.reached, wanted=target.most)
     return f"{last.scenarios} scenarios reach {last.reached:.3g} where {target.most:g} is wanted: about {more} would"
@@ -286,7 +271,7 @@ def _request(folder: Path) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return {name: found[name] for name in ("target", "looks", "frequencies")}
+        return {name: found[name] for name in ("target", "looks", "level", "frequencies", "scenarios")}
     except (ValueError, KeyError, TypeError) as error:
         raise ResultsError(f"{path} is damaged ({error}): choose a new folder") from error
 

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from scenariogen.errors import Problems, ScenarioError
 from scenariogen.evaluation.estimates import Estimate
@@ -16,6 +17,16 @@ from scenariogen.evaluation.outcomes import LOCK_UP, MEAN
 MEASURES = ("half_width", "relative_half_width")
 OF = ("mean", "difference", "exceedance", "lock_up")
 _FORM = re.compile(r"\s*(\w+)\s*\(\s*(\w+)\s*\)\s*<=\s*([-+.\w]+)\s*")
+
+
+class Asked(Protocol):
+    """What a question and its estimate have in common. ``versus``: the policy that is subtracted."""
+
+    @property
+    def estimand(self) -> str: ...
+
+    @property
+    def versus(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -40,17 +51,15 @@ class Target:
         """Whether widths are shares of the value."""
         return self.measure == "relative_half_width"
 
-    def asks(self, estimand: str, versus: str | None) -> bool:
-        """Whether an estimand of a policy, or of its difference to ``versus``, has to be narrow."""
+    def asks(self, of: Asked) -> bool:
+        """Whether an estimate, or the question that it answers, is one of those that have to be narrow."""
         if self.of == "difference":
-            return estimand == MEAN and versus is not None
-        if versus is not None:
+            return of.estimand == MEAN and of.versus is not None
+        if of.versus is not None:
             return False
-        return {"mean": estimand == MEAN, "lock_up": estimand == LOCK_UP}.get(self.of, estimand.startswith("P(delay>"))
-
-    def concerns(self, estimate: Estimate) -> bool:
-        """Whether an estimate is one of those that have to be narrow."""
-        return self.asks(estimate.estimand, estimate.versus)
+        if self.of == "exceedance":
+            return of.estimand.startswith("P(delay>")
+        return of.estimand == {"mean": MEAN, "lock_up": LOCK_UP}[self.of]
 
     def width(self, estimate: Estimate) -> float:
         """What the target speaks of, infinite where the estimate is refused."""
@@ -63,7 +72,7 @@ class Target:
 
     def reached(self, estimates: Sequence[Estimate]) -> float:
         """The widest of the intervals that it speaks of, to be compared with ``most``."""
-        return max((self.width(each) for each in estimates if self.concerns(each)), default=math.inf)
+        return max((self.width(each) for each in estimates if self.asks(each)), default=math.inf)
 
 
 def parse_target(text: str) -> Target:

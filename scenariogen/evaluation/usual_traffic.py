@@ -69,6 +69,14 @@ class UsualTraffic:
         return self.traffic.flow_veh_h.shape[2]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UsualDays:
+    """The scenarios whose conditions usual days have, and the file in which what stations measured is kept."""
+
+    batch: "ScenarioBatch" = field(repr=False)
+    path: Path
+
+
 def with_today(network: "RoadNetwork", usual: UsualTraffic, window: "StudyWindow") -> Cells:
     """Cells of the usual days and of one more, of which nothing is known yet."""
     intervals = math.ceil((window.end_s - window.begin_s) / INTERVAL_S)

@@ -86,7 +86,7 @@ def measure(
     queued = unusual.queued[head.cell, first:last]
     counted = np.flatnonzero(queued) + first if queued.any() else np.arange(first, last)
     is_lower_bound = float(queued.sum()) * cells.cell_s < settings.least_queue_s
-    where = place_of(cells, unusual, head, day_number, (first, last), settings)
+    where = place_of(cells, unusual, head, day_number, (first, last), counted, settings)
     seen = cells.flow_veh_h[day_number, where.cell] * cells.share * cells.cell_s / 3600
     share, error = _share(cells, where.cell, seen[counted], settings)
     return Measured(

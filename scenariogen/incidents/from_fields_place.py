@@ -22,8 +22,10 @@ FILLED = 0.9
 """A queue that takes this share of a cell may come from farther ahead."""
 MOST_BEHIND = 4
 """So many cells behind the head are asked how densely the queue stands."""
-LEAST_STANDING = 1.0
-"""So many vehicles more than usual stand all the time: what blocks the road, or the first one before it."""
+LEAST_STANDING = 2.0
+"""So many vehicles more than usual stand all the time: what blocks the road, and the first one before it."""
+LEAST_STANDING_SHARE = 0.25
+"""And so many of all that are present: past a head lorries gather speed slowly and leave a few more as well."""
 STEPS = 200
 MARGIN = 1.1
 """Free traffic leaves up to so many times the vehicles that its flow and its usual pace let expect."""
@@ -64,11 +66,11 @@ class Queue:
     spacing_m: float
 
 
-def traffic_of(cells: Cells, day_number: int, first: int, last: int) -> Traffic:
-    """What was present and passed in every cell during a span, on one day and on the others."""
+def traffic_of(cells: Cells, day_number: int, times: np.ndarray) -> Traffic:
+    """What was present and passed in every cell during some time cells, on one day and on the others."""
 
     def means(days: list[int]) -> list[np.ndarray]:
-        parts = (values[days, :, first:last] for values in (cells.vehicles, cells.flow_veh_h))
+        parts = (values[days][:, :, times] for values in (cells.vehicles, cells.flow_veh_h))
         return [np.nan_to_num(part).mean(axis=(0, 2)) for part in parts]
 
     vehicles, flow = means([day_number])
@@ -83,10 +85,19 @@ def traffic_of(cells: Cells, day_number: int, first: int, last: int) -> Traffic:
 
 
 def place_of(
-    cells: Cells, unusual: Unusual, head: Head, day_number: int, span: tuple[int, int], settings: DetectSettings
+    cells: Cells,
+    unusual: Unusual,
+    head: Head,
+    day_number: int,
+    span: tuple[int, int],
+    times: np.ndarray,
+    settings: DetectSettings,
 ) -> Place:
-    """Where the head of a queue lies that stood during a span of time cells: first, and one past the last."""
-    traffic = traffic_of(cells, day_number, *span)
+    """Where the head of a queue lies that stood during a span of time cells: first, and one past the last.
+
+    ``times``  (t,) the time cells of the span in which it was seen to stand
+    """
+    traffic = traffic_of(cells, day_number, _reaching_back(cells, unusual, head, times, settings))
     wider = _wider(cells, unusual, head, span, settings)
     cell, seen = head.cell if head.into is None else head.into, {head.cell}
     while True:
@@ -94,13 +105,24 @@ def place_of(
         queue = _queue(cells, traffic, cell, wider, settings)
         standing = {other: _standing(cells, traffic, other, queue) for other in cells.after[cell] if other not in seen}
         onward = max(standing, key=lambda other: standing[other], default=cell)
-        if standing.get(onward, 0.0) < LEAST_STANDING / cells.share:
+        least = max(LEAST_STANDING / cells.share, LEAST_STANDING_SHARE * float(traffic.vehicles[onward]))
+        if standing.get(onward, 0.0) < least:
             break
         cell = onward
     queue_m, length_m = _queue_m(cells, traffic, cell, wider, settings), float(cells.length_m[cell])
     # A queue that does not reach back to the start of its cell lies anywhere in it.
     error_m = length_m / np.sqrt(12) if queue_m < FILLED * length_m else max(LEAST_ERROR_M, 0.1 * length_m)
     return Place(cell=cell, position_m=float(cells.from_m[cell]) + queue_m, position_se_m=float(error_m))
+
+
+def _reaching_back(
+    cells: Cells, unusual: Unusual, head: Head, times: np.ndarray, settings: DetectSettings
+) -> np.ndarray:
+    """The time cells in which the queue stood on a road behind as well, so that it filled its own from the start; all
+    where these are few. While it grows it tells less of how far ahead it begins."""
+    reaches = unusual.queued[list(cells.before[head.cell])][:, times].any(axis=0)
+    back = times[reaches]
+    return back if len(back) * cells.cell_s >= settings.least_queue_s else times
 
 
 def _standing(cells: Cells, traffic: Traffic, cell: int, queue: Queue) -> float:

@@ -12,7 +12,8 @@ from scenariogen.errors import ResultsError, ScenarioError
 from scenariogen.evaluation.estimate import estimate
 from scenariogen.evaluation.pending import Task
 from scenariogen.evaluation.records import RunResult
-from scenariogen.evaluation.sequential import STOPPING, Stream, evaluate_until
+from scenariogen.evaluation.sequential import STOPPING, evaluate_until
+from scenariogen.evaluation.stage_plan import ScenarioStream
 from scenariogen.evaluation.stopping import parse_target
 from scenariogen.evaluation.store import load_results
 from scenariogen.scenarios.synthesize import synthesize
@@ -29,7 +30,8 @@ def model():
     return small_model()
 
 
-def draw(n: int):
+@cache
+def drawn(n: int = 800):
     return synthesize(model(), n=n, frequencies=(0.5, 2.0), seed=4, project_hash="p" * 64)
 
 
@@ -56,10 +58,10 @@ class Responds:
         )  # fmt: skip
 
 
-def until(target: str, out, *, budget: int = 400, **changes):
+def until(target: str, out, *, budget: int | None = 400, scenarios=None, **changes):
     options = {"first": 60, "jobs": 1, "simulator": "dummy", "runner": Responds(), "frequencies": (1.0,)} | changes
     return evaluate_until(
-        Project(), draw, POLICIES, target=parse_target(target), budget=budget, out=out, **options
+        Project(), scenarios or drawn(), POLICIES, target=parse_target(target), budget=budget, out=out, **options
     )  # fmt: skip
 
 
@@ -69,7 +71,7 @@ def test_it_stops_where_the_target_is_met_and_says_what_was_seen(tmp_path):
     assert all(each.reached is None or each.reached > 0.25 for each in done.looks[:-1])
     assert all(each.level > 0.95 for each in done.looks)
     record = json.loads((tmp_path / "out" / STOPPING).read_text())
-    assert record["met"] and len(record["looks"]) == len(done.looks)
+    assert record["met"] and len(record["seen"]) == len(done.looks)
     kept = load_results(done.folder)
     assert len(kept.batch) == done.looks[-1].scenarios and kept.missing == 0
     own = [each for each in done.estimates if each.versus is None and each.estimand == "mean_delay_veh_h"]
@@ -111,15 +113,46 @@ def test_later_stages_go_where_the_spread_is(tmp_path):
     assert last[1] > 0.8  # at twice the frequency nearly every day has an incident
 
 
+def test_a_finished_evaluation_answers_again_without_new_runs(tmp_path):
+    once = until("half_width(mean)<=0.001", tmp_path, budget=60)
+    again = until("half_width(mean)<=0.001", tmp_path, budget=60, runner=None)
+    assert again.estimates == once.estimates
+
+
 def test_a_stream_gives_each_scenario_once_and_in_order():
-    stream = Stream(draw)
+    stream = ScenarioStream(drawn(40))
     first, second = stream.take(2, 5), stream.take(3, 1)
-    everything = draw(40).scenarios
+    everything = drawn(40).scenarios
     free = [s.index for s in everything if s.density.component < 0]
     hit = [s.index for s in everything if s.density.component >= 0]
     assert [s.index for s in first.scenarios] == sorted(free[:2] + hit[:5])
     assert [s.index for s in second.scenarios] == sorted(free[2:5] + hit[5:6])
     assert all(s == everything[s.index] for s in (*first.scenarios, *second.scenarios))
+
+
+def test_a_kind_that_is_used_up_is_filled_up_with_the_other():
+    stream = ScenarioStream(drawn(40))
+    assert [s.is_incident_free for s in stream.take(12, 10).scenarios].count(True) == 10
+    assert len(stream.take(0, 18).scenarios) == 18
+
+
+def test_enough_of_each_kind_is_left_for_later_stages():
+    stream = ScenarioStream(drawn(400))  # 100 without incidents
+    stream.take(20, 60)
+    free, hit = stream.within((0.8, 0.2), stage=100, later=220)
+    assert free == pytest.approx((80 - 0.125 * 220) / 100) and free + hit == pytest.approx(1.0)
+    assert stream.within((0.2, 0.8), stage=100, later=220) == pytest.approx((0.2, 0.8))
+
+
+def test_the_budget_is_spent_where_nearly_all_scenarios_have_to_be_used(tmp_path):
+    done = until("half_width(mean)<=0.001", tmp_path, budget=None, scenarios=drawn(300), first=150)
+    assert len(done.results.batch) == 300 and done.results.missing == 0
+    assert all(e.value is not None for e in done.estimates if e.versus is None and e.estimand == "mean_delay_veh_h")
+
+
+def test_a_budget_beyond_the_scenarios_is_refused(tmp_path):
+    with pytest.raises(ScenarioError, match="801"):
+        until("half_width(mean)<=0.001", tmp_path, budget=801)
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
@@ -131,13 +164,9 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 
 
 def test_under_a_condition_all_scenarios_have_an_incident(tmp_path):
-    def given(n):
-        return synthesize(
-            model(), n=n, frequencies=(0.5, 2.0), given="capacity_left<=0.6", seed=4, project_hash="p" * 64
-        )
-
+    given = synthesize(model(), n=60, frequencies=(0.5, 2.0), given="capacity_left<=0.6", seed=4, project_hash="p" * 64)
     done = evaluate_until(
-        Project(), given, POLICIES[:1], target=parse_target("half_width(mean)<=0.001"), budget=60, out=tmp_path,
+        Project(), given, POLICIES[:1], target=parse_target("half_width(mean)<=0.001"), out=tmp_path,
         first=20, jobs=1, simulator="dummy", runner=Responds(), frequencies=(1.0,), threshold_veh_h=20.0,
     )  # fmt: skip
     assert {each.shares for each in done.looks} == {(0.0, 1.0)} and len(done.looks) > 3
@@ -145,7 +174,7 @@ def test_under_a_condition_all_scenarios_have_an_incident(tmp_path):
 
 def test_scenarios_by_hand_cannot_grow():
     with pytest.raises(ScenarioError, match="written by hand"):
-        Stream(lambda n: hand_batch(n))
+        ScenarioStream(hand_batch(8))
 
 
 @pytest.mark.parametrize(
@@ -166,8 +195,8 @@ def test_a_target_that_is_not_understood_says_all_that_is_wrong(text, says):
 def test_a_target_speaks_of_what_it_names(tmp_path):
     done = until("half_width(mean)<=1000", tmp_path, budget=60)
     mean, difference = parse_target("half_width(mean)<=1"), parse_target("half_width(difference)<=1")
-    asked = [(e.policy, e.versus) for e in done.estimates if mean.concerns(e)]
+    asked = [(e.policy, e.versus) for e in done.estimates if mean.asks(e)]
     assert asked == [("no_control", None), ("max_pressure", None)]
-    assert [(e.policy, e.versus) for e in done.estimates if difference.concerns(e)] == [("max_pressure", "no_control")]
-    refused = replace(next(e for e in done.estimates if mean.concerns(e)), value=None, low=None, high=None)
+    assert [(e.policy, e.versus) for e in done.estimates if difference.asks(e)] == [("max_pressure", "no_control")]
+    refused = replace(next(e for e in done.estimates if mean.asks(e)), value=None, low=None, high=None)
     assert mean.width(refused) == math.inf
