@@ -167,7 +167,7 @@ def test_under_a_condition_all_scenarios_have_an_incident(tmp_path):
     given = synthesize(model(), n=60, frequencies=(0.5, 2.0), given="capacity_left<=0.6", seed=4, project_hash="p" * 64)
     done = evaluate_until(
         Project(), given, POLICIES[:1], target=parse_target("half_width(mean)<=0.001"), out=tmp_path,
-        first=20, jobs=1, simulator="dummy", runner=Responds(), frequencies=(1.0,), threshold_veh_h=20.0,
+        first=30, jobs=1, simulator="dummy", runner=Responds(), frequencies=(1.0,), threshold_veh_h=20.0,
     )  # fmt: skip
     assert {each.shares for each in done.looks} == {(0.0, 1.0)} and len(done.looks) > 3
 
