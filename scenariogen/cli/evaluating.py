@@ -73,6 +73,9 @@ def evaluate(
     record: Annotated[
         str, typer.Option(help="Scenarios whose trajectories are kept under kept/, by their indices, e.g. 3,17.")
     ] = "",
+    emissions: Annotated[
+        bool, typer.Option("--emissions", help="Also estimate CO2, NOx and particles, as SUMO computes them (HBEFA).")
+    ] = False,
     retry_quarantined: Annotated[
         bool, typer.Option("--retry-quarantined", help="Try those runs again that crashed or took too long.")
     ] = False,
@@ -124,7 +127,7 @@ def evaluate(
     how = {
         "frequencies": asked, "threshold_veh_h": threshold, "jobs": jobs, "replicas": seeds, "cluster": cluster,
         "time_limit_s": limit_s, "tail": tail, "level": level, "total": total,
-        "retry_quarantined": retry_quarantined, "incidents_known": source,
+        "emissions": emissions, "retry_quarantined": retry_quarantined, "incidents_known": source,
     }  # fmt: skip
     grown: SequentialEvaluation | None = None
     with progress_bar() as report:

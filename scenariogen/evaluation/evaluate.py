@@ -17,7 +17,7 @@ from scenariogen.evaluation.equipment import IncidentSource
 from scenariogen.evaluation.estimate import estimate_in_detail, weights_or_error, write_estimates
 from scenariogen.evaluation.estimates import Estimate, EstimateDetail
 from scenariogen.evaluation.expected import ExpectedRuns, expected_runs
-from scenariogen.evaluation.manifest import Manifest
+from scenariogen.evaluation.manifest import MANIFEST, Manifest, read_manifest
 from scenariogen.evaluation.pending import TimeLimit
 from scenariogen.evaluation.policy import resolve_policies
 from scenariogen.evaluation.progress import Report, Tally
@@ -110,6 +110,7 @@ def make_runs(
     time_limit_s: float | None = None,
     retry_quarantined: bool = False,
     cluster: str = "",
+    emissions: bool = False,
     usual_days: UsualDays | None = None,
     progress: Report | None = None,
     runner: Runner | None = None,
@@ -129,6 +130,8 @@ def make_runs(
                     :class:`~scenariogen.evaluation.pending.TimeLimit`
     ``retry_quarantined``  make those runs again that crashed or took too long, ``quarantine.json`` lists them
     ``cluster``     address of a ``dask.distributed`` scheduler that makes the runs, or ``local``; the same numbers
+    ``emissions``   also measure what vehicles emit; runs that are there without it are made again, and a folder that
+                    has it keeps it
     ``usual_days``  where the runs without incidents for detection are kept, shared by several evaluations; by default
                     in ``out``, of the batch's own conditions
     ``runner``      makes one run in a worker; by default
@@ -151,6 +154,7 @@ def make_runs(
     detects = IncidentSource(incidents_known) is IncidentSource.DETECTED and runner is None
     detects = detects and any(reference.reads_incidents for reference in references)
     folder = ResultsFolder(out)
+    emissions = emissions or ((folder.path / MANIFEST).exists() and read_manifest(folder.path).emissions)
     usual = usual_days or UsualDays(batch=batch, path=folder.path.absolute() / USUAL)
     manifest = Manifest(
         project_hash=project.hash,
@@ -166,6 +170,7 @@ def make_runs(
         scenariogen_version=installed("scenariogen"),
         capacity_table="" if simulator == "dummy" else capacity_table_of(project),
         usual_traffic=usual_recipe(project, usual.batch) if detects else "",
+        emissions=emissions,
     )
     work = (folder.path / WORK).absolute()
     if runner is None:

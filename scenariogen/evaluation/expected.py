@@ -81,6 +81,7 @@ def expected_keys(batch: ScenarioBatch, manifest: Manifest) -> Iterator[tuple[Sc
                         simulator=manifest.simulator,
                         capacity_table=manifest.capacity_table,
                         usual_traffic=manifest.usual_traffic if policy.reads_incidents else "",
+                        emissions=manifest.emissions,
                         content=content,
                     ),
                 )

@@ -22,6 +22,7 @@ class Manifest:
     ``capacity_table``  hash of the table that speeds past incidents are looked up in; empty for the shipped default
     ``usual_traffic``   hash of what usual traffic is made from, where policies learn of incidents from a detector;
                         empty: incidents are reported to them
+    ``emissions``       what vehicles emit is measured
     """
 
     project_hash: str
@@ -37,6 +38,7 @@ class Manifest:
     scenariogen_version: str
     capacity_table: str = ""
     usual_traffic: str = ""
+    emissions: bool = False
 
     def to_json(self) -> str:
         """Indented JSON."""

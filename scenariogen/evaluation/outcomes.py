@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,9 @@ LOCK_UP = "P(lock_up)"
 ARRIVED = "mean_arrived_veh"
 RECOVERY = "mean_time_to_recover_s"
 """From the start of an incident until its queue is gone, mean over the incidents of a run, of days with an incident."""
-SOMETIMES = (ARRIVED, RECOVERY)
+EMITTED = {"co2_kg": "mean_co2_kg", "nox_kg": "mean_nox_kg", "pmx_kg": "mean_pmx_kg"}
+"""Names by column of a run, of what vehicles emit until the run ends."""
+SOMETIMES = (ARRIVED, RECOVERY, *EMITTED.values())
 """Asked for only where runs hold it."""
 
 
@@ -56,6 +59,7 @@ class Outcome:
     ``arrived``      (batch, seeds) vehicles that reached their destination, nan as above
     ``recovery_s``   (batch, seeds) mean over the incidents of a run from start until the queue is gone, nan: none
     ``recovery_cut`` (batch, seeds) bool: a queue stood when the run ended, ``recovery_s`` is a lower bound
+    ``emitted``      (batch, seeds) by column of :data:`EMITTED`, nan or without the column where not measured
     ``trouble``      (batch, seeds) bool: the run failed, was not made, or an incident of it did not happen
     ``reasons``      how many runs are in trouble, by reason in words
     """
@@ -66,6 +70,7 @@ class Outcome:
     arrived: NDArray[np.float64] = field(repr=False)
     recovery_s: NDArray[np.float64] = field(repr=False)
     recovery_cut: NDArray[np.bool_] = field(repr=False)
+    emitted: dict[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
     trouble: NDArray[np.bool_] = field(repr=False)
     reasons: dict[str, int]
 
@@ -87,6 +92,7 @@ def outcomes(
     shape = (len(batch), replicas)
     names = tuple(policies)
     numbers = {name: {each: np.full(shape, np.nan) for each in NUMBERS} for name in names}
+    emitted = {name: {each: np.full(shape, np.nan) for each in EMITTED} for name in names}
     cut = {name: np.zeros(shape, dtype=bool) for name in names}
     made = {name: np.zeros(shape, dtype=bool) for name in names}
     trouble = {name: np.zeros(shape, dtype=bool) for name in names}
@@ -104,6 +110,9 @@ def outcomes(
             measured = (run.system_delay_veh_h, float(run.locked_up), run.arrived, recovery_s)
             for each, value in zip(NUMBERS, measured, strict=True):
                 numbers[run.policy][each][where] = math.nan if value is None else value
+            for each, values in emitted[run.policy].items():
+                kg = getattr(run, each)
+                values[where] = math.nan if kg is None else kg
         if (reason := _trouble(run)) is not None:
             trouble[run.policy][where] = True
             reasons[run.policy][reason] += 1
@@ -116,6 +125,7 @@ def outcomes(
             policy=name,
             **numbers[name],
             recovery_cut=cut[name],
+            emitted=emitted[name],
             trouble=trouble[name] | ~made[name],
             reasons=dict(reasons[name]),
         )
@@ -184,8 +194,8 @@ def questions(
     """Everything that is estimated, for each policy and then for each difference to the first policy.
 
     Mean delay, exceedance, lock-up, quantile and CVaR of delay at ``tail`` (not for scenarios made by hand), and, where
-    they were measured, vehicles that arrived and time to recover. The threshold is :func:`default_threshold` where
-    it is None.
+    they were measured, vehicles that arrived, time to recover and emissions. The threshold is :func:`default_threshold`
+    where it is None.
     """
     first = next(iter(by_policy.values()))
     threshold = default_threshold(first, batch) if threshold_veh_h is None else threshold_veh_h
@@ -197,6 +207,7 @@ def questions(
         _Asked(cvar_name(tail), lambda outcome: outcome.delay_veh_h, Measure.CVAR),
         _Asked(ARRIVED, lambda outcome: outcome.arrived),
         _Asked(RECOVERY, lambda outcome: outcome.recovery_s),
+        *(_Asked(name, partial(_emitted, column)) for column, name in EMITTED.items()),
     ]
     measured = [
         each
@@ -213,6 +224,10 @@ def questions(
         for outcome in by_policy.values()
         if outcome is not versus
     ]
+
+
+def _emitted(column: str, outcome: Outcome) -> NDArray[np.float64]:
+    return outcome.emitted.get(column, np.full(outcome.delay_veh_h.shape, np.nan))
 
 
 @dataclass(frozen=True)

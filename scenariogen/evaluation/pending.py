@@ -31,6 +31,7 @@ class Task:
     """One run to make. ``folder`` is its own, deleted afterwards unless ``keep``.
 
     ``record``     keep the trajectories of all vehicles in the folder
+    ``emissions``  measure what vehicles emit
     ``limit_s``    wall seconds after which it is ended
     ``attempt``    1, or 2 where it is tried again
     ``made_with``  the fields of its result that say what it was made with
@@ -44,6 +45,7 @@ class Task:
     folder: Path
     keep: bool = False
     record: bool = False
+    emissions: bool = False
     limit_s: float = float("inf")
     attempt: int = 1
     made_with: dict[str, str] = field(default_factory=dict, repr=False)

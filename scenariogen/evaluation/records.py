@@ -43,6 +43,7 @@ class RunResult:
     ``delay_by_class``     JSON object: vehicle-hours of delay by SUMO's vehicle class, which add up to
                            ``system_delay_veh_h``; empty in results of versions that did not tell them apart
     ``found_incidents``    JSON list: those that our detector found during the run, where the policy reads them
+    ``co2_kg``, ``nox_kg``, ``pmx_kg``  what all vehicles emitted, where the evaluation was asked to measure it
     ``turned_by_advice``   changes of route by drivers who followed the control room's advice
     ``rerouted``           drivers who took another way because of an incident
     ``teleports``, ``collisions``, ``emergency_stops``  counted by the simulator
@@ -85,6 +86,9 @@ class RunResult:
     rerouted: int = 0
     found_incidents: str = "[]"
     turned_by_advice: int = 0
+    co2_kg: float | None = None
+    nox_kg: float | None = None
+    pmx_kg: float | None = None
     teleports: int = 0
     collisions: int = 0
     emergency_stops: int = 0
@@ -167,16 +171,19 @@ def run_key(
     capacity_table: str = "",
     content: Mapping[str, Any] | None = None,
     usual_traffic: str = "",
+    emissions: bool = False,
 ) -> str:
     """Hash of everything that decides a run: equal keys, equal numbers.
 
     ``capacity_table``  what names the table that speeds past incidents are looked up in; empty for the shipped default
     ``content``         the scenario's :func:`scenario_content` where it is known already
     ``usual_traffic``   names what a detector compares traffic with; empty where the policy has none to learn from
+    ``emissions``       measured as well: the same run, and one more number of it
     """
     return digest(
         ({"capacity_table": capacity_table} if capacity_table else {})
         | ({"usual_traffic": usual_traffic} if usual_traffic else {})
+        | ({"emissions": True} if emissions else {})
         | {
             "scenario": scenario_content(scenario) if content is None else content,
             "seed": replica_seed(scenario, replica),

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from scenariogen.network import RoadNetwork
 from scenariogen.scenarios.effects import Closure
 from scenariogen.scenarios.records import Scenario
 from scenariogen.simulation.contract import ControlRoom, EndReason, Policy, Run, RunRequest, Simulator
+from scenariogen.simulation.emissions import read_emissions
 from scenariogen.window import StudyWindow
 
 if TYPE_CHECKING:
@@ -136,6 +138,7 @@ def _simulate(
         detector_lanes=detector_lanes(network, approaches),
         loops=loops_for(policy, network),
         detector_options=policy.detector_options,
+        emissions=task.emissions,
         stations=() if usual is None else usual.where.stations,
         options={"ignore-route-errors": "true"} if any(isinstance(e, Closure) for e in task.scenario.effects) else {},
     )
@@ -143,7 +146,8 @@ def _simulate(
     with simulator.open(request) as run, injected(run, task.scenario, network, tells_room=told) as injection:
         equipment = Equipment(run, network, injection, usual=usual)
         room = PolicyRoom(run.control_room, policy.reads, approaches)
-        return _drive(run, policy, room, injection, equipment)
+        measured = _drive(run, policy, room, injection, equipment)
+    return measured | (asdict(read_emissions(task.folder)) if task.emissions else {})
 
 
 def _drive(run: Run, policy: Policy, room: ControlRoom, injection: Any, equipment: Equipment) -> dict[str, Any]:

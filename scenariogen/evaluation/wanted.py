@@ -106,6 +106,7 @@ class Wanted:
                 folder=self._run_folder(_name(scenario.index, policy.name, replica), kept),
                 keep=kept,
                 record=record,
+                emissions=manifest.emissions,
                 made_with={**made_with, "scenario_sha256": hashed[1]},
             )
 

@@ -24,6 +24,8 @@ _ENTRY_M = 100.0
 _FAILSAFE_S = 5.0
 """A stop lasts this much longer than asked, should nobody be there any more to end it."""
 _COLOUR = (200, 30, 30, 255)
+NO_EMISSIONS = "Zero/default"
+"""Emission class of vehicles that stand for an incident, so that a run's emissions are those of its traffic."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +121,7 @@ class Blockers:
             (own.setLength, (vehicle, spot.length_m)),
             (own.setMinGap, (vehicle, 0.0)),
             (own.setColor, (vehicle, _COLOUR)),
+            (own.setEmissionClass, (vehicle, NO_EMISSIONS)),
             (own.setLaneChangeMode, (vehicle, 0)),
             (own.setActionStepLength, (vehicle, link.step_s)),
             # Before any step: once SUMO has tried to insert the vehicle itself, moveTo crashes libsumo.

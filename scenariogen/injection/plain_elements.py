@@ -17,6 +17,7 @@ from xml.sax.saxutils import quoteattr
 
 from scenariogen.incidents.records import Incident
 from scenariogen.injection.attach import default_blocker_id
+from scenariogen.injection.blockers import NO_EMISSIONS
 from scenariogen.injection.occurrence import passing_speed_mps
 from scenariogen.injection.stretch import DOWNSTREAM_M, SpeedProfile
 from scenariogen.network import Edge, RoadNetwork
@@ -121,6 +122,7 @@ def blocker_type(scale: float, step_s: float) -> str:
     """The vehicles' type; its own ``scale`` undoes that of the configuration, which would multiply them."""
     return (
         f'<vType id="{BLOCKER_TYPE}" vClass="passenger" length="{BLOCKER_LENGTH_M:g}" minGap="0" color="200,30,30" '
+        f'emissionClass="{NO_EMISSIONS}" '
         f'actionStepLength="{step_s:g}" scale="{1 / scale!r}"/>'
     )
 

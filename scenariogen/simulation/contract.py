@@ -86,6 +86,7 @@ class RunRequest:
     ``detector_options``  lag, interval, error and outages of all detectors
     ``stations``      measuring stations, whose loops are read once a minute
     ``edge_data_period_s``  0, or the period at which traffic by edge is written to ``edgedata.xml``
+    ``emissions``     write what vehicles emit, by edge, for :mod:`scenariogen.simulation.emissions`
     ``options``       further SUMO options, which win over the project's
     """
 
@@ -100,6 +101,7 @@ class RunRequest:
     detector_options: DetectorOptions = USUAL_DETECTORS
     stations: tuple[Station, ...] = ()
     edge_data_period_s: float = 0.0
+    emissions: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
 
 

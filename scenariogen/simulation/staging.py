@@ -24,6 +24,7 @@ MESSAGES = "messages.txt"
 CONSOLE = "console.txt"
 DETECTORS = "detectors.add.xml"
 EDGE_DATA = "edgedata.xml"
+EMISSIONS = "emissions.xml"
 EDGE_DATA_COUNTS = ("departed", "entered", "left", "arrived")
 PROJECT_OUTPUT = "project-output"
 INPUT = "input"
@@ -227,6 +228,11 @@ def _extra_definitions(project: SumoProject, request: RunRequest) -> str:
         lines.append(
             f'    <edgeData id="scenariogen-edges" file="{EDGE_DATA}" period="{request.edge_data_period_s:g}" '
             f'begin="{request.window.begin_s:g}" excludeEmpty="true" writeAttributes="{" ".join(EDGE_DATA_COUNTS)}"/>'
+        )
+    if request.emissions:
+        lines.append(
+            f'    <edgeData id="scenariogen-emissions" type="emissions" file="{EMISSIONS}" '
+            f'begin="{request.window.begin_s:g}" excludeEmpty="true" withInternal="true"/>'
         )
     return "<additional>\n" + "\n".join(lines) + "\n</additional>\n" if lines else ""
 

@@ -9,10 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scenariogen.errors import FrequencyError, PolicyError, ProjectError, ResultsError, ScenarioError
 from scenariogen.evaluation import evaluate, load_results, progress_bar, re_estimate, read_estimates
+from scenariogen.evaluation.outcomes import EMITTED
 from scenariogen.evaluation.project_runner import ProjectRunner
 from scenariogen.evaluation.store import JOURNAL, RUNS
 from scenariogen.evaluation.versions import installed
@@ -85,6 +87,29 @@ def test_a_finished_folder_is_not_run_again_and_a_new_policy_is_added(tmp_path, 
     seen = []
     more = go(tmp_path / "out", policies, progress=seen.append)
     assert more.made == 6 and seen[0].resumed == 6 and len(more.results.runs) == 12
+
+
+class Emitting(PaperRunner):
+    """Emits where it is asked to."""
+
+    def __call__(self, task):
+        found = super().__call__(dataclasses.replace(task, emissions=False))
+        return (
+            dataclasses.replace(found, co2_kg=1.0 + task.seed % 7, nox_kg=0.1, pmx_kg=0.0) if task.emissions else found
+        )
+
+
+def test_emissions_are_measured_where_asked_for_and_from_then_on(tmp_path, policies):
+    def run(**options):
+        return go(tmp_path / "out", policies[:1], runner=Emitting(), replicas=2, **options)
+
+    without, asked, again = run(), run(emissions=True), run()
+    assert not {each.estimand for each in without.estimates} & set(EMITTED.values())
+    assert asked.made == without.made == 12
+    assert set(EMITTED.values()) <= {each.estimand for each in asked.estimates}
+    (plain,) = (d.plain for e, d in zip(asked.estimates, asked.details, strict=True) if e.estimand == EMITTED["co2_kg"])
+    assert plain == pytest.approx(np.mean([each.co2_kg for each in asked.results.runs]))
+    assert again.made == 0 and again.estimates == asked.estimates
 
 
 def test_a_changed_policy_file_is_run_again(tmp_path, policies):
