@@ -235,13 +235,15 @@ def batch_hash(batch: ScenarioBatch) -> str:
 def _design(design: Design) -> dict[str, Any]:
     """Without what was not written down, so that hashes are those from before there were such parts."""
     plain = asdict(design)
-    return {name: value for name, value in plain.items() if value or name not in ("rates", "road_classes")}
+    return {name: value for name, value in plain.items() if value or name not in ("rates", "road_classes", "durations")}
 
 
 def _scenario_plain(scenario: Scenario) -> dict[str, Any]:
     plain = asdict(scenario)
     for name in ("effects", "lanes_reopen"):
         del plain[name]
+    if scenario.density is not None and not scenario.density.log_durations:
+        del plain["density"]["log_durations"]
     return plain | {"drivers": scenario.drivers.to_plain()} | _newer_parts(scenario)
 
 

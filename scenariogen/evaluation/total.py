@@ -1,14 +1,14 @@
-"""The total interval: sampling, and how unsure the rates are.
+"""The total interval: sampling, how unsure the rates are, and which family durations have.
 
-For each posterior draw v of the rates the same runs give an answer θ(v) (:mod:`scenariogen.scenarios.posterior`), by
-self-normalised weights in each stratum. With the sampling limits l and u of the value θ̂ and the limits d_l ≤ d_u of
-θ(v) − θ(1) over the draws, the total limits are
+For each posterior draw v of the rates and of a family of durations the same runs give an answer θ(v)
+(:mod:`scenariogen.scenarios.posterior`), by self-normalised weights in each stratum. With the sampling limits l and u
+of the value θ̂ and the limits d_l ≤ d_u of θ(v) − θ(1) over the draws, the total limits are
 
     θ̂ − √((θ̂ − l)² + min(d_l, 0)²)    and    θ̂ + √((u − θ̂)² + max(d_u, 0)²),
 
 which combines two independent sources without taking either for symmetric (Zou & Donner, *Construction of confidence
 limits about effect measures*, 2008) and gives back the sampling interval where the rates are known. Sources' shares are
-those of the variance.
+those of the variance; that of durations is the variance between families at the mean rates.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,10 @@ from scenariogen.evaluation.question import Measure, Question
 from scenariogen.evaluation.strata import Sample
 from scenariogen.scenarios.posterior import PosteriorWeights
 
-LEFT_OUT = "how long incidents last, where on a road they happen and what drivers do is taken as the model has it"
+LEFT_OUT = (
+    "where on a road incidents happen, what they leave of its capacity and what drivers do is as the model has it"
+)
+NO_FAMILIES = "; how long they last too, since the scenarios name no other family: sample again with this version"
 UNKNOWN = "the scenarios do not say how sure the rates are: sample again with this version"
 LEAST_EFFECTIVE = 10.0
 """Effective runs with incidents under a posterior draw. Fewer than for an answer of its own: what the runs' number adds
@@ -38,10 +41,12 @@ class Spread:
     ``offsets``  (draw,) θ(v) − θ(1)
     ``thin``     share of the draws that the runs do not carry: those with incidents count as fewer than
                  :data:`LEAST_EFFECTIVE`, or the frequency lies far above what the batch was drawn for
+    ``durations``  variance of the answer between the families of durations, at the mean rates
     """
 
     offsets: NDArray[np.float64]
     thin: float
+    durations: float = 0.0
 
 
 def spread_of(question: Question, pooled: Sample, posterior: PosteriorWeights) -> Spread:
@@ -55,7 +60,20 @@ def spread_of(question: Question, pooled: Sample, posterior: PosteriorWeights) -
         offsets[draws] = _answers(question, pooled, masses)
         thin[draws] |= thin_here
     at_one = [s.probability * (s.w / s.w.sum() if len(s) else s.w)[None, :] for s in pooled.strata]
-    return Spread(offsets=offsets - _answers(question, pooled, at_one)[0], thin=float(thin.mean()))
+    here = _answers(question, pooled, at_one)[0]
+    chances = posterior.family_chances
+    by_family = _answers(question, pooled, [at_one[0].repeat(len(chances), 0), _families(pooled, posterior)])
+    between = float(chances @ (by_family - chances @ by_family) ** 2)
+    return Spread(offsets=offsets - here, thin=float(thin.mean()), durations=between)
+
+
+def _families(pooled: Sample, posterior: PosteriorWeights) -> NDArray[np.float64]:
+    """(family, batch) masses of the runs with incidents under each family of durations, at the mean rates."""
+    stratum, rows = pooled.strata[1], pooled.rows[1]
+    log_w = stratum.log_w + posterior.log_family.T[:, rows]
+    w = np.exp(log_w - log_w.max(axis=1, keepdims=True)) if len(rows) else np.zeros_like(log_w)
+    total = w.sum(axis=1, keepdims=True)
+    return stratum.probability * np.divide(w, total, out=np.zeros_like(w), where=total > 0)
 
 
 def with_total(
@@ -64,7 +82,9 @@ def with_total(
     """The estimate with its total interval, or with the reason why it has none."""
     if posterior is None or spread is None:
         return found, replace(detail, total_left_out=UNKNOWN if posterior is None else "")
-    detail = replace(detail, total_draws=posterior.draws, total_outside=posterior.outside, total_left_out=LEFT_OUT)
+    detail = replace(detail, total_draws=posterior.draws, total_outside=posterior.outside)
+    known = len(posterior.family_chances) > 1
+    detail = replace(detail, total_left_out=LEFT_OUT if known else LEFT_OUT + NO_FAMILIES)
     if found.value is None or found.low is None or found.high is None:
         return found, detail
     if spread.thin > MOST_THIN or not np.isfinite(spread.offsets).all():
@@ -85,13 +105,17 @@ def with_total(
 
 def _shares(found: Estimate, detail: EstimateDetail, spread: Spread) -> dict[str, float] | None:
     """Of the variance, by source; they add up to 1."""
-    sampling, rates = (found.standard_error or 0.0) ** 2, float(spread.offsets.var())
-    whole = sampling + rates
+    sampling, model = (found.standard_error or 0.0) ** 2, float(spread.offsets.var())
+    whole = sampling + model
     if not whole > 0:
         return None
     simulator = sampling * (detail.simulator_share or 0.0)
-    parts = {"scenarios": sampling - simulator, "simulator": simulator, "rates": rates}
-    return {name: value / whole for name, value in parts.items() if name != "simulator" or detail.simulator_share}
+    durations = min(spread.durations, model)
+    parts = {"scenarios": sampling - simulator, "simulator": simulator, "rates": model - durations}
+    parts |= {"durations": durations}
+    absent = {"simulator"} if not detail.simulator_share else set()
+    absent |= {"durations"} if not spread.durations else set()
+    return {name: value / whole for name, value in parts.items() if name not in absent}
 
 
 def _masses(

@@ -55,6 +55,7 @@ def parquet_schema():
             "expected": pa.list_(real),
             "expected_given": pa.list_(real),
             "counts_given": pa.list_(whole),
+            "log_durations": pa.list_(real),
         }
     )
     return pa.schema(

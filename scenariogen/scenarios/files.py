@@ -125,8 +125,9 @@ def _header(batch: ScenarioBatch) -> dict[str, Any]:
     if design and design["lane_blocking_per_100_h"] != design["lane_blocking_per_100_h"]:
         design["lane_blocking_per_100_h"] = None
     if design:
-        design["road_classes"] = dict(design["road_classes"])
-        for name in ("rates", "road_classes"):
+        for name in ("road_classes", "durations"):
+            design[name] = dict(design[name])
+        for name in ("rates", "road_classes", "durations"):
             if not design[name]:
                 del design[name]
     return {
@@ -283,4 +284,5 @@ def _design(plain: dict[str, Any] | None) -> Design | None:
         plain[name] = tuple(plain[name])
     rates = tuple(RateGroup(**group) for group in plain.pop("rates", ()))
     classes = tuple(plain.pop("road_classes", {}).items())
-    return Design(**plain, nodes=nodes, rates=rates, road_classes=classes)
+    durations = tuple(plain.pop("durations", {}).items())
+    return Design(**plain, nodes=nodes, rates=rates, road_classes=classes, durations=durations)

@@ -6,7 +6,8 @@ kind, n_g incidents of a scenario in group g and f(c) the condition's factor on 
 
     log p_κv(ω | c) − log p_κ(ω | c) = Σ_g n_g log v_g − f(c) Σ_g κ_g (v_g − 1) Λ_g,
 
-so the runs of one batch answer for every v, as they do for every κ.
+so the runs of one batch answer for every v, as they do for every κ. Each draw has a family of durations as well, of
+those that the batch names (:mod:`scenariogen.model.duration_shapes`), whose log ratio is added.
 """
 
 from collections.abc import Mapping
@@ -73,6 +74,9 @@ class PosteriorWeights:
     ``pull``              (draw, group) κ_g (v_g − 1) Λ_g
     ``log_hit``           (draw,) log of the probability of the batch's condition (of an incident) over that at v = 1
     ``log_free``          (draw,) the same of a day without incident
+    ``family``            (draw,) index of the family of durations, 0 as the model has it
+    ``family_chances``    (family,) probabilities
+    ``log_family``        (batch, family) log ratio of the family's density of a scenario's durations to the model's
     """
 
     multipliers: np.ndarray
@@ -84,6 +88,9 @@ class PosteriorWeights:
     pull: np.ndarray = field(repr=False)
     log_hit: np.ndarray = field(repr=False)
     log_free: np.ndarray = field(repr=False)
+    family: np.ndarray = field(repr=False)
+    family_chances: np.ndarray = field(repr=False)
+    log_family: np.ndarray = field(repr=False)
 
     @property
     def draws(self) -> int:
@@ -98,6 +105,7 @@ class PosteriorWeights:
     def log_ratio(self, draws: slice, is_free: np.ndarray) -> np.ndarray:
         """(draw, batch) what is added to each row's log weight in its own stratum."""
         moved = np.log(self.multipliers[draws]) @ self.counts.T - np.outer(self.pull[draws].sum(axis=1), self.factor)
+        moved += self.log_family.T[self.family[draws]]
         return moved - np.where(is_free, self.log_free[draws, None], self.log_hit[draws, None])
 
 
@@ -128,7 +136,12 @@ def posterior_weights(
     base = np.array([level[kind == k].sum() for k in range(len(KINDS))])
     reached = kappa * np.divide(by_kind, base, out=np.ones_like(by_kind), where=base > 0)
     low, high = (end(design.multipliers, axis=0) for end in (np.min, np.max))
-    expected = np.array([sum(s.density.expected) for s in batch.scenarios if s.density is not None])
+    drawn = [s.density for s in batch.scenarios if s.density is not None]
+    expected = np.array([sum(each.expected) for each in drawn])
+    chances = np.array([chance for _, chance in design.durations] or [1.0])
+    log_family = np.zeros((len(drawn), len(chances)))
+    if design.durations:
+        log_family[:, 1:] = [each.log_durations for each in drawn]
     return PosteriorWeights(
         multipliers=v,
         log_probability_free=free,
@@ -139,6 +152,9 @@ def posterior_weights(
         pull=kappa[kind] * (v - 1) * level,
         log_hit=hit[1:] - hit[0],
         log_free=free - _log_mean(weight, -np.outer([kappa[kind] @ level], node_factor))[0],
+        family=generator.choice(len(chances), size=draws, p=chances),
+        family_chances=chances,
+        log_family=log_family,
     )
 
 

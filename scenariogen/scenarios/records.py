@@ -67,6 +67,8 @@ class Density:
     ``expected``        Λ by kind under this scenario's condition, at frequency 1
     ``expected_given``  Λ by kind of incidents inside the condition's set A (equal to ``expected`` without one)
     ``counts_given``    incidents of this scenario inside A, by kind
+    ``log_durations``   log of the density of all durations under each other family of the batch over the model's;
+                        empty where the batch names none
     """
 
     component: int
@@ -76,6 +78,7 @@ class Density:
     expected: tuple[float, ...]
     expected_given: tuple[float, ...]
     counts_given: tuple[int, ...]
+    log_durations: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +155,8 @@ class Design:
     ``seed``          the batch's seed
     ``rates``         how sure the rates are, by kind and class of road; empty where that was not written down
     ``road_classes``  (edge, class of road) of the edges on which the batch's incidents lie
+    ``durations``     (family, probability) of how long incidents last, the first as the model has it; empty where that
+                      was not written down
     """
 
     multipliers: tuple[tuple[float, ...], ...]
@@ -165,6 +170,7 @@ class Design:
     seed: int = 0
     rates: tuple[RateGroup, ...] = field(default=(), repr=False)
     road_classes: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    durations: tuple[tuple[str, float], ...] = ()
 
 
 MEASURE = (

@@ -10,6 +10,7 @@ from torch import Tensor
 from scenariogen.errors import ConditionError
 from scenariogen.incidents.records import KINDS
 from scenariogen.model.condition import Conditions
+from scenariogen.model.duration_shapes import log_shape_ratio, shape_chances
 from scenariogen.model.given import Given, parse_given
 from scenariogen.model.incident_marks import IncidentRegion, incident_noise
 from scenariogen.model.scenario_model import ScenarioModel
@@ -17,6 +18,7 @@ from scenariogen.randomness import child_seed, sumo_seed, uniform
 from scenariogen.sampling.conditioned import draw_beside
 from scenariogen.sampling.discrete import draw_category
 from scenariogen.sampling.frequency import frequency_grid
+from scenariogen.sampling.points import Points
 from scenariogen.sampling.quantifier import Mode, Quantifier
 from scenariogen.scenarios.mixture import condition_noise, means_in_and_outside, noise_columns, with_best_shares
 from scenariogen.scenarios.posterior import rate_groups, road_classes
@@ -91,6 +93,7 @@ def synthesize(
         lane_blocking_per_100_h=model.lane_blocking / model.window.start_span_s * 3600 * 100,
         seed=seed,
         rates=rate_groups(model, region),
+        durations=shape_chances(model.info),
     )
     design = with_best_shares(model, design, expected_given)
     numbers = torch.arange(first, first + n)
@@ -167,12 +170,20 @@ def _draw(
         model, numbers, free, component, _condition_records(model, conditions), points, drivers, seed,
         np.where(free.numpy(), log_free.numpy() - expected.sum(-1), log_model),
         np.where(free.numpy(), log_free.numpy(), log_proposal), counts, counts_given, expected, expected_inside,
+        _log_durations(model, region, points),
     )  # fmt: skip
+
+
+def _log_durations(model: ScenarioModel, region: IncidentRegion, points: Points) -> np.ndarray:
+    """(batch, family) log ratio of each family of durations to the model's, of all incidents of a scenario."""
+    of_each = log_shape_ratio(region.marks, points, end_s=model.window.end_s)
+    total = torch.zeros((points.batch, of_each.shape[1]), dtype=torch.float64)
+    return total.index_add_(0, points.owner, of_each.to(torch.float64)).numpy()
 
 
 def _records(
     model, numbers, free, component, conditions, points, drivers, seed, log_model, log_proposal, counts,
-    counts_given, expected, expected_inside,
+    counts_given, expected, expected_inside, log_durations,
 ) -> tuple[Scenario, ...]:  # fmt: skip
     incidents: list[list] = [[] for _ in range(len(numbers))]
     for index, owner in enumerate(points.owner.tolist()):
@@ -194,6 +205,7 @@ def _records(
                     expected=tuple(expected[row].tolist()),
                     expected_given=tuple(expected_inside[row].tolist()),
                     counts_given=tuple(int(v) for v in counts_given[row]),
+                    log_durations=tuple(log_durations[row].tolist()),
                 ),
             )
         )

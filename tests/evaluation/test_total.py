@@ -36,6 +36,60 @@ def at(batch, made, policies=("a",), *, frequency=1.0, estimand=MEAN, replicas=1
     return answers_at(asked, batch, weights, frequency, **options)
 
 
+# ----------------------------------------------------------------------------------------------- durations
+
+
+def with_families(batch, ratio):
+    """The batch with another family of durations, as likely as the model's, whose log ratio ``ratio(scenario)`` is."""
+    scenarios = tuple(
+        dataclasses.replace(s, density=dataclasses.replace(s.density, log_durations=(ratio(s),)))
+        for s in batch.scenarios
+    )
+    design = dataclasses.replace(batch.design, durations=(("as fitted", 0.5), ("longer", 0.5)))
+    return dataclasses.replace(batch, scenarios=scenarios, design=design)
+
+
+def test_the_total_interval_covers_which_family_durations_have():
+    batch = unsure(counted_batch(900, seed=3), 1e9)
+    table = delays(batch)
+    made = runs(batch, a=table)
+    ((alone, _),) = at(batch, made)
+    thrice = {s.index for s in batch.scenarios if s.incidents and s.index % 2}
+    wider = with_families(batch, lambda s: math.log(3.0) if s.index in thrice else 0.0)
+    ((found, detail),) = at(wider, made)
+    w = paper_weights(batch, 1.0)
+    hit = ~w.is_free
+    mass = np.exp(w.log_w[hit])
+    odd = np.array([s.index in thrice for s in batch.scenarios])[hit]
+    means = [np.average(table[hit, 0], weights=mass * np.where(odd, by, 1.0)) for by in (1.0, 3.0)]
+    between = 0.25 * ((1 - w.probability_free) * (means[1] - means[0])) ** 2
+    assert found.shares["durations"] == pytest.approx(between / (between + found.standard_error**2), rel=0.05)
+    assert found.value == alone.value and found.low == alone.low
+    assert found.low_total <= alone.low_total + 1e-6 and found.high_total >= alone.high_total - 1e-6
+    assert found.high_total - found.low_total > alone.high_total - alone.low_total
+    assert "how long" not in detail.total_left_out
+
+
+def test_a_family_under_which_few_runs_count_gives_no_total_interval():
+    batch = unsure(counted_batch(300, seed=3), 1e9)
+    first = next(s.index for s in batch.scenarios if s.incidents)
+    ((found, detail),) = at(
+        with_families(batch, lambda s: 9.0 if s.index == first else 0.0), runs(batch, a=delays(batch))
+    )
+    assert found.low_total is None and "effective runs with incidents" in detail.total_left_out
+
+
+def test_drawn_scenarios_carry_families_and_files_keep_them(tmp_path):
+    batch = synthesize(small_model(), n=60, seed=2, project_hash="p" * 64)
+    assert [name for name, _ in batch.design.durations] == ["as fitted", "lognormal", "log-logistic", "Weibull"]
+    hits = [s for s in batch.scenarios if s.incidents]
+    assert all(len(s.density.log_durations) == 3 and any(s.density.log_durations) for s in hits)
+    assert all(s.density.log_durations == (0.0, 0.0, 0.0) for s in batch.scenarios if not s.incidents)
+    for suffix in (".json", ".parquet"):
+        write_batch(batch, tmp_path / f"s{suffix}")
+        assert read_batch(tmp_path / f"s{suffix}") == batch
+
+
 # --------------------------------------------------------------------------------------------------- the rates
 
 
@@ -76,7 +130,7 @@ def test_the_total_interval_is_the_samplings_where_rates_are_known_and_wider_whe
     spread = (true_mean(2.0) - true_mean(1.0)) * math.sqrt(1 / 8)  # the mean is linear in the rate
     share = spread**2 / (spread**2 + found.standard_error**2)
     assert found.shares["rates"] == pytest.approx(share, rel=0.1) and sum(found.shares.values()) == pytest.approx(1)
-    assert detail.total_draws == 1000 and "is taken as the model has it" in detail.total_left_out
+    assert detail.total_draws == 1000 and "how long they last too" in detail.total_left_out
 
 
 def test_without_rates_there_is_no_total_and_it_says_why():
