@@ -36,7 +36,11 @@ def evaluate(
     tail: Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the quantile and CVaR of delay.")] = 0.95,
     level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the intervals.")] = 0.95,
     total: Annotated[
-        bool, typer.Option("--total/--no-total", help="Also give intervals that cover how unsure rates and the family of durations are.")
+        bool,
+        typer.Option(
+            "--total/--no-total",
+            help="Also give intervals that cover how unsure rates and durations are.",
+        ),
     ] = True,
     threshold: Annotated[
         float | None, typer.Option(help="Vehicle-hours of delay whose exceedance is asked; by default derived.")

@@ -29,7 +29,6 @@ def estimate(
     threshold_veh_h: float | None = None,
     tail: float = 0.95,
     level: float = 0.95,
-    stages: Stages = None,
     total: bool = True,
 ) -> list[Estimate]:
     """All estimates, in the order frequency, estimand, policies, differences to the first policy.
@@ -40,12 +39,11 @@ def estimate(
     ``threshold_veh_h``  of the exceedance; twice the first policy's median delay without incidents, rounded to two
                          digits, where it is None
     ``tail``             level of the quantile and CVaR of delay
-    ``level``            of the intervals
+    ``level``            of the intervals; of results that grew, with which they hold at whatever look they stopped
     ``total``            with the interval that covers the rates' uncertainty, where the batch says how sure they are
-    ``stages``           of an evaluation that grew, see :func:`scenariogen.evaluation.answer.answer`
     """
     detailed = estimate_in_detail(
-        results, batch, frequencies, threshold_veh_h=threshold_veh_h, tail=tail, level=level, stages=stages, total=total
+        results, batch, frequencies, threshold_veh_h=threshold_veh_h, tail=tail, level=level, total=total
     )
     return [found for found, _ in detailed]
 
@@ -58,7 +56,6 @@ def estimate_in_detail(
     threshold_veh_h: float | None = None,
     tail: float = 0.95,
     level: float = 0.95,
-    stages: Stages = None,
     total: bool = True,
     only: Callable[[Question], bool] | None = None,
 ) -> list[tuple[Estimate, EstimateDetail]]:
@@ -67,6 +64,7 @@ def estimate_in_detail(
     by_policy = outcomes(results.runs, batch, results.policies, replicas=results.manifest.replicas)
     asked = questions(by_policy, batch, threshold_veh_h=threshold_veh_h, tail=tail)
     asked = [question for question in asked if only is None or only(question)]
+    level, stages = results.level(level), results.stages
     if batch.design is None:
         return [answer_by_hand(question, level=level) for question in asked]
     rate = batch.design.lane_blocking_per_100_h

@@ -14,7 +14,7 @@ from scenariogen.errors import FrequencyError
 from scenariogen.evaluation.answer import Estimate, answer
 from scenariogen.evaluation.estimate import weights_or_error
 from scenariogen.evaluation.outcomes import MEAN, Question, outcomes, questions
-from scenariogen.evaluation.simultaneous import Flips, flip_sets
+from scenariogen.evaluation.simultaneous import LEVEL, Flips, flip_sets
 from scenariogen.evaluation.store import Results
 
 GRID = 25
@@ -84,9 +84,13 @@ def ranking_by_frequency(
     by_policy = outcomes(results.runs, results.batch, results.policies, replicas=results.manifest.replicas)
     asked = [q for q in questions(by_policy, results.batch) if q.estimand == MEAN]
     weights = [weights_or_error(results.batch, frequency) for frequency in grid]
+    stages, level = results.stages, results.level(LEVEL)
 
     def curve(question: Question) -> Curve:
-        found = tuple(answer(question, w, frequency)[0] for frequency, w in zip(grid, weights, strict=True))
+        found = tuple(
+            answer(question, w, frequency, level=level, stages=stages)[0]
+            for frequency, w in zip(grid, weights, strict=True)
+        )
         return Curve(policy=question.policy, versus=question.versus, points=found)
 
     curves = [curve(question) for question in asked]
@@ -97,7 +101,7 @@ def ranking_by_frequency(
         lane_blocking_per_100_h=tuple(frequency * design.lane_blocking_per_100_h for frequency in grid),
         curves=tuple(each for each in curves if each.versus is None),
         differences=tuple(c for _, c in paired),
-        flips=tuple(flip_sets([q for q, _ in paired], weights, grid, refused)),
+        flips=tuple(flip_sets([q for q, _ in paired], weights, grid, refused, stages=stages, level=level)),
     )
 
 

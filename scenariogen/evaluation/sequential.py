@@ -32,6 +32,7 @@ from scenariogen.evaluation.answer import Frequency
 from scenariogen.evaluation.estimate import estimate_in_detail, weights_or_error, write_estimates
 from scenariogen.evaluation.estimates import Estimate, EstimateDetail
 from scenariogen.evaluation.evaluate import make_runs
+from scenariogen.evaluation.growth import GROWTH, Growth
 from scenariogen.evaluation.outcomes import default_threshold, outcomes, questions
 from scenariogen.evaluation.records import batch_hash
 from scenariogen.evaluation.results_folder import ResultsFolder
@@ -132,12 +133,10 @@ def evaluate_until(
         },
     )
     yardstick = target or Target("relative_half_width", "mean", 1.0)
-    # Who never stops early looks once, at the end.
-    levels = [level] * len(looks.runs) if target is None else looks.levels
     plan = StagePlan(looks, stream)
     parts: list[Results] = []
     seen: list[Seen] = []
-    for look, look_level in enumerate(levels):
+    for look in range(len(looks.runs)):
         if plan.begins_stage(look):
             plan.divide(look, _shares(results, asked, yardstick, threshold_veh_h))
         part = plan.take(look)
@@ -146,18 +145,17 @@ def evaluate_until(
             project, part, policies, out=folder / LOOKS / f"{look:02d}", frequencies=asked, usual_days=usual, **how
         )
         parts.append(made)
-        results = _together(parts, folder)
+        results = _together(parts, folder, plan.growth(look, may_stop=target is not None))
         if threshold_veh_h is None:  # from the first look, and fixed from here on
             threshold_veh_h = _threshold(results)
         at_stop = partial(
-            estimate_in_detail, results, None, asked, threshold_veh_h=threshold_veh_h, tail=tail, level=look_level,
-            stages=plan.stages(results.batch, look),
-        )  # fmt: skip
+            estimate_in_detail, results, None, asked, threshold_veh_h=threshold_veh_h, tail=tail, level=level
+        )
         estimates = [found for found, _ in at_stop(total=False, only=yardstick.asks)]
         reached = yardstick.reached(estimates)
         seen.append(
             Seen(
-                look=look, scenarios=looks.runs[look], level=look_level, shares=plan.shares,
+                look=look, scenarios=looks.runs[look], level=results.level(level), shares=plan.shares,
                 reached=reached if math.isfinite(reached) else None,
             )
         )  # fmt: skip
@@ -215,13 +213,13 @@ def _threshold(results: Results) -> float:
     return default_threshold(next(iter(by_policy.values())), results.batch)
 
 
-def _together(parts: Sequence[Results], folder: Path) -> Results:
+def _together(parts: Sequence[Results], folder: Path, growth: Growth) -> Results:
     """All looks so far as one set of results, in the order of the scenarios' indices."""
     scenarios = sorted((s for part in parts for s in part.batch.scenarios), key=lambda s: s.index)
     runs = sorted((run for part in parts for run in part.runs), key=lambda run: run.scenario)
     batch = replace(parts[0].batch, scenarios=tuple(scenarios))
     manifest = replace(parts[0].manifest, batch_hash=batch_hash(batch))
-    return Results(folder=folder / ALL, manifest=manifest, batch=batch, runs=tuple(runs))
+    return Results(folder=folder / ALL, manifest=manifest, batch=batch, runs=tuple(runs), growth=growth)
 
 
 def _keep(path: Path, results: Results, detailed: Sequence[tuple[Estimate, EstimateDetail]]) -> None:
@@ -234,6 +232,8 @@ def _keep(path: Path, results: Results, detailed: Sequence[tuple[Estimate, Estim
             kept.append(run)
         kept.clear_work()
         kept.compact()
+        if results.growth is not None:
+            write_atomically(path / GROWTH, results.growth.to_json())
         write_estimates(path, detailed)
 
 

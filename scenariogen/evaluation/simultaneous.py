@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenariogen.errors import FrequencyError
-from scenariogen.evaluation.answer import Weights
 from scenariogen.evaluation.frequency_spans import Span, crossings, spans
 from scenariogen.evaluation.outcomes import Question
-from scenariogen.sampling.importance import cluster_means, control_terms
+from scenariogen.evaluation.strata import Stages, Weights, parts_of, stratum_of
+from scenariogen.sampling.importance import cluster_means
 from scenariogen.sampling.intervals import BOOTSTRAP_SEED, REPLICATES
 from scenariogen.sampling.simultaneous import resampled_together
 
@@ -100,6 +100,7 @@ def simultaneous_bands(
     columns: Sequence[NDArray[np.float64]],
     weights: Sequence[Weights],
     *,
+    stages: Stages = None,
     level: float = LEVEL,
     replicates: int = REPLICATES,
     seed: int = BOOTSTRAP_SEED,
@@ -108,8 +109,9 @@ def simultaneous_bands(
 
     ``columns``  (batch,) values of each curve, nan where not known
     ``weights``  one for each multiplier of the grid
+    ``stages``   of an evaluation that grew, see :mod:`.strata`
     """
-    found = [_resampled(values, weights, replicates=replicates, seed=seed) for values in columns]
+    found = [_resampled(values, weights, stages, replicates=replicates, seed=seed) for values in columns]
     alpha = (1 - level) / 2
     tops, bottoms = [], []
     for each in found:
@@ -142,34 +144,35 @@ class _Resampled:
     errors: NDArray[np.float64]
 
 
-def _resampled(values: NDArray[np.float64], weights: Sequence[Weights], *, replicates: int, seed: int) -> _Resampled:
+def _resampled(
+    values: NDArray[np.float64], weights: Sequence[Weights], stages: Stages, *, replicates: int, seed: int
+) -> _Resampled:
     """The curve of one column. All columns resample the same scenarios, since the counts depend on the rows alone."""
     grid = len(weights)
     value, variance, below, above = (np.zeros(grid) for _ in range(4))
-    parts: list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]] = []
-    is_free = np.asarray(weights[0].is_free, dtype=bool)
-    for stratum, rows in enumerate((is_free, ~is_free)):
-        scale = np.array([w.probability_free if stratum == 0 else 1 - w.probability_free for w in weights])
+    pieces: list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]] = []
+    everything = np.ones(len(values), dtype=bool)
+    is_known = np.isfinite(values)
+    for parts in zip(*(parts_of(w, everything, stages=stages) for w in weights), strict=True):
+        scale = np.array([part[0] for part in parts])
         if not (scale > 0).any():
             continue
-        known = np.isfinite(values[rows])
+        rows = parts[0][1]
+        known = is_known[rows]
         n = int(known.sum())
         if n < 2:
             return _unknown(value, replicates)
         terms = np.zeros((len(known), grid))
-        for column, w in enumerate(weights):
-            controls = np.asarray(w.controls, dtype=np.float64)[rows][known]
-            terms[known, column] = control_terms(
-                np.exp(np.asarray(w.log_w)[rows][known]), values[rows][known], controls
-            )
+        for column, (w, part) in enumerate(zip(weights, parts, strict=True)):
+            terms[known, column] = stratum_of(w, values, (part[0], rows & is_known, *part[2:])).terms()
         mean = terms[known].mean(axis=0)
         centred = np.where(known[:, None], terms - mean, 0.0)
         value += scale * mean
         variance += scale**2 * (centred**2).sum(axis=0) / n / (n - 1)
         below = np.maximum(below, -scale * centred.min(axis=0) / n)
         above = np.maximum(above, scale * centred.max(axis=0) / n)
-        parts.append((centred, scale, known))
-    centred, scales, known = zip(*parts, strict=True)
+        pieces.append((centred, scale, known))
+    centred, scales, known = zip(*pieces, strict=True)
     shifts, variances = resampled_together(centred, scales, known=known, replicates=replicates, seed=seed)
     return _Resampled(
         value=value,
@@ -195,11 +198,13 @@ def flip_sets(
     frequencies: Sequence[float],
     refused: Sequence[Sequence[bool]],
     *,
+    stages: Stages = None,
     level: float = LEVEL,
 ) -> list[Flips]:
     """Where each difference may flip over an ascending grid of multipliers.
 
     ``questions``  differences of mean delay, each with a baseline
+    ``stages``     of an evaluation that grew
     ``refused``    (question, frequency): the gate refuses the answer
     A troubled run widens the band to where it would lie if all such runs were as good, or as bad, as can be.
     """
@@ -212,7 +217,7 @@ def flip_sets(
     if any(question.trouble.any() for question in questions):
         for worst in (False, True):
             cases.append([_completed(question, is_free, worst=worst) for question in questions])
-    bands = [simultaneous_bands(columns, usable, level=level) for columns in cases]
+    bands = [simultaneous_bands(columns, usable, stages=stages, level=level) for columns in cases]
     found = []
     for number, question in enumerate(questions):
         low = np.full(len(weights), -np.inf)

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scenariogen.errors import ScenarioError
+from scenariogen.evaluation.growth import Growth
 from scenariogen.sampling.allocation import FLOOR, deal, planned_runs, stage_starts
 from scenariogen.sampling.looks import Looks
 from scenariogen.scenarios.records import ScenarioBatch
@@ -58,7 +58,7 @@ class StagePlan:
     def __init__(self, looks: Looks, stream: ScenarioStream) -> None:
         self._looks, self._stream = looks, stream
         self._starts, self._sizes = stage_starts(looks), planned_runs(looks, len(looks.runs) - 1)
-        self._stage_of: dict[int, int] = {}
+        self._scenarios: list[list[int]] = [[]]
         self._dealt = (0, 0)
         self.shares = stream.first_shares
 
@@ -70,6 +70,7 @@ class StagePlan:
         """Begin a stage with such shares, as far as later stages are left enough of each kind."""
         stage = len(planned_runs(self._looks, look)) - 1
         later = sum(self._sizes[stage + 1 :])
+        self._scenarios.append([])
         self.shares, self._dealt = self._stream.within(shares, stage=self._sizes[stage], later=later), (0, 0)
 
     def take(self, look: int) -> ScenarioBatch:
@@ -78,11 +79,10 @@ class StagePlan:
         free, hit = (int(count) for count in np.bincount(deal(self.shares, planned[-1]), minlength=2))
         part = self._stream.take(free - self._dealt[0], hit - self._dealt[1])
         self._dealt = (free, hit)
-        self._stage_of |= {scenario.index: len(planned) - 1 for scenario in part.scenarios}
+        self._scenarios[-1] += [scenario.index for scenario in part.scenarios]
         return part
 
-    def stages(self, batch: ScenarioBatch, look: int) -> list[tuple[NDArray[np.bool_], float]]:
-        """(rows, ω) of each stage up to a look; ω follows from the looks alone."""
-        planned = planned_runs(self._looks, look)
-        stage = np.array([self._stage_of[scenario.index] for scenario in batch.scenarios])
-        return [(stage == number, runs / sum(planned)) for number, runs in enumerate(planned)]
+    def growth(self, look: int, *, may_stop: bool) -> Growth:
+        """Looks and stages up to a look."""
+        scenarios = tuple(tuple(own) for own in self._scenarios)
+        return Growth(looks=self._looks.runs, look=look, may_stop=may_stop, scenarios=scenarios)

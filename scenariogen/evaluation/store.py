@@ -11,6 +11,7 @@
       runs.parquet        all runs, ordered
       estimates.json, diagnostics.json
       quarantine.json     runs that crashed or took too long each time they were tried
+      growth.json         looks and stages of an evaluation that grew
       kept/               run folders that were asked for
       .work/              run folders in use, removed after each run
 
@@ -31,9 +32,11 @@ import numpy as np
 
 from scenariogen.errors import Problems, ResultsError
 from scenariogen.evaluation.expected import ExpectedRuns, expected_runs
+from scenariogen.evaluation.growth import Growth, read_growth
 from scenariogen.evaluation.manifest import Manifest, read_manifest
 from scenariogen.evaluation.records import RunResult, batch_hash
 from scenariogen.evaluation.run_table import RunTable
+from scenariogen.evaluation.strata import Stages
 from scenariogen.scenarios.records import ScenarioBatch
 
 if TYPE_CHECKING:
@@ -48,12 +51,25 @@ OPEN_ATTEMPTS = 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Results:
-    """Everything in a results folder. ``runs`` are in the order scenario, policy, replica, and stay in their file."""
+    """Everything in a results folder. ``runs`` are in the order scenario, policy, replica, and stay in their file.
+
+    ``growth``  looks and stages where it grew (:func:`scenariogen.evaluation.sequential.evaluate_until`)
+    """
 
     folder: Path
     manifest: Manifest
     batch: ScenarioBatch
     runs: Sequence[RunResult] = field(repr=False)
+    growth: Growth | None = None
+
+    @property
+    def stages(self) -> Stages:
+        """For estimates; None where all runs are one stage."""
+        return None if self.growth is None else self.growth.stages(self.batch.columns.index)
+
+    def level(self, together: float) -> float:
+        """Of an interval that is to hold at a level wherever the evaluation stopped."""
+        return together if self.growth is None else self.growth.level(together)
 
     @property
     def policies(self) -> tuple[str, ...]:
@@ -111,7 +127,9 @@ def load_results(path: str | Path) -> Results:
 
 def results_of(folder: Path, manifest: Manifest, batch: ScenarioBatch, expected: ExpectedRuns) -> Results:
     """The results of a folder whose batch and keys are known."""
-    return Results(folder=folder, manifest=manifest, batch=batch, runs=expected.runs_of(open_table(folder)))
+
+    runs = expected.runs_of(open_table(folder))
+    return Results(folder=folder, manifest=manifest, batch=batch, runs=runs, growth=read_growth(folder))
 
 
 def open_table(folder: Path) -> RunTable:

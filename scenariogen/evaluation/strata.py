@@ -29,7 +29,7 @@ Values: TypeAlias = NDArray[np.float64]
 Stages: TypeAlias = Sequence[tuple[NDArray[np.bool_], float]] | None
 """(rows, share) of each stage of an evaluation, rows (batch,) bool; None: all rows are one stage."""
 
-_Part: TypeAlias = tuple[float, NDArray[np.bool_], float, int, Values | None]
+Part: TypeAlias = tuple[float, NDArray[np.bool_], float, int, Values | None]
 """Probability, rows, what is added to the log weights, which of the two strata, what is added to the controls."""
 
 
@@ -129,16 +129,30 @@ def sample_of(
     free = np.asarray(weights.is_free, dtype=bool)
     values, baseline = _values(question, free, completed)
     known = _known(values, baseline)
-    parts: list[_Part] = []
-    for rows, share in _checked(stages, len(free)) if divided else [(np.ones(len(free), bool), 1.0)]:
-        probability = 0.0 if question.given_incident else float(weights.probability_free)
-        parts.append((share * probability, rows & free & known, 0.0, FREE, None))
-        rest = share * (1.0 - probability)
-        classes = weights.classes if divided else None
-        parts += _by_number(rest, rows & ~free & known, classes)
+    given = question.given_incident
+    parts = parts_of(weights, known, stages=stages, divided=divided, given_incident=given)
     means = cluster_means(values)
-    strata = [_stratum(weights, means, *part) for part in parts]
+    strata = [stratum_of(weights, means, part) for part in parts]
     return _sample(strata, [np.flatnonzero(part[1]) for part in parts], values, baseline)
+
+
+def parts_of(
+    weights: Weights,
+    rows: NDArray[np.bool_],
+    *,
+    stages: Stages = None,
+    divided: bool = True,
+    given_incident: bool = False,
+) -> list[Part]:
+    """How some rows (batch,) part into strata; the same at every frequency, but for their numbers."""
+    free = np.asarray(weights.is_free, dtype=bool)
+    probability = 0.0 if given_incident else float(weights.probability_free)
+    parts: list[Part] = []
+    for stage, share in _checked(stages, len(free)) if divided else [(np.ones(len(free), bool), 1.0)]:
+        parts.append((share * probability, stage & free & rows, 0.0, FREE, None))
+        classes = weights.classes if divided else None
+        parts += _by_number(share * (1.0 - probability), stage & ~free & rows, classes)
+    return parts
 
 
 def sample_by_scenario(question: Question, *, completed: bool | None = None) -> Sample:
@@ -182,11 +196,11 @@ def _sample(strata: list[Stratum], rows: list[NDArray[np.int64]], values: Values
     )
 
 
-def _by_number(probability: float, rows: NDArray[np.bool_], classes: Classes | None) -> list[_Part]:
+def _by_number(probability: float, rows: NDArray[np.bool_], classes: Classes | None) -> list[Part]:
     """The stratum with incidents by number of incidents, as far as there are draws enough."""
     if classes is None:
         return [(probability, rows, 0.0, HIT, None)]
-    parts: list[_Part] = []
+    parts: list[Part] = []
     for first, last in _joined(np.bincount(classes.number[rows], minlength=classes.size)):
         share, log_ratio, shift = classes.joined(first, last)
         inside = rows & (classes.number >= first) & (classes.number <= last)
@@ -210,15 +224,9 @@ def _joined(draws: NDArray[np.int64]) -> list[tuple[int, int]]:
     return parts[::-1]
 
 
-def _stratum(
-    weights: Weights,
-    means: Values,
-    probability: float,
-    rows: NDArray[np.bool_],
-    log_ratio: float,
-    base: int,
-    shift: Values | None,
-) -> Stratum:
+def stratum_of(weights: Weights, means: Values, part: Part) -> Stratum:
+    """The draws of a part, with the values of their rows out of ``means`` (batch,)."""
+    probability, rows, log_ratio, base, shift = part
     log_w = np.asarray(weights.log_w, dtype=np.float64)[rows] + log_ratio
     controls = np.asarray(weights.controls, dtype=np.float64)[rows]
     bound = max(weights.weight_bound[base] * math.exp(log_ratio), 1.0)

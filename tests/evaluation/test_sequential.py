@@ -74,10 +74,17 @@ def test_it_stops_where_the_target_is_met_and_says_what_was_seen(tmp_path):
     assert record["met"] and len(record["seen"]) == len(done.looks)
     kept = load_results(done.folder)
     assert len(kept.batch) == done.looks[-1].scenarios and kept.missing == 0
+    assert estimate(kept, None, (1.0,), threshold_veh_h=threshold_of(done)) == list(done.estimates)
     own = [each for each in done.estimates if each.versus is None and each.estimand == "mean_delay_veh_h"]
-    plain = {e.policy: e for e in estimate(kept, None, (1.0,)) if e.versus is None and e.estimand == own[0].estimand}
+    once = estimate(replace(kept, growth=None), None, (1.0,))
+    plain = {e.policy: e for e in once if e.versus is None and e.estimand == own[0].estimand}
     for each in own:  # wider than an interval that is looked at once
         assert each.low < plain[each.policy].low and each.high > plain[each.policy].high
+
+
+def threshold_of(done):
+    """The delay whose exceedance was asked, from the estimand's name."""
+    return next(float(e.estimand[8:].split()[0]) for e in done.estimates if e.estimand.startswith("P(delay>"))
 
 
 @pytest.mark.slow
