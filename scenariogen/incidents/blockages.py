@@ -108,11 +108,15 @@ def _groups(stands: Stands, heads: np.ndarray, settings: DetectSettings) -> Iter
 
 
 def _together(stands: Stands, one: int, other: int, settings: DetectSettings) -> bool:
+    apart_s = abs(stands.begin_s[one] - stands.begin_s[other])
+    gone_together = abs(stands.end_s[one] - stands.end_s[other]) <= settings.same_start_s
+    stay = not stands.drives_on[one] and not stands.drives_on[other]
     return (
         stands.edge[one] == stands.edge[other]
         and abs(int(stands.lane[one]) - int(stands.lane[other])) <= 1
-        and abs(stands.begin_s[one] - stands.begin_s[other]) <= settings.same_start_s
-        and abs(stands.position_m[one] - stands.position_m[other]) <= settings.same_place_m
+        and apart_s <= settings.same_start_s
+        and abs(stands.position_m[one] - stands.position_m[other])
+        <= (settings.same_scene_m if gone_together and stay else settings.same_place_m)
     )
 
 
@@ -266,12 +270,13 @@ def _is_gridlock(network: RoadNetwork, candidate: Blockage, stands: Stands) -> b
 
 
 def _is_released(candidate: Blockage, others: list[Blockage], settings: DetectSettings) -> bool:
-    """A driver who came to stand after somebody else did, close by, and drove on as soon as that one was gone."""
+    """A driver who came to stand after somebody else did, close by, and drove on while that one still stood, along
+    another lane, or as soon as it was gone."""
     return candidate.drives_on and any(
         other.edge == candidate.edge
         and other.begin_s < candidate.begin_s < other.end_s
         and abs(other.position_m - candidate.position_m) <= settings.same_place_m
-        and abs(candidate.end_s - other.end_s) <= MOVING_S
+        and candidate.end_s - other.end_s <= MOVING_S
         for other in others
     )
 

@@ -22,6 +22,7 @@ class DetectSettings:
                            longest buses and lorries are 18 m
     ``same_start_s, same_place_m``
                            heads of standing queues that began so close together are one incident
+    ``same_scene_m``       the same for vehicles that came in one moment and were taken away in one moment
     ``behind_m``           a second vehicle of a crash stands within this distance behind the first
     ``regular_stops``      so many other vehicles that stopped for ``stop_s`` or more at the same spot make it a stop
     ``slower_passing``     passing speed over usual speed below which a vehicle at the roadside is an incident
@@ -57,6 +58,7 @@ class DetectSettings:
     clear_road_m: float = 30.0
     same_start_s: float = 20.0
     same_place_m: float = 60.0
+    same_scene_m: float = 100.0
     behind_m: float = 15.0
     regular_stops: int = 3
     stop_s: float = 15.0

@@ -99,6 +99,16 @@ def test_adjacent_lanes_closed_together_are_one_incident(tmp_path):
     assert row.position_m == pytest.approx(SPOT_M + 4 - 500)
 
 
+@pytest.mark.parametrize(("gone_s", "incidents"), [(END_S, 1), (END_S - 200.0, 2)])
+def test_vehicles_far_apart_are_one_incident_where_they_also_went_together(tmp_path, gone_s, incidents):
+    traffic = Traffic(end_s=1200)
+    for lane, at_m, until_s in ((0, SPOT_M, END_S), (1, SPOT_M + 80.0, gone_s)):
+        traffic.stand(lane, at_m, BEGIN_S, until_s)
+        traffic.file(lane, every(8, until_s=1000), holds=[(at_m - JAM_M, BEGIN_S, until_s)])
+    traffic.file(2, every(3, until_s=1100))
+    assert len(found_in(tmp_path, traffic, road(3))) == incidents
+
+
 def test_lanes_reopened_one_by_one_are_phases_lane_by_lane(tmp_path):
     traffic, half_s = Traffic(end_s=1200), (BEGIN_S + END_S) / 2
     for lane, until_s in ((0, END_S), (1, half_s)):
@@ -199,6 +209,17 @@ def test_driver_held_up_by_an_incident_beside_him_is_no_second_one(tmp_path):
     traffic.file(2, every(5, until_s=1400))
     (row,) = found_in(tmp_path, traffic, road(3)).itertuples()
     assert row.lanes == [0] and row.start_s == pytest.approx(BEGIN_S, abs=2)
+
+
+def test_driver_held_up_who_gets_away_before_the_road_is_free_is_no_second_one(tmp_path):
+    """As before, but he finds a gap while the other lane is still closed."""
+    traffic = Traffic(end_s=1500)
+    traffic.stand(0, SPOT_M, BEGIN_S, END_S)
+    traffic.file(0, every(10, until_s=1400), holds=[(SPOT_M - JAM_M, BEGIN_S, END_S)])
+    traffic.file(1, every(10, until_s=1400), holds=[(SPOT_M - 40.0, BEGIN_S + 60.0, END_S - 200.0)])
+    traffic.file(2, every(5, until_s=1400))
+    (row,) = found_in(tmp_path, traffic, road(3)).itertuples()
+    assert row.lanes == [0]
 
 
 @pytest.mark.parametrize("before_end_m", [4.0, 20.0])
