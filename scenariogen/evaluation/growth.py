@@ -4,14 +4,17 @@ estimates were made: stage by stage, and with intervals that hold at the look at
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scenariogen.errors import ResultsError
-from scenariogen.evaluation.strata import Stages
 from scenariogen.sampling.allocation import planned_runs
 from scenariogen.sampling.looks import Looks
+
+if TYPE_CHECKING:
+    from scenariogen.evaluation.strata import Stages
 
 GROWTH = "growth.json"
 
@@ -35,7 +38,7 @@ class Growth:
         """Of the interval at this look, for those of all looks to hold together at a level."""
         return Looks(runs=self.looks, level=together).levels[self.look] if self.may_stop else together
 
-    def stages(self, index: NDArray[np.int64]) -> Stages:
+    def stages(self, index: NDArray[np.int64]) -> "Stages":
         """(rows, share) of each stage, for scenarios of these indices; shares follow from the looks alone."""
         planned = planned_runs(Looks(runs=self.looks), self.look)
         return [(np.isin(index, own), runs / sum(planned)) for own, runs in zip(self.scenarios, planned, strict=True)]
