@@ -25,8 +25,6 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import ndtr
 
 from scenariogen.errors import DensityError
 
@@ -104,6 +102,8 @@ def bounds(runs: tuple[int, ...], *, level: float = 0.95) -> tuple[float, ...]:
 
 def _solved(leaves: Callable[[float], float], due: float) -> float:
     """The bound beyond which the motion leaves with probability ``due``."""
+    from scipy.optimize import brentq  # late: whoever only makes runs does without scipy
+
     return cast(float, brentq(lambda bound: leaves(bound) - due, 1e-3, _FARTHEST, xtol=1e-10))
 
 
@@ -111,6 +111,8 @@ def _left(
     bound: float, *, nodes: NDArray[np.float64], density: NDArray[np.float64], scale: float, root: float
 ) -> float:
     """Probability that the motion, at ``nodes`` before, lies beyond ``bound * scale`` one look later."""
+    from scipy.special import ndtr
+
     stays = ndtr((bound * scale - nodes) / root) - ndtr((-bound * scale - nodes) / root)
     return float(density @ (1 - stays))
 
