@@ -32,6 +32,7 @@ import numpy as np
 
 from scenariogen.errors import Problems, ResultsError
 from scenariogen.evaluation.expected import ExpectedRuns, expected_runs
+from scenariogen.evaluation.growth import Growth, read_growth
 from scenariogen.evaluation.manifest import Manifest, read_manifest
 from scenariogen.evaluation.records import RunResult, batch_hash
 from scenariogen.evaluation.run_table import RunTable
@@ -40,7 +41,6 @@ from scenariogen.scenarios.records import ScenarioBatch
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scenariogen.evaluation.growth import Growth
     from scenariogen.evaluation.strata import Stages
 
 JOURNAL, RUNS, SCENARIOS, PARTS = "journal.jsonl", "runs.parquet", "scenarios.parquet", "parts"
@@ -61,7 +61,7 @@ class Results:
     manifest: Manifest
     batch: ScenarioBatch
     runs: Sequence[RunResult] = field(repr=False)
-    growth: "Growth | None" = None
+    growth: Growth | None = None
 
     @property
     def stages(self) -> "Stages":
@@ -128,8 +128,6 @@ def load_results(path: str | Path) -> Results:
 
 def results_of(folder: Path, manifest: Manifest, batch: ScenarioBatch, expected: ExpectedRuns) -> Results:
     """The results of a folder whose batch and keys are known."""
-    from scenariogen.evaluation.growth import read_growth  # it takes scipy, which workers do without
-
     runs = expected.runs_of(open_table(folder))
     return Results(folder=folder, manifest=manifest, batch=batch, runs=runs, growth=read_growth(folder))
 

@@ -46,10 +46,15 @@ def test_the_hash_of_a_batch_is_that_of_its_whole_content():
         if each.name not in ("window", "scenarios")
     }
     content["design"] = dataclasses.asdict(batch.design)
-    for newer in ("rates", "road_classes"):  # earlier versions had no such parts, and this batch has none either
+    for newer in (
+        "rates",
+        "road_classes",
+        "durations",
+    ):  # earlier versions had no such parts, and this batch has none either
         assert not content["design"].pop(newer)
     content |= {"window": window_content(batch.window), "scenarios": [_scenario_plain(s) for s in batch.scenarios]}
     assert batch_hash(batch) == digest(content)
+    assert not any("log_durations" in plain["density"] for plain in content["scenarios"])
 
 
 def test_faults_deep_in_a_file_are_told_with_their_row(tmp_path, monkeypatch):
