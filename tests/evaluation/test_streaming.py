@@ -50,7 +50,7 @@ def test_the_hash_of_a_batch_is_that_of_its_whole_content():
         "rates",
         "road_classes",
         "durations",
-    ):  # earlier versions had no such parts, and this batch has none either
+    ):  # earlier versions had none, nor has this batch
         assert not content["design"].pop(newer)
     content |= {"window": window_content(batch.window), "scenarios": [_scenario_plain(s) for s in batch.scenarios]}
     assert batch_hash(batch) == digest(content)
