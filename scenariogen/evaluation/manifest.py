@@ -10,6 +10,8 @@ from scenariogen.evaluation.policy import PolicyReference
 
 SCHEMA = 1
 MANIFEST = "results.json"
+GROWN = "all"
+"""Where the results of an evaluation lie that grew look by look, inside its folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,8 @@ def read_manifest(folder: Path) -> Manifest:
     """The folder's manifest, or a ``ResultsError``."""
     path = folder / MANIFEST
     if not path.is_file():
+        if (folder / GROWN / MANIFEST).is_file():
+            raise ResultsError(f"{folder} grew look by look: its results are in {folder / GROWN}")
         what = "is not a results folder" if folder.is_dir() else "does not exist"
         raise ResultsError(f"{folder} {what}: it has no {MANIFEST}; expected the --out folder of an evaluation")
     return Manifest.from_json(path.read_text(encoding="utf-8"), path)

@@ -33,6 +33,7 @@ from scenariogen.evaluation.estimate import estimate_in_detail, weights_or_error
 from scenariogen.evaluation.estimates import Estimate, EstimateDetail
 from scenariogen.evaluation.evaluate import make_runs
 from scenariogen.evaluation.growth import GROWTH, Growth
+from scenariogen.evaluation.manifest import GROWN
 from scenariogen.evaluation.outcomes import default_threshold, outcomes, questions
 from scenariogen.evaluation.records import batch_hash
 from scenariogen.evaluation.results_folder import ResultsFolder
@@ -47,7 +48,7 @@ from scenariogen.sampling.looks import looks_until
 from scenariogen.scenarios.records import ScenarioBatch
 from scenariogen.simulation.project import SumoProject
 
-LOOKS, ALL, STOPPING = "looks", "all", "stopping.json"
+LOOKS, STOPPING = "looks", "stopping.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +167,7 @@ def evaluate_until(
     is_met = target is None or reached <= target.most
     advice = "" if target is None or is_met else _advice(seen[-1], target, estimates)
     detailed = at_stop(total=total)
-    _keep(folder / ALL, results, detailed)
+    _keep(folder / GROWN, results, detailed)
     said = {"met": is_met, "advice": advice, "seen": [asdict(each) for each in seen]}
     write_atomically(folder / STOPPING, json.dumps(_request(folder) | said, indent=2, allow_nan=False) + "\n")
     return SequentialEvaluation(
@@ -219,7 +220,7 @@ def _together(parts: Sequence[Results], folder: Path, growth: Growth) -> Results
     runs = sorted((run for part in parts for run in part.runs), key=lambda run: run.scenario)
     batch = replace(parts[0].batch, scenarios=tuple(scenarios))
     manifest = replace(parts[0].manifest, batch_hash=batch_hash(batch))
-    return Results(folder=folder / ALL, manifest=manifest, batch=batch, runs=tuple(runs), growth=growth)
+    return Results(folder=folder / GROWN, manifest=manifest, batch=batch, runs=tuple(runs), growth=growth)
 
 
 def _keep(path: Path, results: Results, detailed: Sequence[tuple[Estimate, EstimateDetail]]) -> None:
@@ -257,10 +258,11 @@ def _begin(folder: Path, request: dict[str, Any]) -> None:
             "a new folder"
         )
     if before and before != request:
-        changed = [name for name in request if before.get(name) != request[name]]
+        words = {"looks": "other numbers of scenarios to look at (--budget)", "scenarios": "other scenarios",
+                 "frequencies": "other frequencies"}  # fmt: skip
+        changed = [words.get(name, f"another {name}") for name in request if before.get(name) != request[name]]
         raise ResultsError(
-            f"{folder} was begun with another {' and '.join(changed)}: looks and targets are fixed before the first "
-            "run, so choose a new folder"
+            f"{folder} was begun with {' and '.join(changed)}; that is fixed before the first run: choose a new folder"
         )
     write_atomically(folder / STOPPING, json.dumps(request, indent=2) + "\n")
 

@@ -110,6 +110,10 @@ def test_looks_and_target_cannot_be_changed_afterwards(tmp_path):
     until("half_width(mean)<=0.001", tmp_path, budget=60)
     with pytest.raises(ResultsError, match="another target"):
         until("half_width(mean)<=5", tmp_path, budget=60)
+    with pytest.raises(ResultsError, match="--budget"):
+        until("half_width(mean)<=0.001", tmp_path, budget=80)
+    with pytest.raises(ResultsError, match="its results are in"):
+        load_results(tmp_path)
 
 
 @pytest.mark.slow
