@@ -108,15 +108,14 @@ def _groups(stands: Stands, heads: np.ndarray, settings: DetectSettings) -> Iter
 
 
 def _together(stands: Stands, one: int, other: int, settings: DetectSettings) -> bool:
-    apart_s = abs(stands.begin_s[one] - stands.begin_s[other])
-    gone_together = abs(stands.end_s[one] - stands.end_s[other]) <= settings.same_start_s
     stay = not stands.drives_on[one] and not stands.drives_on[other]
+    gone_together = stay and abs(stands.end_s[one] - stands.end_s[other]) <= settings.same_start_s
+    within_m = settings.same_scene_m if gone_together else settings.same_place_m
     return (
         stands.edge[one] == stands.edge[other]
         and abs(int(stands.lane[one]) - int(stands.lane[other])) <= 1
-        and apart_s <= settings.same_start_s
-        and abs(stands.position_m[one] - stands.position_m[other])
-        <= (settings.same_scene_m if gone_together and stay else settings.same_place_m)
+        and abs(stands.begin_s[one] - stands.begin_s[other]) <= settings.same_start_s
+        and abs(stands.position_m[one] - stands.position_m[other]) <= within_m
     )
 
 

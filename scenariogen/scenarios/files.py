@@ -92,7 +92,7 @@ def open_batch(path: Path | str, *, trusted: bool = False) -> ScenarioBatch:
         problems = Problems(f"{path} is not a scenario file")
         for rows in plain_rows(path):
             found = _schema_problems({**header, "scenarios": rows}, first=len(numbers))
-            problems.extend(found or _count_problems(rows))
+            problems.extend(found or _count_problems(header, rows))
             if len(problems.found) > MOST_PROBLEMS:
                 problems.raise_as(ScenarioError)
             numbers.extend(row["index"] for row in rows if isinstance(row["index"], int))
@@ -204,7 +204,7 @@ def _told(error: Any, first: int) -> list[str]:
 
 def _build(document: dict[str, Any], path: Path) -> ScenarioBatch:
     problems = Problems(f"{path} is not a scenario file")
-    problems.extend(_count_problems(document["scenarios"]))
+    problems.extend(_count_problems(document, document["scenarios"]))
     scenarios = tuple(map(_scenario, document["scenarios"]))
     return _batch(document, scenarios, [scenario.index for scenario in scenarios], problems)
 
@@ -220,6 +220,9 @@ def _batch(
     except ValueError as error:
         problems.add(str(error))
         window = None
+    chances = (header.get("design") or {}).get("durations", {})
+    if chances and abs(sum(chances.values()) - 1) > 1e-9:
+        problems.add(f"the probabilities of families of durations add up to {sum(chances.values()):g}, expected 1")
     problems.raise_as(ScenarioError)
     return ScenarioBatch(
         project_hash=header["project_hash"],
@@ -233,11 +236,16 @@ def _batch(
     )
 
 
-def _count_problems(rows: list[dict[str, Any]]) -> list[str]:
+def _count_problems(header: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
+    """Lists of a density that are not as long as the header's."""
+    families = (header.get("design") or {}).get("durations", {})
+    expected = {"counts": len(KINDS), "log_durations": max(len(families) - 1, 0)}
     return [
-        f"scenario {row['index']}: counts has {len(density['counts'])} numbers, expected {len(KINDS)}"
+        f"scenario {row['index']}: {name} has {len(density.get(name, ()))} numbers, expected {count}"
         for row in rows
-        if (density := row.get("density")) and len(density["counts"]) != len(KINDS)
+        if (density := row.get("density"))
+        for name, count in expected.items()
+        if len(density.get(name, ())) != count
     ]
 
 

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from scenariogen.errors import ScenarioError
 from scenariogen.evaluation.estimate import answers_at
 from scenariogen.evaluation.noise import Noise, noise_of
 from scenariogen.evaluation.outcomes import MEAN, cvar_name, outcomes, questions
@@ -88,6 +89,15 @@ def test_drawn_scenarios_carry_families_and_files_keep_them(tmp_path):
     for suffix in (".json", ".parquet"):
         write_batch(batch, tmp_path / f"s{suffix}")
         assert read_batch(tmp_path / f"s{suffix}") == batch
+
+
+def test_families_that_do_not_fit_the_scenarios_are_refused_all_at_once(tmp_path):
+    batch = synthesize(small_model(), n=8, seed=2, project_hash="p" * 64)
+    design = dataclasses.replace(batch.design, durations=(("as fitted", 0.5), ("longer", 0.7)))
+    write_batch(dataclasses.replace(batch, design=design), tmp_path / "s.json")
+    with pytest.raises(ScenarioError) as caught:
+        read_batch(tmp_path / "s.json")
+    assert "add up to 1.2" in str(caught.value) and "log_durations has 3 numbers, expected 1" in str(caught.value)
 
 
 # --------------------------------------------------------------------------------------------------- the rates
