@@ -79,21 +79,20 @@ def mass_balance(
                         the sums are the same
     """
     counters = run.counters()
-    running = set(run.running_ids())
+    running, waiting = set(run.running_ids()), set(run.waiting_ids())
     # What is added between two steps is in no event of TraCI's: our own vehicles, and those of others.
-    entered = meter.entered | own_ever | running
-    waiting = set(run.waiting_ids())
-    seen = meter.seen | entered | waiting
+    added = own_ever | running
+    unseen = (added | waiting) - meter.seen
     removed = not_due = discarded = 0
-    for vehicle in seen - running - own_ever - waiting - meter.left.keys():
-        if vehicle in entered:  # one that is still there is being moved ahead, and counts as running
+    for vehicle in meter.not_left - added - waiting:
+        if vehicle in meter.entered:  # one that is still there is being moved ahead, and counts as running
             removed += not run.is_known(vehicle)
         elif tell_discarded and not run.is_known(vehicle):
             discarded += 1
         else:
             not_due += 1
-    others = [reached for vehicle, reached in meter.left.items() if vehicle not in own_ever]
-    arrived = sum(others)
+    own_left = [meter.left[vehicle] for vehicle in own_ever if vehicle in meter.left]
+    arrived = meter.reached - sum(own_left)
     return MassBalance(
         time_s=run.time_s,
         loaded=counters.loaded,
@@ -103,9 +102,9 @@ def mass_balance(
         discarded=discarded,
         running=counters.running,
         arrived=arrived,
-        removed=removed + len(others) - arrived,
-        seen=len(seen),
-        entered=len(entered),
+        removed=removed + len(meter.left) - len(own_left) - arrived,
+        seen=len(meter.seen) + len(unseen),
+        entered=len(meter.entered) + len(added - meter.entered),
         own_inserted=len(own_ever),
         own_running=len(own_present),
     )

@@ -70,24 +70,27 @@ class DelayMeter:
         self._just_loaded: list[str] = []
         self._unknown: set[str] = set()
         self.seen: set[str] = set()
-        """Every vehicle that was loaded, those that are left out of the delay as well."""
+        """Every vehicle that was loaded or entered, those that are left out of the delay as well."""
         self.entered: set[str] = set()
         """Every vehicle that entered the network."""
         self.left: dict[str, bool] = {}
         """Every vehicle that is gone after it had entered, and whether it reached its destination."""
+        self.not_left: set[str] = set()
+        """Those of ``seen`` that are not in ``left``: who asks every minute need not go through all."""
+        self.reached = 0
+        """Of ``left``, how many reached their destination."""
         self._load(run.loaded_ids())
 
     def update(self) -> None:
         """Take in the last step."""
         run = self._run
-        self.entered.update(run.departed_ids())
+        departed = run.departed_ids()
+        if departed:
+            self.entered.update(departed)
+            self._see(departed)
         arrived = run.arrived_ids()
         if arrived:
-            now_s = run.time_s - run.step_length_s
-            for vehicle in arrived:
-                self.left[vehicle] = run.reached_destination(vehicle)
-                if vehicle in self._due_s and self.left[vehicle]:
-                    self._exit_s[vehicle] = now_s
+            self._leave(arrived)
         if self._just_loaded:
             self._find_triggered()
         if self._unknown:
@@ -100,8 +103,22 @@ class DelayMeter:
         """Leave vehicles out, such as those that stand in for an incident; before or after they appear."""
         self._excluded.update(vehicles)
 
-    def _load(self, vehicles: tuple[str, ...]) -> None:
+    def _see(self, vehicles: tuple[str, ...]) -> None:
         self.seen.update(vehicles)
+        self.not_left.update(vehicle for vehicle in vehicles if vehicle not in self.left)
+
+    def _leave(self, vehicles: tuple[str, ...]) -> None:
+        now_s = self._run.time_s - self._run.step_length_s
+        self.not_left.difference_update(vehicles)
+        for vehicle in vehicles:
+            reached = self._run.reached_destination(vehicle)
+            self.reached += reached - self.left.get(vehicle, False)
+            self.left[vehicle] = reached
+            if reached and vehicle in self._due_s:
+                self._exit_s[vehicle] = now_s
+
+    def _load(self, vehicles: tuple[str, ...]) -> None:
+        self._see(vehicles)
         for vehicle in vehicles:
             departure = None
             if vehicle not in self._due_s and vehicle not in self._excluded:

@@ -231,6 +231,25 @@ def test_a_broken_source_gives_netconverts_own_words(tmp_path):
         toolchain.build_net(folder, folder)
 
 
+def test_readme_tells_the_demand_that_there_is(own):
+    text = (own.folder / "README.md").read_text(encoding="utf-8")
+    assert f"{own.demand.vehicles:,.0f} vehicles, {len(own.demand.streams)} routes" in " ".join(text.split())
+    assert "@@" not in text  # a figure that was left open
+
+
+def test_corridors_readme_tells_its_flows():
+    text = " ".join((networks.OWN["corridor"].folder / "README.md").read_text(encoding="utf-8").split())
+    streams = corridor_demand.DEMAND.streams
+
+    def total(edge: str) -> str:
+        return f"{sum(each.vehicles_per_hour for each in streams if edge in each.edges):,.0f}"
+
+    assert f"{corridor_demand.THROUGH.vehicles_per_hour:,} through" in text
+    assert f"{total('off_1')} leave" in text
+    assert f"{total('on1_a')} enter at the first and {total('on2_a')} at the second" in text
+    assert f"{total('mw_10')} pass downstream of it; {total('arterial')} use the arterial" in text
+
+
 @pytest.mark.sumo
 def test_sumo_runs_five_minutes_without_a_word(own, tmp_path):
     said = toolchain.call(
