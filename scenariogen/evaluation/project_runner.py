@@ -1,5 +1,7 @@
 """Makes the runs of a SUMO project in a worker process, each in a fork of its own and within its time."""
 
+import gc
+import importlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from scenariogen.window import StudyWindow
 
 if TYPE_CHECKING:
     from scenariogen.evaluation.usual_traffic import UsualTraffic
+    from scenariogen.simulation.project import SumoProject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,16 +74,36 @@ class ProjectRunner:
                     "command again with a new folder"
                 )
             self.work_folder.mkdir(parents=True, exist_ok=True)  # on another machine of a cluster nobody made it
-            project.free_flow()  # read here, once, since what a fork reads is lost with it
-            if self.simulator == "libsumo":
-                import libsumo  # noqa: F401 - the same
+            _prepare(project, self.simulator)
             _OPENED.clear()  # one project per worker is enough
             _OPENED[self] = (
                 SumoSimulator(project, backend=self.simulator, work_folder=self.work_folder, project_outputs=False),
                 project.network(),
                 None if self.usual is None else read_usual(self.usual, project.network()),
             )
+            gc.collect()
+            gc.freeze()  # a fork then need not go through all of this before its run
         return _OPENED[self]
+
+
+OF_EVERY_RUN = (
+    "scenariogen.injection",
+    "scenariogen.injection.advice",
+    "scenariogen.simulation.dummy",
+    "scenariogen.simulation.health",
+)
+"""Modules that a run imports when it begins."""
+
+
+def _prepare(project: "SumoProject", simulator: str) -> None:
+    """Import and read here, once, what every run needs: what a fork imports and reads is lost with it."""
+    from scenariogen.injection.passing_speed import project_table
+    from scenariogen.simulation.study import warm_up_s
+
+    for module in (*OF_EVERY_RUN, "libsumo" if simulator == "libsumo" else "traci"):
+        importlib.import_module(module)
+    warm_up_s(project)  # finds the ways of vehicles whose demand has only their ends
+    project_table(project)  # reads who drives, and the capacity tables
 
 
 def _run(

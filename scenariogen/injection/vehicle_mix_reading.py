@@ -66,8 +66,7 @@ def read_traffic(
 
     Raises ``ProjectError`` where the files hold no vehicle, trip or flow, or a fault that SUMO would refuse too.
     """
-    stamps = tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
-    return make_traffic(_weights(stamps), step_s=step_s, options=_changed(options or {}))
+    return make_traffic(_weights(files), step_s=step_s, options=_changed(options or {}))
 
 
 def _changed(options: Mapping[str, str]) -> dict[str, str]:
@@ -82,29 +81,45 @@ def _is_default(name: str, value: str) -> bool:
         return value.lower() == default.lower()
 
 
-@lru_cache(maxsize=32)
-def _weights(stamps: tuple[tuple[str, int, int], ...]) -> tuple[tuple[float, Attributes], ...]:
-    """Number of vehicles and attributes of each type used; kept, since runs of one batch read the same files."""
-    files = [Path(name) for name, _, _ in stamps]
+def _weights(files: Sequence[Path]) -> tuple[tuple[float, Attributes], ...]:
+    """Number of vehicles and attributes of each type used."""
     if not files:
         raise ProjectError("the simulation was started without route files")
     if not any(has_sign(file, _SIGN_OF_TYPES) for each in files for file in (each, *input_references(each))):
         return ((1.0, {}),)  # nobody says what vehicles are like: all are SUMO's default car
-    reader = _Reader()
+    whole = _Traffic()
     for file in files:
-        reader.read(file)
-    if not reader.counts:
+        stamp = file.stat()
+        whole.add(_traffic_in(str(file), stamp.st_mtime_ns, stamp.st_size))
+    if not whole.counts:
         raise ProjectError(f"{', '.join(file.name for file in files)} hold no vehicle, trip or flow")
-    return tuple(reader.weights())
+    return tuple(whole.weights())
 
 
-class _Reader:
-    """Types, distributions and vehicle counts while the files stream by."""
+@lru_cache(maxsize=64)
+def _traffic_in(file: str, changed_ns: int, size: int) -> "_Traffic":
+    """What one file holds; kept, since runs of one batch read the same large files."""
+    del changed_ns, size
+    traffic = _Traffic()
+    traffic.read(Path(file))
+    return traffic
+
+
+class _Traffic:
+    """Types, distributions and vehicle counts, of a file while it streams by or of several."""
 
     def __init__(self) -> None:
         self.types: dict[str, Attributes] = {}
-        self.distributions: dict[str, list[tuple[float, str]]] = {}
+        self.distributions: dict[str, list[tuple[float | None, str]]] = {}
+        """Members with their probabilities; None: that of the type."""
         self.counts: dict[str, float] = {}
+
+    def add(self, other: "_Traffic") -> None:
+        """Take in what another file holds."""
+        self.types |= other.types
+        self.distributions |= other.distributions
+        for kind, count in other.counts.items():
+            self.counts[kind] = self.counts.get(kind, 0.0) + count
 
     def read(self, path: Path) -> None:
         for _, element in children(path):
@@ -117,8 +132,9 @@ class _Reader:
                 self.counts[kind] = self.counts.get(kind, 0.0) + _vehicles(element)
 
     def weights(self) -> Iterable[tuple[float, Attributes]]:
+        distributions = {name: self._members(name) for name in self.distributions}
         for name, count in self.counts.items():
-            members = self.distributions.get(name, [(1.0, name)])
+            members = distributions.get(name, [(1.0, name)])
             total = sum(probability for probability, _ in members)
             for probability, member in members:
                 if member not in self.types and member != DEFAULT_TYPE:
@@ -139,17 +155,18 @@ class _Reader:
     def _distribution(self, element: Element) -> None:
         names = element.get("vTypes", "").split()
         told = [float(each) for each in element.get("probabilities", "").split()]
-        members = [(told[n] if n < len(told) else self._probability(name), name) for n, name in enumerate(names)]
-        for child in element:
-            if child.tag == "vType":
-                name = self._type(child)
-                members.append((self._probability(name), name))
-        if not members or sum(probability for probability, _ in members) <= 0:
-            raise ProjectError(f"the distribution of vehicle types {element.get('id')!r} is empty")
+        members = [(told[n] if n < len(told) else None, name) for n, name in enumerate(names)]
+        members += [(None, self._type(child)) for child in element if child.tag == "vType"]
         self.distributions[element.get("id", "")] = members
 
-    def _probability(self, name: str) -> float:
-        return float(self.types.get(name, {}).get("probability", "1"))
+    def _members(self, distribution: str) -> list[tuple[float, str]]:
+        members = [
+            (float(self.types.get(name, {}).get("probability", "1")) if told is None else told, name)
+            for told, name in self.distributions[distribution]
+        ]
+        if sum(probability for probability, _ in members) <= 0:
+            raise ProjectError(f"the distribution of vehicle types {distribution!r} is empty")
+        return members
 
 
 def _vehicles(element: Element) -> float:

@@ -254,7 +254,7 @@ def _unseen(strata: Sequence[Stratum], allowed: float | int, unseen: float | Non
     draws = len(worst)
     share = allowed / worst.probability  # below 1, since the blind spot exceeds what is allowed
     kept = worst.draws_from_target / draws if draws else 1.0
-    more = math.ceil(math.log(0.05) / math.log1p(-share) / kept) - draws
+    more = math.ceil(math.log(0.05) / math.log1p(-share) / kept) - draws if kept else None  # weights know no bound
     if draws and largest_unseen([1.0], [worst.draws_from_target]) < worst.unseen():
         # Too few draws to tell that the weights average 1, whose error falls with the root; or they do not.
         left = share - max(1.0 - float(worst.w.mean()), 0.0)

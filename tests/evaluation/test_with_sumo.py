@@ -1,16 +1,21 @@
 """On a real network: both shipped policies on cologne1, over libsumo, with an incident."""
 
 import dataclasses
+import gc
 import hashlib
 import json
+import sys
 
 import pytest
 
 from scenariogen.errors import ScenarioError
-from scenariogen.evaluation import evaluate, run_scenario
+from scenariogen.evaluation import evaluate, project_runner, run_scenario
+from scenariogen.evaluation.pending import Task
+from scenariogen.evaluation.policy import resolve_policy
 from scenariogen.incidents.records import Incident, IncidentKind
 from scenariogen.scenarios.records import Scenario, ScenarioBatch
 from scenariogen.simulation.contract import EndReason
+from scenariogen.simulation.isolation import in_own_process
 from scenariogen.simulation.project import open_project
 from scenariogen.simulation.study import study_window
 from tests.support import copy_project, resco
@@ -101,6 +106,30 @@ def test_the_incident_stands_as_asked_and_costs_delay(done):
 def test_max_pressure_beats_the_fixed_programme_without_incidents(done):
     found = runs(done)
     assert found[0, "max_pressure"].system_delay_veh_h < 0.8 * found[0, "no_control"].system_delay_veh_h
+
+
+def _imported_by_a_run(task, *opened):
+    """Modules that a run imports, and what became of it."""
+    before = set(sys.modules)
+    result = project_runner._run(task, *opened)
+    return sorted(set(sys.modules) - before), result
+
+
+def test_what_a_run_imports_is_there_before_its_fork(project, batch, tmp_path):
+    runner = project_runner.ProjectRunner(
+        sumocfg=project.sumocfg, project_hash=project.hash, window=batch.window, simulator="libsumo",
+        work_folder=tmp_path / "work",
+    )  # fmt: skip
+    task = Task(
+        key="one", scenario=batch.scenarios[1], policy=resolve_policy("no_control"), replica=0, seed=11,
+        folder=tmp_path / "run",
+    )  # fmt: skip
+    try:
+        modules, result = in_own_process(_imported_by_a_run, task, *runner._opened(), batch.window)
+    finally:
+        project_runner._OPENED.clear()
+        gc.unfreeze()
+    assert modules == [] and result.end_reason is EndReason.HORIZON and result.incidents_realised == 1
 
 
 def test_run_folders_are_gone_but_those_asked_for(done):

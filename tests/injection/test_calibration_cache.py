@@ -74,6 +74,19 @@ def test_a_mix_is_read_from_types_distributions_flows_and_nested_models(tmp_path
     assert sum(found.values()) == pytest.approx(1.0, abs=1e-5)
 
 
+def test_a_mix_spreads_over_files_and_a_file_that_changes_is_read_again(tmp_path):
+    types, use = tmp_path / "types.add.xml", tmp_path / "use.rou.xml"
+    use.write_text(
+        '<routes><vTypeDistribution id="all" vTypes="a b"/><trip id="t" type="all" depart="0" from="x" to="y"/></routes>'
+    )
+    for weight, share in ((1, 0.25), (9, 0.75)):
+        types.write_text(
+            f'<additional><vType id="a" minGap="1" probability="{weight}"/><vType id="b" probability="3"/></additional>'
+        )
+        found = {t.attributes: t.share for t in read_traffic([types, use]).types}
+        assert found == {(("minGap", "1"),): pytest.approx(share), (): pytest.approx(1 - share)}
+
+
 def test_files_without_any_type_are_the_default_car(tmp_path):
     path = routes(tmp_path, '<trip id="t" depart="0" from="x" to="y"/>')
     defaults = dict(DRIVING_OPTIONS)

@@ -138,6 +138,12 @@ def test_a_bound_of_the_weights_settles_what_may_be_unseen():
     assert 1 - 0.05 ** (10 / (200 + finding.more)) <= 0.1
 
 
+def test_weights_that_may_be_of_any_size_leave_anything_unseen():
+    endless = Stratum(probability=1.0, log_w=np.zeros(200), values=normals(200), weight_bound=math.inf)
+    finding = only(assessed(endless), Fault.UNSEEN)
+    assert finding.got == 1.0 and finding.more is None  # no number of draws would help
+
+
 def test_an_answer_without_bounds():
     finding = only(assessed(one([0.0] * 398 + [5.0] * 2)), Fault.UNBOUNDED)
     assert finding.text == "too few different values were seen to bound the answer: draw more"
