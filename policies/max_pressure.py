@@ -66,6 +66,9 @@ class Junction:
         self.seen = frozenset(detectors.lanes)
         self.greens = green_states(signal.phases)
         self.served = {state: self._lanes_served(state) for state in self.greens}
+        self.links = {state: [n for n, symbol in enumerate(state) if symbol in GREEN] for state in self.greens}
+        served = [each for lanes in self.served.values() for each in lanes]
+        self.watched = tuple(dict.fromkeys(lane for before, _, after, _ in served for lane in (before, *after)))
         self.yellow_s, self.clearance_s = change_intervals(signal.phases)
         self.green: str | None = None  # None until the first choice: the programme's own state is showing
         self.next_green = ""
@@ -90,13 +93,17 @@ class Junction:
                 )
                 self._advance(time_s)
 
-    def pressure(self, state: str) -> float:
+    def pressure(self, state: str, counts: dict[str, int] | None = None) -> float:
         """Vehicles, weighted by saturation flow, that press through a state's green links."""
-        count = self.detectors.count
+        counts = self._counts() if counts is None else counts
         total = 0.0
         for lane, share, outgoing, lanes_out in self.served[state]:
-            total += share * (count(lane) - sum(map(count, outgoing)) / lanes_out)
+            total += share * (counts[lane] - sum([counts[after] for after in outgoing]) / lanes_out)
         return total
+
+    def _counts(self) -> dict[str, int]:
+        count = self.detectors.count
+        return {lane: count(lane) for lane in self.watched}
 
     def _lanes_served(self, state: str) -> tuple[tuple[str, float, tuple[str, ...], int], ...]:
         """For each watched lane with green: lane, flow share, watched lanes that it leads to, number of all of them."""
@@ -116,7 +123,8 @@ class Junction:
     def _choose(self, time_s: float) -> str:
         overdue = self._overdue_link(time_s)
         options = [s for s in self.greens if overdue is None or s[overdue] in GREEN]
-        pressure = {state: self.pressure(state) for state in options}
+        counts = self._counts()
+        pressure = {state: self.pressure(state, counts) for state in options}
         best = max(options, key=lambda state: (pressure[state], -self._newest_green_s(state)))
         if overdue is None and self.green is not None and pressure[best] < pressure[self.green] + ADVANTAGE:
             return self.green
@@ -135,7 +143,7 @@ class Junction:
         return any(lane not in self.seen or self.detectors.count(lane) > 0 for lane in lanes)
 
     def _newest_green_s(self, state: str) -> float:
-        return max(self.last_green_s[link] for link, symbol in enumerate(state) if symbol in GREEN)
+        return max([self.last_green_s[link] for link in self.links[state]])
 
     def _advance(self, time_s: float) -> None:
         while self.changes and self.changes[0][0] <= time_s + 1e-9:

@@ -76,9 +76,8 @@ def test_a_mix_is_read_from_types_distributions_flows_and_nested_models(tmp_path
 
 def test_a_mix_spreads_over_files_and_a_file_that_changes_is_read_again(tmp_path):
     types, use = tmp_path / "types.add.xml", tmp_path / "use.rou.xml"
-    use.write_text(
-        '<routes><vTypeDistribution id="all" vTypes="a b"/><trip id="t" type="all" depart="0" from="x" to="y"/></routes>'
-    )
+    trip = '<trip id="t" type="all" depart="0" from="x" to="y"/>'
+    use.write_text(f'<routes><vTypeDistribution id="all" vTypes="a b"/>{trip}</routes>')
     for weight, share in ((1, 0.25), (9, 0.75)):
         types.write_text(
             f'<additional><vType id="a" minGap="1" probability="{weight}"/><vType id="b" probability="3"/></additional>'

@@ -1,0 +1,123 @@
+"""The code of ``scripts/check_reweighting``, and the direct runs that it compares with."""
+
+import importlib.machinery
+import importlib.util
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from scenariogen.evaluation.estimate import answers_at
+from scenariogen.scenarios.reweight import frequency_weights
+from scenariogen.simulation.catalog import find_network
+from scenariogen.simulation.project import open_project
+from tests.support import ROOT
+
+SCRIPTS = ROOT / "scripts"
+
+
+def _script(name):
+    loader = importlib.machinery.SourceFileLoader(name, str(SCRIPTS / name))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
+    sys.modules[name] = module
+    loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def check():
+    sys.path.insert(0, str(SCRIPTS))
+    try:
+        yield _script("check_reweighting")
+    finally:
+        sys.path.remove(str(SCRIPTS))
+        sys.modules.pop("check_reweighting", None)
+
+
+@pytest.fixture(scope="module")
+def days(check):
+    import coverage_days
+
+    return coverage_days
+
+
+def reference(check):
+    return {at: check.Excess(value=4.0 * at, standard_error=0.05 * at, runs=4000) for at in check.TARGETS}
+
+
+def answers(check, *, factor=1.0, seed=0, error=0.4):
+    """Answers of twenty batches of both proposals, whose mean is ``factor`` times the reference."""
+    generator = np.random.default_rng(seed)
+    noise = generator.standard_normal(check.BATCHES)
+    noise -= noise.mean()
+    return {
+        (proposal, at): [(float(at * (4 * factor + error * z)), error * at) for z in noise]
+        for proposal in ("tilted", "base")
+        for at in check.TARGETS
+    }
+
+
+def test_answers_around_the_direct_runs_are_as_asked(check):
+    found = reference(check)
+    rows = check.rows_of(answers(check), found)
+    assert check.faults(rows, found) == []
+    none = [row for row in rows if row.proposal.startswith("none")]
+    assert len(none) == 3 and all(row.within == 0 and not row.is_right for row in none)
+
+
+def test_estimators_that_are_wrong_are_told(check):
+    found = reference(check)
+    high = check.faults(check.rows_of(answers(check, factor=1.1), found), found)
+    off = [text.split(":")[0] for text in high if "from direct runs" in text]
+    assert off == ["tilted at 0.25", "tilted at 1", "tilted at 2", "base at 0.25", "base at 1"]
+    sure = answers(check, error=0.4)
+    sure = {key: [(value, error / 10) for value, error in each] for key, each in sure.items()}  # too narrow
+    assert any("of 20 within 2 standard errors" in text for text in check.faults(check.rows_of(sure, found), found))
+    vague = {at: check.Excess(value=4.0 * at, standard_error=0.2 * at, runs=40) for at in check.TARGETS}
+    assert sum("the reference at" in text for text in check.faults([], vague)) == 3
+
+
+def test_an_estimator_without_any_excess_that_passes_is_told(check):
+    found = {at: check.Excess(value=1e-3, standard_error=1e-5, runs=4000) for at in check.TARGETS}
+    wide = {key: [(1e-3, 1.0)] * 20 for key in answers(check)}
+    rows = [check.compare("none: no excess", 1.0, [(1e-3, 1.0)] * 20, found[1.0])]
+    assert check.faults(rows, found) == ["none: no excess at 1: an estimator without any excess passes"]
+    assert check.faults(check.rows_of(wide, found), found) == []
+
+
+def test_a_refusal_is_a_miss(check):
+    found = reference(check)
+    few = answers(check)
+    few["tilted", 1.0] = [*few["tilted", 1.0][:17], None, None, None]
+    row = next(r for r in check.rows_of(few, found) if (r.proposal, r.intensity) == ("tilted", 1.0))
+    assert row.refused == 3 and row.within <= 17
+    assert any("tilted at 1" in text for text in check.faults([row], found))
+
+
+def test_the_excess_is_what_incidents_add(check, days):
+    """On synthetic days whose incidents cost a known mean, whatever the incident-free days cost."""
+    import reweighting_case as case
+
+    skewed, kappa = days.DAYS[0], 2.0
+    found = []
+    for seed in range(12):
+        generator = np.random.default_rng(seed)
+        batch = days.drawn(generator, 1e9)
+        outcome = next(iter(days.run(skewed, batch, generator, (1.0,)).values()))
+        weights = frequency_weights(batch, kappa)
+        question = case.excess_question(outcome, batch, weights.probability_free)
+        found.append(answers_at([question], batch, weights, kappa, total=False)[0][0])
+    truth = kappa * days._cost_mean(skewed)
+    errors = np.array([each.standard_error for each in found])
+    values = np.array([each.value for each in found])
+    assert abs(values.mean() - truth) < 4 * errors.mean() / len(found) ** 0.5
+    assert values.std(ddof=1) == pytest.approx(errors.mean(), rel=0.6)
+
+
+def test_the_stored_direct_runs_are_enough_and_of_this_network(check):
+    said = json.loads(check.REFERENCE.read_text())
+    found = {float(at): check.Excess(**each) for at, each in said["excess_veh_h"].items()}
+    assert set(found) == set(check.TARGETS) and sum(each.runs for each in found.values()) >= 12_000
+    assert all(each.standard_error <= check.LARGEST_ERROR * each.value for each in found.values())
+    assert said["origin"]["project"] == open_project(find_network(said["origin"]["network"])).hash
