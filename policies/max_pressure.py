@@ -55,7 +55,8 @@ class MaxPressure(Policy):
     def step(self, run: ControlRoom, time_s: float) -> None:
         """Let every signal go on with its transition, or choose its next state."""
         for junction in self.junctions:
-            junction.step(time_s)
+            if time_s >= junction.due_s - 1e-9:
+                junction.step(time_s)
 
 
 class Junction:
@@ -73,11 +74,11 @@ class Junction:
         self.green: str | None = None  # None until the first choice: the programme's own state is showing
         self.next_green = ""
         self.changes: list[tuple[float, str]] = []  # second from which a state shows, in order
-        self.decide_at_s = time_s
+        self.decide_at_s = self.due_s = time_s
         self.last_green_s = {i: time_s for state in self.greens for i, symbol in enumerate(state) if symbol in GREEN}
 
     def step(self, time_s: float) -> None:
-        """Advance to ``time_s``."""
+        """Advance to ``time_s``; nothing happens before ``due_s``."""
         if self.changes:
             self._advance(time_s)
         elif time_s >= self.decide_at_s - 1e-9:
@@ -92,6 +93,7 @@ class Junction:
                     self.signal.state, chosen, time_s, yellow_s=self.yellow_s, clearance_s=self.clearance_s
                 )
                 self._advance(time_s)
+        self.due_s = self.changes[0][0] if self.changes else self.decide_at_s
 
     def pressure(self, state: str, counts: dict[str, int] | None = None) -> float:
         """Vehicles, weighted by saturation flow, that press through a state's green links."""

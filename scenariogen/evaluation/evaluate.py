@@ -231,16 +231,10 @@ def capacity_table_of(project: SumoProject) -> str:
 
     A table that was measured here decides what incidents do, so runs made with another one are other runs.
     """
-    from scenariogen.errors import ProjectError
-    from scenariogen.incidents.capacity_tables import shipped_table
-    from scenariogen.injection.calibration_cache import find_table
-    from scenariogen.injection.vehicle_mix_reading import project_traffic
+    from scenariogen.injection.passing_speed import project_table
 
-    try:
-        table = find_table(project_traffic(project))
-    except ProjectError:  # who drives is not known: injections say so, and use the default
-        return ""
-    return "" if table is None or table is shipped_table() else digest(dict(table.content))
+    table = project_table(project)
+    return "" if table is None else digest(dict(table.content))
 
 
 def _run_missing(
