@@ -1,5 +1,6 @@
 """A scenario in any simulator: injected into SUMO, or put into the dummy as a loss of capacity."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,9 @@ class InjectionFailedError(Exception):
 
 @contextmanager
 def injected(run: Run, scenario: Scenario, network: RoadNetwork, *, tells_room: bool = True) -> Iterator[Any]:
-    """A context in which a scenario happens in a run; it yields what has ``report()`` and ``own_vehicles``.
+    """A context in which a scenario happens in a run; it yields what has ``report()``, ``own_vehicles``, ``warnings``.
+
+    Warnings are not given as such: runs of one evaluation have the same, by the hundred.
 
     ``tells_room``  the control room is told of each incident once its detection is over; otherwise it is not told
     """
@@ -29,7 +32,7 @@ def injected(run: Run, scenario: Scenario, network: RoadNetwork, *, tells_room: 
     if isinstance(run, DummyRun):
         yield PaperInjection(run, scenario)
         return
-    from scenariogen.injection import Injection
+    from scenariogen.injection import Injection, InjectionWarning
     from scenariogen.simulation.controlroom import SumoControlRoom
     from scenariogen.simulation.outages import FallibleDetectors
     from scenariogen.simulation.sumo import SumoRun
@@ -38,17 +41,18 @@ def injected(run: Run, scenario: Scenario, network: RoadNetwork, *, tells_room: 
     bank = room.detectors
     with ExitStack() as stack:
         try:
-            injection = stack.enter_context(
-                Injection(
-                    run.connection,
-                    scenario,
-                    network=network,
-                    detectors=bank if isinstance(bank, FallibleDetectors) else None,
-                    board=room.incident_board if tells_room and isinstance(room, SumoControlRoom) else None,
-                    counts=False,  # a run of ours keeps a closer account itself
-                    sumocfg=str(run.project.sumocfg) if isinstance(run, SumoRun) else "",
-                )
+            asked = Injection(
+                run.connection,
+                scenario,
+                network=network,
+                detectors=bank if isinstance(bank, FallibleDetectors) else None,
+                board=room.incident_board if tells_room and isinstance(room, SumoControlRoom) else None,
+                counts=False,  # a run of ours keeps a closer account itself
+                sumocfg=str(run.project.sumocfg) if isinstance(run, SumoRun) else "",
             )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", InjectionWarning)
+                injection = stack.enter_context(asked)
         except (ScenarioError, SimulationError):
             raise
         except Exception as error:
@@ -64,6 +68,7 @@ class PaperInjection:
 
     own_vehicles: frozenset[str] = frozenset()
     own_present: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, run: "DummyRun", scenario: Scenario) -> None:
         self._run, self._scenario = run, scenario

@@ -51,6 +51,7 @@ class RunResult:
     ``stuck_share_most``   largest share of the vehicles in the network that moved less than 10 m in a minute
     ``balance_checks``     how often it was looked at whether loaded and inserted vehicles are all accounted for
     ``balance_broken``     what did not add up first; empty where everything did
+    ``warnings``           JSON list of what the injection could not promise, in words
     ``cpu_s``, ``wall_s``  what the run took to compute
     ``attempts``           how often it was tried: 2 where a first attempt crashed or took too long
     ``policy_sha256``, ``sumo_version``, ``scenariogen_version``  what it was made with
@@ -96,6 +97,7 @@ class RunResult:
     stuck_share_most: float = 0.0
     balance_checks: int = 0
     balance_broken: str = ""
+    warnings: str = "[]"
     cpu_s: float = 0.0
     wall_s: float = 0.0
     policy_sha256: str = ""

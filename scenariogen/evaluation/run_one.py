@@ -19,6 +19,7 @@ from scenariogen.evaluation.pending import Task
 from scenariogen.evaluation.policy import describe_failure, resolve_policy
 from scenariogen.evaluation.policy_room import PolicyRoom, loops_for
 from scenariogen.evaluation.records import RunResult, replica_seed
+from scenariogen.evaluation.run_warnings import warn_once
 from scenariogen.evaluation.store import full_disk, is_full
 from scenariogen.network import RoadNetwork
 from scenariogen.scenarios.effects import Closure
@@ -71,7 +72,9 @@ def run_scenario(
         keep=keep,
     )
     chosen = SumoSimulator(project, backend=simulator) if isinstance(simulator, str) else simulator
-    return run_task(task, chosen, project.network(), window=window, usual=usual)
+    result = run_task(task, chosen, project.network(), window=window, usual=usual)
+    warn_once([result])
+    return result
 
 
 def run_task(
@@ -203,6 +206,7 @@ def _drive(run: Run, policy: Policy, room: ControlRoom, injection: Any, equipmen
         "effects_due": sum(each.asked.start_s < run.time_s for each in effects),
         "effects_realised": sum(each.realised for each in effects),
         "effects": json.dumps([effect_as_json(each) for each in effects], allow_nan=False),
+        "warnings": json.dumps(injection.warnings),
         "delay_by_class": json.dumps({name: round(value, 6) for name, value in delay.delay_by_class.items()}),
         "rerouted": sum(each.rerouted for each in report),
     }
