@@ -58,6 +58,7 @@ def sample(
     """
     common.require_suffix(out, *FORMATS)
     frequencies = common.numbers(frequency, "--frequency")
+    from scenariogen.evaluation.enough import too_few
     from scenariogen.pipeline import draw_to_file, model_project
 
     project, name = common.open_target(network, sumocfg) if network or sumocfg else model_project(model)
@@ -77,10 +78,14 @@ def sample(
         update(len(batch), len(batch))
     incidents = sum(len(scenario.incidents) for scenario in batch.scenarios)
     free = sum(scenario.is_incident_free for scenario in batch.scenarios)
+    few = too_few(batch)
     if json:
-        common.print_json({"out": out, "scenarios": len(batch), "incidents": incidents, "incident_free": free})
+        told = {"out": out, "scenarios": len(batch), "incidents": incidents, "incident_free": free}
+        common.print_json(told | {"warning": few or None})
     else:
         print(f"{out}: {len(batch)} scenarios with {incidents} incidents; {free} of them have none")
+        if few:
+            print(f"warning: {few}")
 
 
 def _drivers(reroute_share: float, signs: str, radio_share: float, navigation_share: float, return_share: float):

@@ -13,6 +13,7 @@ from scenariogen.errors import Problems, ResultsError, ScenarioError
 from scenariogen.evaluation.answer import Frequency
 from scenariogen.evaluation.batch import Runner, run_tasks
 from scenariogen.evaluation.cluster import check_workers, connected, run_on_cluster
+from scenariogen.evaluation.enough import warn_of_few
 from scenariogen.evaluation.equipment import IncidentSource
 from scenariogen.evaluation.estimate import estimate_in_detail, weights_or_error, write_estimates
 from scenariogen.evaluation.estimates import Estimate, EstimateDetail
@@ -81,6 +82,7 @@ def evaluate(
     Killed at any moment, the same call goes on where it was. Raises what :func:`make_runs` raises.
     """
     asked = None if frequencies is None else tuple(frequencies)
+    warn_of_few(batch, asked)
     results, made = make_runs(project, batch, policies, out=out, frequencies=asked, **how)
     detailed = estimate_in_detail(
         results, results.batch, asked, threshold_veh_h=threshold_veh_h, tail=tail, level=level, total=total
