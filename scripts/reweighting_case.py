@@ -175,19 +175,21 @@ class Excess:
     runs: int
 
 
-def direct_excess(runs: Mapping[float, Results]) -> dict[float, Excess]:
+def direct_excess(runs: Mapping[float, Sequence[Results]]) -> dict[float, Excess]:
     """By intensity (1 - e^-λ) (mean of the days with incidents - mean of all days without): no weight, no proposal."""
-    y = {intensity: delays(results) for intensity, results in runs.items()}
-    is_free = {intensity: results.batch.columns.is_incident_free for intensity, results in runs.items()}
-    free = np.concatenate([y[intensity][is_free[intensity]] for intensity in runs])
+    y = {at: np.concatenate([delays(each) for each in results]) for at, results in runs.items()}
+    is_free = {
+        at: np.concatenate([each.batch.columns.is_incident_free for each in results]) for at, results in runs.items()
+    }
+    free = np.concatenate([y[at][is_free[at]] for at in runs])
     found = {}
-    for intensity in runs:
-        some, hit = -math.expm1(-intensity), y[intensity][~is_free[intensity]]
+    for at in runs:
+        some, hit = -math.expm1(-at), y[at][~is_free[at]]
         variance = hit.var(ddof=1) / len(hit) + free.var(ddof=1) / len(free)
-        found[intensity] = Excess(
+        found[at] = Excess(
             value=float(some * (hit.mean() - free.mean())),
             standard_error=float(some * math.sqrt(variance)),
-            runs=len(y[intensity]),
+            runs=len(y[at]),
         )
     return found
 

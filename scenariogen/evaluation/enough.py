@@ -4,13 +4,11 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
 from scenariogen.errors import FrequencyError
 from scenariogen.evaluation.answer import Frequency
 from scenariogen.evaluation.estimate import weights_or_error
 from scenariogen.evaluation.gate import MIN_EFFECTIVE_RUNS, MIN_FREE_RUNS, RARE
+from scenariogen.sampling.diagnostics import effective_sample_size
 from scenariogen.scenarios.records import ScenarioBatch
 
 SPARE = 1.05
@@ -33,7 +31,7 @@ def too_few(batch: ScenarioBatch, frequencies: Iterable[Frequency] | None = None
         weights = weights_or_error(batch, frequency)
         if isinstance(weights, FrequencyError):
             continue
-        counts, free = _effective(weights.log_w[~weights.is_free]), int(weights.is_free.sum())
+        counts, free = effective_sample_size(weights.log_w, ~weights.is_free), int(weights.is_free.sum())
         free = free if weights.probability_free > RARE else MIN_FREE_RUNS
         here = max(_lacking(counts, MIN_EFFECTIVE_RUNS), _lacking(free, MIN_FREE_RUNS))
         if here > 1:
@@ -51,13 +49,6 @@ def too_few(batch: ScenarioBatch, frequencies: Iterable[Frequency] | None = None
         f"{len(batch)} scenarios are too few, every estimate at {', '.join(short)} will be refused: "
         f"{' and '.join(why)}; {mend}"
     )
-
-
-def _effective(log_w: NDArray[np.float64]) -> float:
-    if not len(log_w):
-        return 0.0
-    w = np.exp(log_w - log_w.max())
-    return float(w.sum() ** 2 / (w @ w))
 
 
 def _lacking(there: float, needed: float) -> float:
