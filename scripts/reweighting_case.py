@@ -21,8 +21,7 @@ import pandas as pd
 
 from scenariogen.evaluation import evaluate
 from scenariogen.evaluation.estimate import answers_at
-from scenariogen.evaluation.estimates import Estimate
-from scenariogen.evaluation.estimating import Found, estimate_sample
+from scenariogen.evaluation.estimating import estimate_sample
 from scenariogen.evaluation.outcomes import MEAN, Outcome, outcomes, questions
 from scenariogen.evaluation.question import Question
 from scenariogen.evaluation.store import Results
@@ -194,12 +193,23 @@ def direct_excess(runs: Mapping[float, Sequence[Results]]) -> dict[float, Excess
     return found
 
 
-def weighted_excess(case: Case, results: Results, intensity: float) -> Estimate:
-    """The package's answer from a batch of any proposal that covers the intensity, gate included."""
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a batch gives for an excess (veh h), in front of the gate, and whether the gate refuses it."""
+
+    value: float
+    standard_error: float
+    is_refused: bool = False
+
+
+def weighted_excess(case: Case, results: Results, intensity: float) -> Answer:
+    """The package's answer from a batch of any proposal that covers the intensity."""
     frequency = intensity / case.expected
     weights = frequency_weights(results.batch, frequency)
     asked = excess_question(outcome_of(results), results.batch, weights.probability_free)
-    return answers_at([asked], results.batch, weights, frequency, total=False)[0][0]
+    gated = answers_at([asked], results.batch, weights, frequency, total=False)[0][0]
+    found = estimate_sample(asked, sample_of(asked, weights))
+    return Answer(value=found.value, standard_error=found.standard_error, is_refused=gated.is_refused)
 
 
 def excess_question(outcome: Outcome, batch: ScenarioBatch, probability_free: float) -> Question:
@@ -222,8 +232,8 @@ class PlainWeights:
     classes: CountClasses | None
 
 
-def plain_excess(case: Case, results: Results, intensity: float, base: float = BASE) -> Found:
-    """The estimate at an intensity from draws at the base intensity alone, in front of any gate."""
+def plain_excess(case: Case, results: Results, intensity: float, base: float = BASE) -> Answer:
+    """The estimate at an intensity from draws at the base intensity alone; the gate is not asked."""
     batch, design = results.batch, results.batch.design
     drawn = batch.columns.density
     if design is None or drawn is None or len(design.alphas) != 1:
@@ -242,4 +252,5 @@ def plain_excess(case: Case, results: Results, intensity: float, base: float = B
         classes=count_classes(design, drawn.counts, frequency, nothing, is_free=is_free),
     )
     asked = excess_question(outcome_of(results), batch, weights.probability_free)
-    return estimate_sample(asked, sample_of(asked, weights))
+    found = estimate_sample(asked, sample_of(asked, weights))
+    return Answer(value=found.value, standard_error=found.standard_error)
