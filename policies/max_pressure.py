@@ -55,8 +55,7 @@ class MaxPressure(Policy):
     def step(self, run: ControlRoom, time_s: float) -> None:
         """Let every signal go on with its transition, or choose its next state."""
         for junction in self.junctions:
-            if time_s >= junction.due_s - 1e-9:
-                junction.step(time_s)
+            junction.step(time_s)
 
 
 class Junction:
@@ -67,18 +66,15 @@ class Junction:
         self.seen = frozenset(detectors.lanes)
         self.greens = green_states(signal.phases)
         self.served = {state: self._lanes_served(state) for state in self.greens}
-        self.links = {state: [n for n, symbol in enumerate(state) if symbol in GREEN] for state in self.greens}
-        served = [each for lanes in self.served.values() for each in lanes]
-        self.watched = tuple(dict.fromkeys(lane for before, _, after, _ in served for lane in (before, *after)))
         self.yellow_s, self.clearance_s = change_intervals(signal.phases)
         self.green: str | None = None  # None until the first choice: the programme's own state is showing
         self.next_green = ""
         self.changes: list[tuple[float, str]] = []  # second from which a state shows, in order
-        self.decide_at_s = self.due_s = time_s
+        self.decide_at_s = time_s
         self.last_green_s = {i: time_s for state in self.greens for i, symbol in enumerate(state) if symbol in GREEN}
 
     def step(self, time_s: float) -> None:
-        """Advance to ``time_s``; nothing happens before ``due_s``."""
+        """Advance to ``time_s``."""
         if self.changes:
             self._advance(time_s)
         elif time_s >= self.decide_at_s - 1e-9:
@@ -93,19 +89,14 @@ class Junction:
                     self.signal.state, chosen, time_s, yellow_s=self.yellow_s, clearance_s=self.clearance_s
                 )
                 self._advance(time_s)
-        self.due_s = self.changes[0][0] if self.changes else self.decide_at_s
 
-    def pressure(self, state: str, counts: dict[str, int] | None = None) -> float:
+    def pressure(self, state: str) -> float:
         """Vehicles, weighted by saturation flow, that press through a state's green links."""
-        counts = self._counts() if counts is None else counts
+        count = self.detectors.count
         total = 0.0
         for lane, share, outgoing, lanes_out in self.served[state]:
-            total += share * (counts[lane] - sum([counts[after] for after in outgoing]) / lanes_out)
+            total += share * (count(lane) - sum(map(count, outgoing)) / lanes_out)
         return total
-
-    def _counts(self) -> dict[str, int]:
-        count = self.detectors.count
-        return {lane: count(lane) for lane in self.watched}
 
     def _lanes_served(self, state: str) -> tuple[tuple[str, float, tuple[str, ...], int], ...]:
         """For each watched lane with green: lane, flow share, watched lanes that it leads to, number of all of them."""
@@ -125,8 +116,7 @@ class Junction:
     def _choose(self, time_s: float) -> str:
         overdue = self._overdue_link(time_s)
         options = [s for s in self.greens if overdue is None or s[overdue] in GREEN]
-        counts = self._counts()
-        pressure = {state: self.pressure(state, counts) for state in options}
+        pressure = {state: self.pressure(state) for state in options}
         best = max(options, key=lambda state: (pressure[state], -self._newest_green_s(state)))
         if overdue is None and self.green is not None and pressure[best] < pressure[self.green] + ADVANTAGE:
             return self.green
@@ -145,7 +135,7 @@ class Junction:
         return any(lane not in self.seen or self.detectors.count(lane) > 0 for lane in lanes)
 
     def _newest_green_s(self, state: str) -> float:
-        return max([self.last_green_s[link] for link in self.links[state]])
+        return max(self.last_green_s[link] for link, symbol in enumerate(state) if symbol in GREEN)
 
     def _advance(self, time_s: float) -> None:
         while self.changes and self.changes[0][0] <= time_s + 1e-9:

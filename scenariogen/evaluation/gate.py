@@ -93,8 +93,9 @@ def _empty(fault: Finding, strata: Sequence[Stratum]) -> str:
 
 
 def _few_effective(fault: Finding, strata: Sequence[Stratum]) -> str:
-    # Runs with incidents are a fixed share of the scenarios.
-    more = -(-sum(map(len, strata)) * (fault.more or 0) // max(fault.draws, 1))
+    more = fault.more or 0
+    if fault.draws:  # runs with incidents are a fixed share of the scenarios
+        more = -(-sum(map(len, strata)) * more // fault.draws)
     return (
         f"the {fault.draws} runs with incidents count as {strata[HIT].ess:.0f} at this frequency, "
         f"{MIN_EFFECTIVE_RUNS} are needed: sample about {more} more scenarios, or ask for this frequency when sampling"
