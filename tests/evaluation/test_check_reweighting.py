@@ -5,6 +5,7 @@ import importlib.util
 import json
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -122,3 +123,38 @@ def test_the_stored_direct_runs_are_enough_and_of_this_network(check):
     assert set(found) == set(check.TARGETS) and sum(each.runs for each in found.values()) >= 12_000
     assert all(each.standard_error <= check.LARGEST_ERROR * each.value for each in found.values())
     assert said["origin"]["project"] == open_project(find_network(said["origin"]["network"])).hash
+
+
+def test_controls_take_the_chance_of_the_marks_out_of_a_direct_mean(check):
+    import reweighting_case as case
+
+    off, errors = [], []
+    for seed in range(60):
+        generator = np.random.default_rng(seed)
+        x, known = generator.exponential(1.0, (300, 2)), generator.exponential(1.0, (20_000, 2))
+        y = 5 + x @ [2.0, 1.0] + 0.5 * generator.standard_normal(300)
+        mean, error = case.adjusted_mean(y, x, known)
+        off.append(mean - 8.0)
+        errors.append(error)
+        assert error < 0.4 * y.std(ddof=1) / len(y) ** 0.5
+    assert abs(np.mean(off)) < 4 * np.mean(errors) / len(off) ** 0.5
+    assert np.std(off, ddof=1) == pytest.approx(np.mean(errors), rel=0.3)
+    with pytest.raises(ValueError, match="19 runs are too few for 2 controls"):
+        case.adjusted_mean(np.ones(19), np.ones((19, 2)), np.ones((50, 2)))
+
+
+def test_controls_are_sums_over_the_incidents_of_a_day(check):
+    import reweighting_case as case
+
+    def incident(edge, lanes, duration_s, left):
+        return SimpleNamespace(edge=edge, lanes=lanes, duration_s=duration_s, capacity_left=left)
+
+    first, second = case.APPROACHES[:2]
+    alone, shoulder = incident(second, (0,), 1200.0, 0.5), incident(first, (), 600.0, 0.9)
+    days = [SimpleNamespace(incidents=each) for each in ((alone,), (), (alone, shoulder), (alone,) * 5)]
+    found = case.controls(SimpleNamespace(scenarios=days))
+    assert found.shape == (3, 21)
+    blocked = [1.0, 1.0, 2.0, 1.0, 2.0, 0.5]
+    assert found[0].tolist() == [0.0] * 6 + blocked + [0.0] * 9
+    assert found[1].tolist() == [1.0] + [0.0] * 5 + blocked + [0.0] * 6 + [1.0, 0.0, 0.0]
+    assert found[2].tolist() == [0.0] * 6 + [5 * each for each in blocked] + [0.0] * 8 + [1.0]
