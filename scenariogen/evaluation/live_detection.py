@@ -22,6 +22,7 @@ from scenariogen.incidents.leftovers import AHEAD_M, BEHIND_M, road_m, without_l
 from scenariogen.incidents.phases import IncidentPhase, expected_remaining_s
 from scenariogen.simulation.contract import KnownIncident, Run
 from scenariogen.simulation.incidentboard import IncidentBoard
+from scenariogen.simulation.outages import FallibleDetectors
 from scenariogen.simulation.stations import INTERVAL_S, StationReader
 
 if TYPE_CHECKING:
@@ -73,7 +74,13 @@ class LiveDetection:
         *,
         settings: DetectSettings = LIVE_SETTINGS,
     ) -> None:
-        self._reader = StationReader(run, usual.where.stations)
+        self._run, bank = run, run.control_room.detectors
+        self._reader = StationReader(
+            run,
+            usual.where.stations,
+            options=run.request.detector_options,
+            detectors=bank if isinstance(bank, FallibleDetectors) else None,
+        )
         self._network, self._usual, self._board, self._settings = network, usual, board, settings
         self._cells = with_today(network, usual, run.request.window)
         self._day = usual.days
@@ -88,7 +95,7 @@ class LiveDetection:
         today = traffic_of([[measures]], self._usual.vehicle_m)
         fill(self._cells, self._usual.where, today, day=self._day, interval=self._measured)
         self._measured += 1
-        self._take_in(self._look(self._measured), measures.end_s)
+        self._take_in(self._look(self._measured), self._run.time_s)
 
     def _look(self, now: int) -> list[dict[str, Any]]:
         """Rows of the incidents that the stations show at the end of interval ``now``, which is the number measured."""

@@ -13,6 +13,7 @@ from scenariogen.simulation.outages import FallibleDetectors
 from scenariogen.simulation.programmes import kinds_of, run_programme
 from scenariogen.simulation.signalling import ProgrammeKind
 from scenariogen.simulation.speedsigns import SumoSpeedSigns
+from scenariogen.simulation.stations import lanes_of
 
 if TYPE_CHECKING:
     from scenariogen.simulation.sumo import SumoRun
@@ -96,7 +97,7 @@ class SumoControlRoom(ControlRoom):
         self._run = run
         self.step_length_s = run.step_length_s
         self.signals = SumoSignals(run.connection)
-        self.detectors = FallibleDetectors(detectors)
+        self.detectors = FallibleDetectors(detectors, stations=lanes_of(run.request.stations))
         self.detectors.fail("out of order", detectors.broken(), last_value=False)
         self.incident_board = IncidentBoard()
         self.speed_signs = SumoSpeedSigns(run.connection, run.project.network)

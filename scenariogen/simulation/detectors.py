@@ -12,6 +12,7 @@ from scenariogen.errors import PolicyError
 from scenariogen.randomness import child_seed
 from scenariogen.simulation.contract import DetectorBank, DetectorOptions, LoopReading
 from scenariogen.simulation.staging import DETECTOR_LENGTH_M, detector_id, loop_id
+from scenariogen.simulation.stations import lanes_of
 
 if TYPE_CHECKING:
     from scenariogen.simulation.sumo import SumoRun
@@ -73,15 +74,17 @@ class SumoDetectors(DetectorBank):
         counted = counts[number]
         if not self.options.error or not counted:
             return counted
-        return round(counted * error_factor(self.options, self._run.request.seed, "count", lane, f"{time_s:.3f}"))
+        return round(counted * self.options.factor(self._run.request.seed, "count", lane, f"{time_s:.3f}"))
 
     def reading(self, lane: str) -> LoopReading:
         return self._loops.reading(lane)
 
     def broken(self) -> tuple[str, ...]:
-        """Lanes whose detectors give no data in this run, by the options' share."""
+        """Lanes whose detectors, those of stations too, give no data in this run, by the options' share."""
         share, seed = self.options.outage_share, self._run.request.seed
-        lanes = dict.fromkeys([*self.lanes, *self.loops]) if share else {}
+        if not share:
+            return ()
+        lanes = dict.fromkeys([*self.lanes, *self.loops, *lanes_of(self._run.request.stations)])
         return tuple(lane for lane in lanes if random.Random(child_seed(seed, "outage", lane)).random() < share)
 
 
@@ -131,12 +134,7 @@ class LoopReadings:
             speed_mps = float("nan")
         if options.error:
             seed, lane, when = self._run.request.seed, self.lanes[number], f"{end_s:.3f}"
-            flow_veh_h *= error_factor(options, seed, "flow", lane, when)
-            occupancy *= error_factor(options, seed, "occupancy", lane, when)
-            speed_mps *= error_factor(options, seed, "speed", lane, when)
+            flow_veh_h *= options.factor(seed, "flow", lane, when)
+            occupancy *= options.factor(seed, "occupancy", lane, when)
+            speed_mps *= options.factor(seed, "speed", lane, when)
         return LoopReading(flow_veh_h, min(occupancy, 1.0), speed_mps, end_s)
-
-
-def error_factor(options: DetectorOptions, seed: int, *what: str) -> float:
-    """1 plus a normal relative error, never below 0; the same for the same seed, detector and time."""
-    return max(0.0, 1.0 + options.error * random.Random(child_seed(seed, "detector", *what)).gauss(0.0, 1.0))

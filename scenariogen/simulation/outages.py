@@ -10,11 +10,11 @@ class FallibleDetectors(DetectorBank):
 
     Without data a lane counts 0, its loop reads nan and ``has_data`` is False; with its last value over and over nobody
     can tell. Where outages of one lane overlap, having no data is the stricter one; otherwise the value of the first
-    holds.
+    holds. ``stations`` are lanes with loops of measuring stations, which fail with the lane and are read elsewhere.
     """
 
-    def __init__(self, bank: DetectorBank) -> None:
-        self._bank = bank
+    def __init__(self, bank: DetectorBank, *, stations: Iterable[str] = ()) -> None:
+        self._bank, self._stations = bank, tuple(stations)
         self._out: dict[str, dict[Hashable, tuple[int, LoopReading] | None]] = {}
         self.lanes, self.length_m, self.lag_s = bank.lanes, bank.length_m, bank.lag_s
         self.loops, self.interval_s = bank.loops, bank.interval_s
@@ -22,7 +22,7 @@ class FallibleDetectors(DetectorBank):
     @property
     def watched(self) -> tuple[str, ...]:
         """Lanes that have a detector of any kind."""
-        return tuple(dict.fromkeys([*self.lanes, *self.loops]))
+        return tuple(dict.fromkeys([*self.lanes, *self.loops, *self._stations]))
 
     def count(self, lane: str) -> int:
         counted = self._bank.count(lane)  # also where it is out: a lane without a detector is an error either way
@@ -51,6 +51,10 @@ class FallibleDetectors(DetectorBank):
 
     def has_data(self, lane: str) -> bool:
         return None not in self._out.get(lane, {}).values()
+
+    def repeats(self, lane: str) -> bool:
+        """Whether a lane's detectors say their last value over and over; for the stations, which keep that value."""
+        return lane in self._out and self.has_data(lane)
 
     def fail(self, owner: Hashable, lanes: Iterable[str], *, last_value: bool) -> list[str]:
         """Put lanes out of order on behalf of ``owner``; those of them that have a detector."""

@@ -4,6 +4,7 @@ Policies import these names from ``scenariogen.simulation.contract``.
 """
 
 import math
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from scenariogen.errors import PolicyError, Problems
+from scenariogen.randomness import child_seed
 from scenariogen.simulation.signalling import ProgrammeKind
 
 NAN = float("nan")
@@ -144,6 +146,12 @@ class DetectorOptions:
         if not 0 <= self.outage_share <= 1:
             problems.add(f"outage_share is {self.outage_share}, expected a share from 0 to 1")
         problems.raise_as(PolicyError)
+
+    def factor(self, seed: int, *what: str) -> float:
+        """1 plus a normal relative error, never below 0; the same for the same seed of a run, detector and time."""
+        if not self.error:
+            return 1.0
+        return max(0.0, 1.0 + self.error * random.Random(child_seed(seed, "detector", *what)).gauss(0.0, 1.0))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,8 @@ A loop of SUMO (E1) has no length: the share of the time that it is covered is t
 cover. Flow is the count; density is the covered share over the mean length of a vehicle, also where nobody moves.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
@@ -16,6 +17,8 @@ from scenariogen.errors import SimulationError
 
 if TYPE_CHECKING:
     from scenariogen.simulation.contract import Run
+    from scenariogen.simulation.outages import FallibleDetectors
+    from scenariogen.simulation.roadside import DetectorOptions
 
 INTERVAL_S = 60.0
 
@@ -32,6 +35,8 @@ class Station:
 class Measures:
     """What stations said of one interval, shape ``(station,)``, all lanes together.
 
+    Not a number where the loop of one of the lanes gives no data: what passed beside it is not what passed.
+
     ``end_s``       simulation second at which the interval ended
     ``vehicles``    vehicles that passed
     ``covered``     share of the time for which loops were covered, added up over the lanes
@@ -45,16 +50,28 @@ class Measures:
 
 
 class StationReader:
-    """Reads the stations of a run, whose request must name their loops: ``update`` after every step."""
+    """Reads the stations of a run, whose request must name their loops: ``update`` after every step.
 
-    def __init__(self, run: "Run", stations: Sequence[Station]) -> None:
+    ``options``    how late and how wrong they tell it; None: at once and rightly
+    ``detectors``  which lanes are out of order; None: none ever is
+    """
+
+    def __init__(
+        self,
+        run: "Run",
+        stations: Sequence[Station],
+        *,
+        options: "DetectorOptions | None" = None,
+        detectors: "FallibleDetectors | None" = None,
+    ) -> None:
         if run.request.stations != tuple(stations) or run.connection is None:
             raise SimulationError(
                 f"{len(stations)} stations are to be read, but the run has {len(run.request.stations)} or others: "
                 "expected a run of SUMO that was opened with RunRequest(stations=...)"
             )
-        self._run = run
+        self._run, self._options, self._detectors = run, options, detectors
         self._loops = run.connection.inductionloop
+        self._lanes = lanes_of(stations)
         self._ids = [
             loop_id(number, lane) for number, station in enumerate(stations) for lane in range(len(station.lanes))
         ]
@@ -62,27 +79,57 @@ class StationReader:
         self._size = len(stations)
         self._begin_s = run.request.window.begin_s
         self._read = 0
+        self._last = np.full((3, len(self._ids)), np.nan)
+        self._on_the_way: deque[Measures] = deque()
 
     def update(self) -> Measures | None:
-        """The measures of an interval, in the first step after its end; None in all other steps."""
+        """The measures of an interval, in the first step in which they are there; None in all other steps."""
         ended = int((self._run.time_s - self._begin_s) / INTERVAL_S + 1e-6)
-        if ended <= self._read:
+        if ended > self._read:
+            self._read = ended
+            self._on_the_way.append(self._measured(self._begin_s + ended * INTERVAL_S))
+        lag_s = 0.0 if self._options is None else self._options.lag_s
+        if not self._on_the_way or self._run.time_s < self._on_the_way[0].end_s + lag_s - 1e-6:
             return None
-        self._read = ended
+        return self._on_the_way.popleft()
+
+    def _measured(self, end_s: float) -> Measures:
         loops = self._loops
-        vehicles = np.array([loops.getLastIntervalVehicleNumber(name) for name in self._ids], dtype=float)
-        covered = np.array([loops.getLastIntervalOccupancy(name) for name in self._ids], dtype=float) / 100
-        speed = np.array([loops.getLastIntervalMeanSpeed(name) for name in self._ids], dtype=float)
+        told = np.array(
+            [
+                [loops.getLastIntervalVehicleNumber(name) for name in self._ids],
+                [loops.getLastIntervalOccupancy(name) / 100 for name in self._ids],
+                [loops.getLastIntervalMeanSpeed(name) for name in self._ids],
+            ],
+            dtype=float,
+        )
+        vehicles, covered, speed = self._as_told(told, end_s)
         passed = self._added(vehicles)
         way = self._added(vehicles * np.maximum(speed, 0.0))  # negative where nobody passed
         with np.errstate(invalid="ignore", divide="ignore"):
             passing = np.where(passed > 0, way / passed, np.nan)
-        return Measures(
-            end_s=self._begin_s + ended * INTERVAL_S, vehicles=passed, covered=self._added(covered), passing_mps=passing
-        )
+        return Measures(end_s=end_s, vehicles=passed, covered=self._added(covered), passing_mps=passing)
+
+    def _as_told(self, told: np.ndarray, end_s: float) -> np.ndarray:
+        """What reaches the control room of (count, covered share, speed) by loop: with errors, held, or not at all."""
+        if self._options is not None and self._options.error:
+            seed, when = self._run.request.seed, f"{end_s:.3f}"
+            for row, what in enumerate(("station flow", "station occupancy", "station speed")):
+                told[row] *= [self._options.factor(seed, what, lane, when) for lane in self._lanes]
+        if self._detectors is not None:
+            silent = np.array([not self._detectors.has_data(lane) for lane in self._lanes], dtype=bool)
+            held = np.array([self._detectors.repeats(lane) for lane in self._lanes], dtype=bool)
+            self._last = np.where(silent | held, self._last, told)
+            told = np.where(silent, np.nan, self._last)
+        return told
 
     def _added(self, by_loop: np.ndarray) -> np.ndarray:
         return np.bincount(self._of, weights=by_loop, minlength=self._size)
+
+
+def lanes_of(stations: Iterable[Station]) -> tuple[str, ...]:
+    """All lanes with a loop."""
+    return tuple(lane for station in stations for lane in station.lanes)
 
 
 def loop_id(station: int, lane: int) -> str:

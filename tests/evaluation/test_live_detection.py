@@ -13,8 +13,9 @@ from scenariogen.evaluation.stationing import main_road, stationing
 from scenariogen.evaluation.usual_traffic import ensure_usual, read_usual, record_usual, usual_recipe
 from scenariogen.incidents.records import Incident, IncidentKind
 from scenariogen.network import RoadClass
+from scenariogen.scenarios.effects import DetectorOutage, OutageMode
 from scenariogen.scenarios.records import Condition, Scenario, ScenarioBatch
-from scenariogen.simulation.contract import EndReason, RunRequest
+from scenariogen.simulation.contract import DetectorOptions, EndReason, RunRequest
 from scenariogen.simulation.dummy import DummySimulator
 from scenariogen.simulation.project import open_project
 from scenariogen.simulation.stations import Station, StationReader
@@ -27,11 +28,12 @@ WINDOW = StudyWindow(begin_s=0, count_from_s=300, incidents_until_s=1000, end_s=
 START_S = 500.0
 FOUND_WITHIN_S = 420.0
 WATCHES = """
-from scenariogen.simulation.contract import Policy
+from scenariogen.simulation.contract import DetectorOptions, Policy
 
 class Watches(Policy):
     name = "watches"
     reads = ("incidents",)
+    detector_options = DetectorOptions({options})
     def start(self, run):
         self.seen = []
     def step(self, run, time_s):
@@ -86,9 +88,9 @@ def usual(motorway, batch, tmp_path_factory):
 def watched(motorway, tmp_path):
     """One run under a policy that notes what it is told; the result and the notes."""
 
-    def run(scenario, usual):
+    def run(scenario, usual, options=""):
         notes, policy = tmp_path / "seen.json", tmp_path / "watches.py"
-        policy.write_text(WATCHES.format(path=str(notes)))
+        policy.write_text(WATCHES.format(path=str(notes), options=options))
         result = run_scenario(
             motorway,
             scenario,
@@ -133,11 +135,35 @@ def test_without_an_incident_none_is_found(watched, usual, seed):
 
 
 @pytest.mark.sumo
+@pytest.mark.parametrize("mode", list(OutageMode))
+def test_what_stations_that_are_out_do_not_tell_is_not_found(watched, batch, usual, mode):
+    dark = DetectorOutage(start_s=START_S - 200, duration_s=WINDOW.end_s - START_S + 200, mode=mode)
+    hidden = dataclasses.replace(batch.scenarios[1], effects=(dark,))
+    result, seen = watched(hidden, usual)
+    (outage,) = json.loads(result.effects)
+    assert outage["realised"] and outage["counts"]["detectors"] == 10, "five stations of two lanes"
+    assert seen == [] and result.found_incidents == "[]"
+    brief = dataclasses.replace(batch.scenarios[1], effects=(dataclasses.replace(dark, duration_s=500.0),))
+    _, later = watched(brief, usual)
+    assert later[0][0] > START_S + 300, "found once the stations speak again"
+
+
+@pytest.mark.sumo
+def test_the_options_of_detectors_hold_for_stations(watched, batch, usual):
+    scenario = batch.scenarios[1]
+    at_once, usually, late = (watched(scenario, usual, f"lag_s={lag_s}")[1][0][0] for lag_s in ("0.0", "10.0", "100.0"))
+    assert usually == at_once + 10 and late >= at_once + 100
+    assert watched(scenario, usual, "outage_share=1.0")[1] == []
+    erring = watched(scenario, usual, "error=0.1")[1]
+    assert erring and at_once <= erring[0][0] <= usually + 180
+
+
+@pytest.mark.sumo
 def test_an_evaluation_detects_by_default_keeps_what_is_usual_and_does_not_mix_it_with_reports(
     motorway, batch, tmp_path
 ):
     policy = tmp_path / "watches.py"
-    policy.write_text(WATCHES.format(path=str(tmp_path / "seen.json")))
+    policy.write_text(WATCHES.format(path=str(tmp_path / "seen.json"), options=""))
     one = dataclasses.replace(batch, scenarios=batch.scenarios[1:])
     out = tmp_path / "out"
     first = evaluate(motorway, one, [policy, "no_control"], out=out)
@@ -184,6 +210,46 @@ def test_stations_count_what_passes_and_see_who_stands(tmp_path):
     assert [float(each.vehicles[0]) for each in found[2:]] == [10.0, 10.0]
     assert found[3].passing_mps[0] == pytest.approx(13.89, abs=0.2)
     assert found[3].covered[0] * 60 == pytest.approx(10 * 5.0 / 13.89, rel=0.1)
+
+
+@pytest.mark.sumo
+def test_stations_are_late_wrong_silent_or_repeat_themselves(tmp_path):
+    demand = PLAIN + '<flow id="f" type="plain" begin="0" end="600" period="6" from="ab" to="cd"/>'
+    project = small_project(tmp_path / "project", demand)
+    stations = (Station(lanes=("bc_0",), position_m=250.0), Station(lanes=("ab_0",), position_m=100.0))
+    from scenariogen.simulation.sumo import SumoSimulator
+
+    request = RunRequest(window=window(500.0), seed=1, folder=tmp_path / "run", stations=stations)
+    with SumoSimulator(project, backend="traci").open(request) as run:
+        bank = run.control_room.detectors
+        right = StationReader(run, stations)
+        late = StationReader(run, stations, options=DetectorOptions(lag_s=90.0))
+        wrong = StationReader(run, stations, options=DetectorOptions(lag_s=0.0, error=0.2))
+        fails = StationReader(run, stations, detectors=bank)
+        told = {right: [], late: [], wrong: [], fails: []}
+        while run.time_s < 490:
+            run.step()
+            for reader, found in told.items():
+                found += [] if (measures := reader.update()) is None else [(run.time_s, measures)]
+            if run.time_s == 130:
+                assert bank.fail("stuck", ["bc_0", "elsewhere"], last_value=True) == ["bc_0"]
+            if run.time_s == 190:
+                bank.fail("dead", ["bc_0"], last_value=False)
+            if run.time_s == 310:
+                bank.repair("dead")
+            if run.time_s == 370:
+                bank.repair("stuck")
+    assert [time_s for time_s, _ in told[late]] == [each.end_s + 90 for _, each in told[late]] == [*range(150, 500, 60)]
+    first, last = (np.array([each.covered for _, each in told[reader]]) for reader in (right, fails))
+    assert np.array_equal(first[:, 1], last[:, 1]), "the other station works"
+    assert last[2, 0] == first[1, 0] != first[2, 0], "what it said last"
+    assert np.isnan(last[3:5, 0]).all() and last[5, 0] == first[1, 0], "silent, then stuck again"
+    assert np.array_equal(last[6:, 0], first[6:, 0])
+    ratio = (
+        np.array([each.vehicles for _, each in told[wrong]])[2:]
+        / np.array([each.vehicles for _, each in told[right]])[2:]
+    )
+    assert 0.05 < ratio.std() < 0.4 and len(set(ratio.ravel())) == ratio.size
 
 
 def test_the_dummy_has_no_stations(tmp_path):
