@@ -1,7 +1,7 @@
 """How the answer moves with incident frequency, and where the ranking of two policies flips, if anywhere.
 
 The same runs are weighted for every multiplier on a logarithmic grid over the batch's range. The intervals of a curve
-hold at each multiplier on its own (95 %); where the ranking may flip is told by bands that hold for all differences and
+hold at each multiplier on its own; where the ranking may flip is told by bands that hold for all differences and
 the whole curve at once (:mod:`.simultaneous`).
 """
 
@@ -128,9 +128,10 @@ def flip_statement(flips: Flips, lane_blocking_per_100_h: float = math.nan) -> s
     if len(flips.refused) == len(flips.frequencies):
         return f"{flips.policy} against {flips.versus}: no estimate was given anywhere in the range"
     if flips.is_empty:
-        better = flips.policy if flips.better else flips.versus
+        better, other = (flips.policy, flips.versus) if flips.better else (flips.versus, flips.policy)
         return (
-            f"the ranking does not flip {whole}: {better} has the smaller mean delay at every frequency, beyond doubt"
+            f"the ranking does not flip {whole}: {better} has a smaller mean delay than {other} at every frequency, "
+            "beyond doubt"
         )
     crossed = ", ".join(f"×{each:.3g}" for each in flips.crossings)
     near = f" (the estimates are equal at {crossed})" if flips.crossings else ""

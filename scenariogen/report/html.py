@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from scenariogen.errors import ProjectError, ResultsError
-from scenariogen.evaluation.answer import EstimateDetail
+from scenariogen.evaluation.answer import Estimate, EstimateDetail
 from scenariogen.evaluation.estimate import read_estimates
+from scenariogen.evaluation.ranking import Ranking
 from scenariogen.evaluation.store import Results, load_results
 from scenariogen.network import RoadNetwork
 from scenariogen.report.costs import incident_free_levels
@@ -21,7 +22,7 @@ from scenariogen.report.tables import full_rows, question_tables, read_details, 
 from scenariogen.report.verdict import verdict_sentence
 from scenariogen.report.view_tables import carried_sections, class_tables, how_shared, year_table
 from scenariogen.report.views import Options, Views, left_out_text, ranking_for, work_out
-from scenariogen.report.words import counted, listed, per_hours_text, times_text
+from scenariogen.report.words import counted, level_text, listed, per_hours_text, times_text
 from scenariogen.units import clock_text, duration_text
 
 _HERE = Path(__file__).resolve().parent
@@ -78,6 +79,8 @@ def page(views: Views, details: Sequence[EstimateDetail], network: RoadNetwork |
         no_map="" if isinstance(network, RoadNetwork) else network,
         has_levels=bool(incident_free_levels(results)),
         policies=results.policies,
+        levels=_levels(ranking, estimates),
+        stopped=_stopped(results, estimates),
         tables=question_tables(results, estimates),
         rows=full_rows(estimates),
         refused=refused,
@@ -98,6 +101,23 @@ def page(views: Views, details: Sequence[EstimateDetail], network: RoadNetwork |
         script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
         plotly=Markup(get_plotlyjs()),
     )
+
+
+def _levels(ranking: Ranking | None, estimates: Sequence[Estimate]) -> dict[str, str]:
+    """The levels of the bands, of the bands that hold at all frequencies at once, and of the estimates."""
+    table = listed([level_text(level) for level in sorted({each.level for each in estimates})])
+    if ranking is None:
+        return {"table": table}
+    flips = level_text(ranking.flips[0].level) if ranking.flips else ""
+    return {"table": table, "band": level_text(ranking.curves[0].points[0].level), "flips": flips}
+
+
+def _stopped(results: Results, estimates: Sequence[Estimate]) -> str:
+    """What the level of intervals is for, where an evaluation might have stopped at several looks."""
+    growth = results.growth
+    if growth is None or not growth.may_stop or not estimates:
+        return ""
+    return f"; at this level those of all {len(growth.looks)} looks where it might have stopped hold together"
 
 
 def _charts(views: Views, network: RoadNetwork | str) -> tuple[dict[str, Figure], dict[str, str]]:

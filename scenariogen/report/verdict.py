@@ -9,6 +9,7 @@ from scenariogen.evaluation.ranking import Curve, Ranking
 from scenariogen.evaluation.store import Results
 from scenariogen.report.words import (
     hours_text,
+    level_text,
     listed,
     per_hours_text,
     percent_text,
@@ -61,14 +62,14 @@ def _comparison(
         share = f", {percent_text((best.value or 0.0) / base)}".replace("−", "") if base else ""
         return (
             f"use {best.policy}: {where} it saves {hours_text(abs(best.value or 0.0))} vehicle-hours of delay per run "
-            f"against {first} (95 % interval {hours_text(-high)} to {hours_text(-low)}{share})"
+            f"against {first} ({level_text(best.level)} interval {hours_text(-high)} to {hours_text(-low)}{share})"
         )
     if all(each.low is not None and each.low > 0 for each in here):
         others = listed([each.policy for each in here])
         return (
             f"keep {first}: {where} {others} {'costs' if len(here) == 1 else 'cost at least'} "
             f"{hours_text(best.value or 0.0)} vehicle-hours of delay more per run "
-            f"(95 % interval {hours_text(low)} to {hours_text(high)})"
+            f"({level_text(best.level)} interval {hours_text(low)} to {hours_text(high)})"
         )
     if low == high == 0:
         return f"{best.policy} and {first} gave the same delay in every run {where}"
@@ -120,7 +121,8 @@ def _turning(results: Results, curve: Curve | None) -> str:
     below, above = (curve.versus, curve.policy) if signs[0] > 0 else (curve.policy, curve.versus)
     return (
         f"let the incident frequency decide: use {below} below about {_spoken(results, curve.crossings[0])}, and "
-        f"{above} above it; on both sides the 95 % interval of the difference excludes zero."
+        f"{above} above it; on both sides the {level_text(curve.points[0].level)} interval of the difference excludes "
+        "zero."
     )
 
 
@@ -135,7 +137,7 @@ def _alone(results: Results, means: Sequence[Estimate]) -> str:
     low, high = _limits(here)
     body = (
         f"{_where(results, frequency)} {name} leaves {hours_text(here.value or 0.0)} vehicle-hours of delay per run "
-        f"(95 % interval {hours_text(low)} to {hours_text(high)})"
+        f"({level_text(here.level)} interval {hours_text(low)} to {hours_text(high)})"
     )
     known = sorted((e for e in answered if e.frequency is not None), key=lambda e: e.frequency or 0.0)
     if len(known) > 1:

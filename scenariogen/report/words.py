@@ -97,6 +97,15 @@ def interval_text(low: float, high: float, estimand: str, *, signed: bool = Fals
     return f"{percent_text(low, signed=signed, unit='')} to {percent_text(high, signed=signed, unit=unit)}"
 
 
+def level_text(level: float) -> str:
+    """The level of an interval.
+
+    >>> level_text(0.95), level_text(0.97319)
+    ('95\\xa0%', '97.3\\xa0%')
+    """
+    return f"{100 * level:.3g}{PERCENT}"
+
+
 def times_text(multiplier: float) -> str:
     """A frequency multiplier.
 

@@ -4,12 +4,19 @@ import json
 import math
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from scenariogen.errors import ResultsError
 from scenariogen.evaluation import load_results, read_estimates
+from scenariogen.evaluation.evaluate import re_estimate
+from scenariogen.evaluation.growth import GROWTH, Growth
 from scenariogen.report import summary, write_report
+from scenariogen.report.words import level_text
+from scenariogen.sampling.allocation import planned_runs
+from scenariogen.sampling.looks import Looks
 from scenariogen.simulation.contract import EndReason
 from tests.evaluation import synthetic
 from tests.report.folders import (
@@ -21,6 +28,12 @@ from tests.report.folders import (
     results_folder,
     square_network,
 )
+
+
+def plain(text):
+    """With ordinary spaces."""
+    return text.replace("\N{NO-BREAK SPACE}", " ")
+
 
 VOID = {"meta", "br", "wbr", "link", "img", "input", "hr", "base"}
 
@@ -242,6 +255,31 @@ def test_scenarios_made_by_hand_have_no_frequency(tmp_path):
     assert "no incident-free run to compare with" in page.flat("map")
     assert page.flat("refused").count("Refused") == 1 and "made by hand" in page.flat("refused")
     assert page.flat("verdict").startswith("Use max_pressure: over the 3 scenarios made by hand it saves")
+
+
+def test_the_level_of_intervals_is_told_as_it_was_asked_for(tmp_path):
+    batch = drawn_batch(240)
+    folder = results_folder(tmp_path / "results", batch, {"no_control": synthetic.delays(batch)})
+    re_estimate(folder, level=0.9)
+    page, _ = made(folder, tmp_path)
+    assert "Value and 90 % interval." in plain(page.flat("estimates"))
+    assert "90 % interval" in plain(page.flat("verdict")) and "95 % interval" not in plain(page.flat("verdict"))
+
+
+def test_where_an_evaluation_might_have_stopped_its_own_level_is_told(tmp_path):
+    batch = drawn_batch(240)
+    folder = results_folder(tmp_path / "results", batch, crossing_delays(batch))
+    looks = Looks(runs=(60, 120, 240))
+    cuts = np.cumsum((0, *planned_runs(looks, 2)))
+    stages = tuple(tuple(range(low, high)) for low, high in pairwise(map(int, cuts)))
+    growth = Growth(looks=looks.runs, look=2, may_stop=True, scenarios=stages)
+    (folder / GROWTH).write_text(growth.to_json())
+    re_estimate(folder)
+    page, _ = made(folder, tmp_path)
+    level = level_text(growth.level(0.95))
+    assert level != level_text(0.95)
+    told = f"Value and {level} interval; at this level those of all 3 looks where it might have stopped hold together."
+    assert plain(told) in plain(page.flat("estimates")) and plain(f"Bands are {level}") in plain(page.flat("frequency"))
 
 
 def test_one_policy_alone(tmp_path):
