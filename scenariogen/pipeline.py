@@ -217,7 +217,7 @@ def run_one(
     from scenariogen.evaluation.pending import Task
     from scenariogen.evaluation.policy import resolve_policy
     from scenariogen.evaluation.project_runner import ProjectRunner
-    from scenariogen.evaluation.run_warnings import warn_once
+    from scenariogen.evaluation.run_warnings import warn_of_runs
     from scenariogen.evaluation.usual_traffic import ensure_usual, read_usual
 
     batch.check(project.network())
@@ -263,7 +263,7 @@ def run_one(
         )
         found: list[RunResult] = []
         run_tasks([task], runner, jobs=1, marks=marks, record=found.append)
-        warn_once(found)
+        warn_of_runs(found)
         return found[0]
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -25,7 +25,7 @@ from scenariogen.evaluation.progress import Report, Tally
 from scenariogen.evaluation.project_runner import ProjectRunner
 from scenariogen.evaluation.records import RunResult, batch_hash, digest, window_content
 from scenariogen.evaluation.results_folder import ResultsFolder
-from scenariogen.evaluation.run_warnings import warn_once
+from scenariogen.evaluation.run_warnings import warn_of_runs
 from scenariogen.evaluation.store import (
     QUARANTINE,
     SCENARIOS,
@@ -195,7 +195,7 @@ def make_runs(
         folder.compact()
         results = results_of(folder.path, manifest, batch, expected)
         write_quarantine(results)
-    warn_once(results.runs)
+    warn_of_runs(results.runs)
     return results, made
 
 

@@ -1,6 +1,5 @@
 """A scenario in any simulator: injected into SUMO, or put into the dummy as a loss of capacity."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -32,7 +31,8 @@ def injected(run: Run, scenario: Scenario, network: RoadNetwork, *, tells_room: 
     if isinstance(run, DummyRun):
         yield PaperInjection(run, scenario)
         return
-    from scenariogen.injection import Injection, InjectionWarning
+    from scenariogen.injection import Injection
+    from scenariogen.injection.warned import untold
     from scenariogen.simulation.controlroom import SumoControlRoom
     from scenariogen.simulation.outages import FallibleDetectors
     from scenariogen.simulation.sumo import SumoRun
@@ -50,8 +50,7 @@ def injected(run: Run, scenario: Scenario, network: RoadNetwork, *, tells_room: 
                 counts=False,  # a run of ours keeps a closer account itself
                 sumocfg=str(run.project.sumocfg) if isinstance(run, SumoRun) else "",
             )
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", InjectionWarning)
+            with untold():
                 injection = stack.enter_context(asked)
         except (ScenarioError, SimulationError):
             raise

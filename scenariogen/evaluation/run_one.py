@@ -19,7 +19,7 @@ from scenariogen.evaluation.pending import Task
 from scenariogen.evaluation.policy import describe_failure, resolve_policy
 from scenariogen.evaluation.policy_room import PolicyRoom, loops_for
 from scenariogen.evaluation.records import RunResult, replica_seed
-from scenariogen.evaluation.run_warnings import warn_once
+from scenariogen.evaluation.run_warnings import warn_of_runs
 from scenariogen.evaluation.store import full_disk, is_full
 from scenariogen.network import RoadNetwork
 from scenariogen.scenarios.effects import Closure
@@ -73,7 +73,7 @@ def run_scenario(
     )
     chosen = SumoSimulator(project, backend=simulator) if isinstance(simulator, str) else simulator
     result = run_task(task, chosen, project.network(), window=window, usual=usual)
-    warn_once([result])
+    warn_of_runs([result])
     return result
 
 

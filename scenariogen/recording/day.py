@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,6 +92,7 @@ class RecordedDay:
     file: Path | None = None
     truth: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     locked_up: bool = False
+    warnings: tuple[str, ...] = ()
     error: str = ""
 
 
@@ -129,7 +131,8 @@ def record_day(task: DayTask) -> RecordedDay:
 def _record_day(task: DayTask, folder: Path) -> RecordedDay:
     import pyarrow.parquet as pq
 
-    from scenariogen.injection import inject
+    from scenariogen.injection import Injection
+    from scenariogen.injection.warned import untold
     from scenariogen.recording.tables import truth_row
     from scenariogen.scenarios.records import Condition, Scenario
     from scenariogen.simulation.contract import RunRequest
@@ -157,7 +160,10 @@ def _record_day(task: DayTask, folder: Path) -> RecordedDay:
     last_s = setting.window.end_s - project.step_length_s * 1e-3
     with simulator.open(request) as run:
         watch = HealthWatch(run)
-        with inject(run.connection, scenario, network=project.network()) as injection:
+        with ExitStack() as stack:
+            injection = Injection(run.connection, scenario, network=project.network(), sumocfg=str(project.sumocfg))
+            with untold():
+                stack.enter_context(injection)
             while run.time_s < last_s:
                 run.step()
                 watch.update()
@@ -167,7 +173,7 @@ def _record_day(task: DayTask, folder: Path) -> RecordedDay:
     file = setting.runs / f"day{task.day}.parquet"
     pq.write_table(table, file, row_group_size=ROW_GROUP_ROWS, **PARQUET)
     truth = tuple(truth_row(task.day, each, recorded_as) for each in report)
-    return RecordedDay(day=task.day, file=file, truth=truth, locked_up=locked_up)
+    return RecordedDay(day=task.day, file=file, truth=truth, locked_up=locked_up, warnings=injection.warnings)
 
 
 def _fcd_options(theirs: Mapping[str, str], period_s: float) -> dict[str, str]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scenariogen.errors import DataError, Problems, SimulationError
+from scenariogen.injection.warned import warn_once
 from scenariogen.randomness import child_seed
 from scenariogen.recording.day import (
     PARQUET,
@@ -131,6 +132,7 @@ def record(
         }
         (draft / HEADER_FILE).write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
         shutil.rmtree(setting.runs)  # prepared demand
+    warn_once(text for each in recorded for text in each.warnings)
     rows = [row for each in recorded for row in each.truth]
     return RecordingSummary(
         folder=out,

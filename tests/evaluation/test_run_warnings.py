@@ -7,8 +7,9 @@ import pytest
 
 from scenariogen import cli
 from scenariogen.evaluation.records import RunResult
-from scenariogen.evaluation.run_warnings import MOST, warn_once
+from scenariogen.evaluation.run_warnings import warn_of_runs
 from scenariogen.injection import InjectionWarning
+from scenariogen.injection.warned import MOST
 from scenariogen.simulation.contract import EndReason
 
 
@@ -22,7 +23,7 @@ def run(number, *texts):
 def told(runs):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warn_once(runs)
+        warn_of_runs(runs)
     assert all(each.category is InjectionWarning for each in caught)
     return [str(each.message) for each in caught]
 

@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from scenariogen.errors import DataError, ProjectError, SimulationError
+from scenariogen.injection import InjectionWarning
 from scenariogen.recording import record
 from scenariogen.recording.day import with_plain_ids
 from scenariogen.recording.folder import FILES
+from scenariogen.simulation.catalog import find_network
 from scenariogen.simulation.project import SumoProject, open_project
 from scenariogen.trajectories import columns
 from scenariogen.trajectories.records import Trajectories, open_trajectories
@@ -209,3 +211,19 @@ def test_new_ids_keep_every_row_and_every_vehicle_apart():
     assert len(orders) == 6  # every numbering occurs: order says nothing
     empty, none = with_plain_ids(table.slice(0, 0).combine_chunks(), seed=1)
     assert empty.num_rows == 0 and set(none) <= set(names)
+
+
+@pytest.mark.sumo
+def test_what_all_days_warn_of_is_told_once(tmp_path):
+    """The corridor's vehicles are not those of the shipped table of capacities."""
+    window = StudyWindow(
+        begin_s=23400.0, count_from_s=23460.0, incidents_until_s=23580.0, end_s=23640.0, demand_end_s=30600.0
+    )
+    project = open_project(find_network("corridor"))
+    with pytest.warns(InjectionWarning) as told:
+        summary = record(
+            project, days=2, seed=4, intensity=1_000_000.0, window=window, out=tmp_path / "history", jobs=2
+        )
+    assert summary.incidents > 2 and summary.failed == ()
+    texts = [str(each.message) for each in told]
+    assert len(texts) == len(set(texts)) and sum("scenariogen calibrate" in text for text in texts) == 1
