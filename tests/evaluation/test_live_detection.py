@@ -149,6 +149,17 @@ def test_what_stations_that_are_out_do_not_tell_is_not_found(watched, batch, usu
 
 
 @pytest.mark.sumo
+@pytest.mark.parametrize("lanes", [("e3_0",), ("e2_0", "e2_1"), ("e4_1",), ("e1_0", "e3_1", "e4_0")])
+@pytest.mark.parametrize("start_s", [START_S - 100, START_S + 200])
+def test_a_station_that_is_out_leaves_the_others_to_tell(watched, batch, usual, lanes, start_s):
+    dark = DetectorOutage(start_s=start_s, duration_s=600.0, lanes=lanes)
+    result, seen = watched(dataclasses.replace(batch.scenarios[1], effects=(dark,)), usual)
+    (outage,) = json.loads(result.effects)
+    assert outage["counts"]["detectors"] == len(lanes) and result.error == ""
+    assert seen and {each[1] for each in seen} <= {"e1", "e2", "e3"}
+
+
+@pytest.mark.sumo
 def test_the_options_of_detectors_hold_for_stations(watched, batch, usual):
     scenario = batch.scenarios[1]
     at_once, usually, late = (watched(scenario, usual, f"lag_s={lag_s}")[1][0][0] for lag_s in ("0.0", "10.0", "100.0"))
