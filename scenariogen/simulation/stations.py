@@ -116,6 +116,7 @@ class StationReader:
             seed, when = self._run.request.seed, f"{end_s:.3f}"
             for row, what in enumerate(("station flow", "station occupancy", "station speed")):
                 told[row] *= [self._options.factor(seed, what, lane, when) for lane in self._lanes]
+            told[1] = np.minimum(told[1], 1.0)
         if self._detectors is not None:
             silent = np.array([not self._detectors.has_data(lane) for lane in self._lanes], dtype=bool)
             held = np.array([self._detectors.repeats(lane) for lane in self._lanes], dtype=bool)
