@@ -5,8 +5,6 @@ worker are suspects; each is tried again alone in a process of its own. The one 
 such, the others give their results.
 """
 
-import os
-import signal
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
@@ -15,12 +13,10 @@ from pathlib import Path
 from scenariogen.errors import SimulationError
 from scenariogen.evaluation.pending import ATTEMPTS, Pending, Task, TimeLimit
 from scenariogen.evaluation.records import RunResult
-from scenariogen.processes import end_with
+from scenariogen.processes import ONE_THREAD, how_it_died, worker_pool
 from scenariogen.simulation.contract import EndReason
 
-WORKER_ENVIRONMENT = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
-) | {"PYTHONHASHSEED": "0"}
+WORKER_ENVIRONMENT = dict(ONE_THREAD) | {"PYTHONHASHSEED": "0"}
 """Each worker is one thread, parallelism is in their number; and sets are walked in the same order in each."""
 
 Runner = Callable[[Task], RunResult]
@@ -63,7 +59,7 @@ def _drain(pending: Pending, runner: Runner, jobs: int, marks: Path) -> list[Tas
     """Run until nothing is pending, or until a worker dies: then the tasks whose results were lost."""
     from joblib.externals.loky import BrokenProcessPool
 
-    pool = _pool(pending.count(jobs))
+    pool = worker_pool(pending.count(jobs), env=WORKER_ENVIRONMENT)
     running: dict[Future, Task] = {}
     lost: list[Task] = []
     finished = False
@@ -93,28 +89,16 @@ def _drain(pending: Pending, runner: Runner, jobs: int, marks: Path) -> list[Tas
 def _run_alone(task: Task, pending: Pending, runner: Runner, marks: Path) -> None:
     from joblib.externals.loky import BrokenProcessPool
 
-    pool = _pool(1)
+    pool = worker_pool(1, env=WORKER_ENVIRONMENT)
     try:
         pending.ended(task, pool.submit(_marked, runner, task, marks).result())
     except BrokenProcessPool as error:
         _mark(marks, task).unlink(missing_ok=True)
-        pending.ended(task, task.failed(EndReason.SIMULATOR_DIED, _how_it_died(error)))
+        pending.ended(
+            task, task.failed(EndReason.SIMULATOR_DIED, f"the process died while it simulated ({how_it_died(error)})")
+        )
     finally:
         pool.shutdown(wait=True, kill_workers=True)
-
-
-def _pool(workers: int):
-    from joblib.externals.loky import ProcessPoolExecutor
-
-    return ProcessPoolExecutor(
-        max_workers=workers, initializer=_settle_in, initargs=(os.getpid(),), env=WORKER_ENVIRONMENT
-    )
-
-
-def _settle_in(parent: int) -> None:
-    """A worker leaves Ctrl-C, which reaches every process of a terminal, to its parent, and does not outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with(parent)
 
 
 def _marked(runner: Runner, task: Task, marks: Path) -> RunResult:
@@ -128,10 +112,3 @@ def _marked(runner: Runner, task: Task, marks: Path) -> RunResult:
 
 def _mark(marks: Path, task: Task) -> Path:
     return marks / task.key
-
-
-def _how_it_died(error: Exception) -> str:
-    """The exit code out of the pool's message, in words."""
-    text = str(error)
-    code = text.partition("exit codes of the workers are")[2].strip(" {}\n").splitlines()
-    return f"the process died while it simulated ({code[0].strip(' {}') if code else type(error).__name__})"

@@ -1,21 +1,14 @@
 """Work in parallel processes, results in order. A simulator that crashes takes its process down, not the recording."""
 
-import os
-import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from scenariogen.processes import end_with
+from scenariogen.processes import how_it_died, worker_pool
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-
-SINGLE_THREADED = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
-)
-"""Each worker computes in one thread: parallelism is in the number of workers."""
 
 
 class Workers:
@@ -45,7 +38,7 @@ class Workers:
         waiting = deque(tasks)
         under_way: deque[tuple[Task, Future]] = deque()
         while waiting or under_way:
-            self._pool = self._pool or _pool(self.jobs)
+            self._pool = self._pool or worker_pool(self.jobs)
             try:
                 while waiting and len(under_way) < 2 * self.jobs:
                     under_way.append((waiting[0], self._pool.submit(work, waiting[0])))
@@ -68,29 +61,10 @@ class Workers:
 def _alone(work: Callable[[Task], Result], task: Task, when_lost: Callable[[Task, str], Result]) -> Result:
     from joblib.externals.loky import BrokenProcessPool
 
-    pool = _pool(1)
+    pool = worker_pool(1)
     try:
         return pool.submit(work, task).result()
     except BrokenProcessPool as error:
-        return when_lost(task, f"the process died while it simulated{_exit_code(error)}")
+        return when_lost(task, f"the process died while it simulated ({how_it_died(error)})")
     finally:
         pool.shutdown(wait=True, kill_workers=True)
-
-
-def _exit_code(error: Exception) -> str:
-    """The exit code out of the pool's message."""
-    code = str(error).partition("exit codes of the workers are")[2].strip(" {}\n").splitlines()
-    return f" ({code[0].strip(' {}')})" if code else ""
-
-
-def _pool(workers: int):
-    from joblib.externals.loky import ProcessPoolExecutor
-
-    return ProcessPoolExecutor(max_workers=workers, initializer=_serve, initargs=(os.getpid(),), env=SINGLE_THREADED)
-
-
-def _serve(parent: int) -> None:
-    """In a worker: Ctrl-C reaches every process of the terminal, but the parent decides what it means; and a worker
-    whose parent was killed ends too, which it would not find out by itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with(parent)

@@ -9,8 +9,6 @@ and ``is_exact`` (whether that is the log-density itself). Seed, measure and ver
 """
 
 import json
-import os
-import signal
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +25,7 @@ from torch import Tensor
 
 from scenariogen import __version__
 from scenariogen.errors import DataError, DensityError, Problems
-from scenariogen.processes import end_with
+from scenariogen.processes import worker_pool
 from scenariogen.randomness import uniform
 from scenariogen.sampling.contract import BLOCK, ConditionalDensity, Draws, Noise, check_context, draw
 
@@ -192,11 +190,9 @@ def _in_order(task: _Task, given: Iterator[tuple[int, int, Tensor | None]], *, j
         for each in given:
             yield _draw_group(task, *each)
         return
-    from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
+    from joblib.externals.loky import BrokenProcessPool
 
-    pool = ProcessPoolExecutor(
-        max_workers=jobs, initializer=_serve, initargs=(task, os.getpid()), env={"OMP_NUM_THREADS": "1"}
-    )
+    pool = worker_pool(jobs, first=_remember, given=(task,))
     try:
         waiting = deque(pool.submit(_draw_served, *each) for each in islice(given, _AHEAD * jobs))
         while waiting:
@@ -214,12 +210,8 @@ def _in_order(task: _Task, given: Iterator[tuple[int, int, Tensor | None]], *, j
 _served: _Task | None = None  # in a worker: what it was started for
 
 
-def _serve(task: _Task, parent: int) -> None:
-    """In a worker: Ctrl-C reaches every process of the terminal, but the parent decides what it means; and a worker
-    whose parent was killed ends too, which it would not find out by itself."""
+def _remember(task: _Task) -> None:
     global _served
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with(parent)
     _served = task
 
 

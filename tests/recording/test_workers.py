@@ -23,6 +23,16 @@ def raises(number: int) -> int:
     raise ValueError(f"task {number}")
 
 
+held: list[bytearray] = []  # in a worker
+
+
+def keeps_a_lot(number: int) -> int:
+    """What a process has, as after a day of trajectories, without a day."""
+    held.append(bytearray(200_000_000))
+    time.sleep(1.1)
+    return number
+
+
 def no_loss(task: int, why: str) -> int:
     raise AssertionError(f"{task} was lost: {why}")
 
@@ -45,3 +55,9 @@ def test_only_the_task_whose_process_dies_is_lost():
 def test_what_the_work_raises_is_raised_here():
     with pytest.raises(ValueError, match="task 0"), Workers(1) as workers:
         list(workers.in_order(raises, range(3), when_lost=no_loss))
+
+
+def test_a_process_that_has_grown_is_replaced_without_a_word(recwarn):
+    with Workers(1) as workers:
+        assert list(workers.in_order(keeps_a_lot, range(5), when_lost=no_loss)) == list(range(5))
+    assert [str(each.message) for each in recwarn] == []
