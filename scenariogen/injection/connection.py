@@ -5,7 +5,7 @@ rest of the injection is called positionally. libsumo is the module itself; ``tr
 on to a current connection, and the connection in force when we attach is the one that is used throughout.
 """
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any
 
 from scenariogen.errors import SimulationError
@@ -110,15 +110,21 @@ class Link:
             if values[VAR_LANE_ID] in lanes
         ]
 
-    def present(self, vehicles: Iterable[str]) -> set[str]:
-        """Those of ``vehicles`` that are still in the simulation, with as few calls as possible."""
+    def speed_factors(self, vehicles: Iterable[str]) -> Iterator[tuple[str, float]]:
+        """Those of ``vehicles`` that are still in the simulation, each with its speed factor, with few calls."""
+        read = self.vehicle.getSpeedFactor
         if self.direct:
-            return {vehicle for vehicle in vehicles if not self.attempt(self.vehicle.getSpeedFactor, vehicle)[1]}
-        asked = set(vehicles)
+            for vehicle in vehicles:
+                factor, refused = self.attempt(read, vehicle)
+                if not refused:
+                    yield vehicle, factor
+            return
+        here = set(vehicles)
         nearby = {v for anchor in self._watched for v in self.handle.poi.getContextSubscriptionResults(anchor)}
-        if asked <= nearby:
-            return asked
-        return asked & set(self.vehicle.getIDList())
+        if not here <= nearby:
+            here &= set(self.vehicle.getIDList())
+        for vehicle in here:
+            yield vehicle, read(vehicle)
 
 
 def _resolve(connection: Any) -> tuple[Any, bool]:

@@ -84,9 +84,10 @@ class LaneMap:
 
     def around(self, edge: Edge, at_m: float, *, upstream_m: float, downstream_m: float) -> dict[str, float]:
         """The lanes for cars of an edge and what lies before and behind a point of it, in the form of ``upstream``."""
+        own = [lane.id for lane in edge.lanes if lane.drives]
         found: dict[str, float] = {}
-        for lane in (lane.id for lane in edge.lanes if lane.drives):
-            found[lane] = at_m
+        for lane in own:
             found |= self.upstream(lane, at_m, upstream_m)
+        for lane in own:
             found |= self.downstream(lane, at_m, downstream_m)
-        return found
+        return found | dict.fromkeys(own, at_m)  # last: round a roundabout the edge comes again, farther away

@@ -299,16 +299,13 @@ class Occurrence:
             return None
         profile = SpeedProfile(speed_mps=speed_mps)
         at_m = anchor.position_m
-        lanes: dict[str, float] = {}
-        for lane in (lane.id for lane in edge.lanes if lane.drives):
-            lanes[lane] = at_m
-            lanes |= self._place.lanes.upstream(lane, at_m, profile.reach_m(limit_mps))
-            lanes |= self._place.lanes.downstream(lane, at_m, DOWNSTREAM_M)
         self._place.stretches.add(
             self.number,
             anchor=f"{anchor.id}.stretch",
             at=self._place.lanes.point(edge.id, anchor.lane, at_m),
-            lanes=lanes,
+            lanes=self._place.lanes.around(
+                edge, at_m, upstream_m=profile.reach_m(limit_mps), downstream_m=DOWNSTREAM_M
+            ),
             profile=profile,
             limit_mps=limit_mps,
         )

@@ -91,6 +91,8 @@ class _Zone:
         self.limits_mps: dict[str, float] = {}
         self.limits_due_s = float("-inf")
         self.look_due_s = float("-inf")
+        self.unreached_s = 0.0
+        """For so long nobody can be inside who is on none of the lanes now."""
         self._fastest_mps = 0.0
         self._entered_m = min((start_m for start_m in lanes.values() if start_m >= self.reach_m), default=self.reach_m)
         self.asleep: dict[str, float] = {}  # vehicle -> second before which it cannot be here
@@ -100,25 +102,19 @@ class _Zone:
         self.limits_due_s = now_s + _LIMITS_EVERY_S
         self.limits_mps = {lane: float(link.lane.getMaxSpeed(lane)) for lane in self.lanes}
         self._fastest_mps = _FAST_DRIVERS * max(self.limits_mps.values(), default=0.0)
+        self.unreached_s = min((self._entered_m - self.reach_m) / self._fastest_mps, _LONGEST_UNSEEN_S)
 
     def asleep_until_s(self, vehicle: str, before_m: float, now_s: float) -> float:
         """A vehicle outside the stretch is not looked at before it can be inside: when that is."""
-        until_s = now_s + _GONE_S if before_m <= 0 else self._inside_s(before_m, now_s)
+        until_s = now_s + (_GONE_S if before_m <= 0 else (before_m - self.reach_m) / self._fastest_mps)
         if until_s - now_s >= _WORTH_SLEEPING_S:
             if len(self.asleep) > _MOST_ASLEEP:
                 self.asleep.clear()
             self.asleep[vehicle] = until_s
         return until_s
 
-    def unreached_until_s(self, now_s: float) -> float:
-        """When somebody can be inside who is on none of the lanes now."""
-        return min(self._inside_s(self._entered_m, now_s), now_s + _LONGEST_UNSEEN_S)
 
-    def _inside_s(self, before_m: float, now_s: float) -> float:
-        return now_s + (before_m - self.reach_m) / self._fastest_mps
-
-
-@dataclass
+@dataclass(slots=True)
 class _Held:
     """A vehicle within a stretch: the speed factor that others gave it last, and the one that we wrote."""
 
@@ -166,37 +162,32 @@ class SlowStretches:
         """Slow down who is in a stretch, give back who left."""
         allowed: dict[str, float] = {}  # vehicle -> highest speed factor
         known: dict[str, float] = {}  # vehicle -> factor in force, where it came with the step
-        for zone in self._zones.values():
-            if now_s >= zone.look_due_s:
-                if now_s >= zone.limits_due_s:
-                    zone.read_limits(self._link, now_s)
-                if self._link.direct:
-                    self._look(zone, now_s, own, allowed)
-                else:
-                    self._receive(zone, own, allowed, known)
+        if self._link.direct:
+            self._look(now_s, own, allowed)
+        else:
+            self._receive(now_s, own, allowed, known)
         compare = now_s >= self._compared_s + _COMPARE_EVERY_S
         if compare:
             self._compared_s = now_s
-        holds = self._held.get
+        all_held, read = self._held, self._link.vehicle.getSpeedFactor
         for vehicle, highest in allowed.items():
-            held = holds(vehicle)
+            held = all_held.get(vehicle)
             if held is not None and not compare:
                 wanted = highest if highest < held.base else held.base
                 if -_CLOSE * held.ours <= wanted - held.ours <= _CLOSE * held.ours:
                     continue  # most of a queue, most of the time
             factor = known.get(vehicle)
             if factor is None:
-                factor = self._link.vehicle.getSpeedFactor(vehicle)
+                factor = read(vehicle)
             if held is None:
-                held = self._held[vehicle] = _Held(factor, factor)
+                held = all_held[vehicle] = _Held(factor, factor)
             elif abs(factor - held.ours) > _SAME:
                 held.base = factor  # somebody else wrote meanwhile
-            held.ours = min(held.base, highest)
+            held.ours = highest if highest < held.base else held.base
             if abs(held.ours - factor) > _SAME:
                 self._write(vehicle, held.ours)
-        left = self._held.keys() - allowed.keys()
-        if left:
-            self._release(sorted(left))
+        if len(all_held) > len(allowed):
+            self._release(sorted(all_held.keys() - allowed.keys()))
 
     def release_all(self) -> None:
         """End every stretch now."""
@@ -209,50 +200,59 @@ class SlowStretches:
         self._zones.clear()
         self._held.clear()
 
-    def _look(self, zone: _Zone, now_s: float, own: frozenset[str], allowed: dict[str, float]) -> None:
-        """Ask for the vehicles of a zone, those excepted that cannot be inside yet, and note when to ask again."""
-        on_lane, position_m, asleep = (
-            self._link.lane.getLastStepVehicleIDs,
-            self._link.vehicle.getLanePosition,
-            zone.asleep,
-        )
-        due_s = zone.unreached_until_s(now_s)
-        for lane, front_m in zone.lanes.items():
-            for vehicle in on_lane(lane):
-                until_s = asleep.get(vehicle, now_s)
-                if until_s <= now_s:
-                    if vehicle in own:
-                        asleep[vehicle] = float("inf")
-                        continue
-                    before_m = front_m - position_m(vehicle)
-                    if zone.nearest_m <= before_m <= zone.reach_m:
-                        highest = zone.profile.at(before_m) / zone.limits_mps[lane]
-                        if highest < allowed.get(vehicle, _NO_LIMIT):
-                            allowed[vehicle] = highest
-                    else:
-                        until_s = zone.asleep_until_s(vehicle, before_m, now_s)
-                if until_s < due_s:
-                    due_s = until_s
-        zone.look_due_s = due_s
+    def _look(self, now_s: float, own: frozenset[str], allowed: dict[str, float]) -> None:
+        """Ask for the vehicles of each zone, those excepted that cannot be inside yet, and note when to ask again.
 
-    def _receive(self, zone: _Zone, own: frozenset[str], allowed: dict[str, float], known: dict[str, float]) -> None:
-        """Take the vehicles of a zone as they came with the step."""
-        for vehicle, lane, position_m, factor in self._link.near(zone.anchor, zone.lanes):
-            before_m = zone.lanes[lane] - position_m
-            if zone.nearest_m <= before_m <= zone.reach_m and vehicle not in own:
-                highest = zone.profile.at(before_m) / zone.limits_mps[lane]
-                if highest < allowed.get(vehicle, _NO_LIMIT):
-                    allowed[vehicle] = highest
-                known[vehicle] = factor
+        This is done every step and for every lane: names are looked up once, and nothing is called that need not be.
+        """
+        on_lane, position_m = self._link.lane.getLastStepVehicleIDs, self._link.vehicle.getLanePosition
+        for zone in self._zones.values():
+            if now_s < zone.look_due_s:
+                continue
+            if now_s >= zone.limits_due_s:
+                zone.read_limits(self._link, now_s)
+            nearest_m, reach_m, asleep = zone.nearest_m, zone.reach_m, zone.asleep
+            sleeps_until_s, speed_at = asleep.get, zone.profile.at
+            due_s = now_s + zone.unreached_s
+            for lane, front_m in zone.lanes.items():
+                for vehicle in on_lane(lane):
+                    until_s = sleeps_until_s(vehicle, now_s)
+                    if until_s <= now_s:
+                        if vehicle in own:
+                            asleep[vehicle] = _NO_LIMIT
+                            continue
+                        before_m = front_m - position_m(vehicle)
+                        if nearest_m <= before_m <= reach_m:
+                            highest = speed_at(before_m) / zone.limits_mps[lane]
+                            if highest < allowed.get(vehicle, _NO_LIMIT):
+                                allowed[vehicle] = highest
+                        else:
+                            until_s = zone.asleep_until_s(vehicle, before_m, now_s)
+                    if until_s < due_s:
+                        due_s = until_s
+            zone.look_due_s = due_s
+
+    def _receive(self, now_s: float, own: frozenset[str], allowed: dict[str, float], known: dict[str, float]) -> None:
+        """Take the vehicles of each zone as they came with the step."""
+        for zone in self._zones.values():
+            if now_s >= zone.limits_due_s:
+                zone.read_limits(self._link, now_s)
+            for vehicle, lane, position_m, factor in self._link.near(zone.anchor, zone.lanes):
+                before_m = zone.lanes[lane] - position_m
+                if zone.nearest_m <= before_m <= zone.reach_m and vehicle not in own:
+                    highest = zone.profile.at(before_m) / zone.limits_mps[lane]
+                    if highest < allowed.get(vehicle, _NO_LIMIT):
+                        allowed[vehicle] = highest
+                    known[vehicle] = factor
 
     def _release(self, vehicles: list[str]) -> None:
         """Give vehicles their factors back, unless they are gone or somebody else has written one since."""
         changed = {vehicle: held for vehicle in vehicles if (held := self._held.pop(vehicle)).ours != held.base}
         if not changed:
             return
-        for vehicle in self._link.present(changed):
+        for vehicle, factor in self._link.speed_factors(changed):
             held = changed[vehicle]
-            if abs(self._link.vehicle.getSpeedFactor(vehicle) - held.ours) <= _SAME:
+            if abs(factor - held.ours) <= _SAME:
                 self._write(vehicle, held.base)
 
     def _write(self, vehicle: str, factor: float) -> None:

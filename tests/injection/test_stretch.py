@@ -7,9 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenariogen.injection.attach import Injection
+from scenariogen.injection.connection import Link
+from scenariogen.injection.lanes import LaneMap
 from scenariogen.injection.rig import Rig
 from scenariogen.injection.stretch import DOWNSTREAM_M, UPSTREAM_M, SpeedProfile
 from tests.injection import roads
+from tests.injection.places import Ground
 
 BACKENDS = ("libsumo", "traci")
 
@@ -75,3 +78,16 @@ def test_at_half_the_remaining_capacity_a_vehicle_loses_less_than_fifteen_second
         (minutes,) = rig.discharge(blocked, [speed], seed=5)
         remaining_veh_h = minutes.mean() * 60
         assert 0 < rig.delay_s(blocked, speed, remaining_veh_h / 2, seed=5) < 15
+
+
+@pytest.mark.sumo
+def test_round_a_roundabout_the_edge_of_an_incident_does_not_lie_behind_itself(start, tmp_path):
+    ring = ";".join(f"{a}{b} {a} {b} {lanes} 8" for a, b, lanes in (("s", "e", 2), ("e", "n", 1), ("n", "s", 2)))
+    ways = "in S s 2 8;out e E 1 8"
+    network = Ground(nodes="s 0 0;e 30 0;n 15 -25;S 0 100;E 130 0", edges=f"{ring};{ways}", ways=(), wall=()).build(
+        tmp_path / "ring"
+    )
+    lanes = LaneMap(Link(start("libsumo", network)), network)
+    around = lanes.around(network.edges["se"], 5.0, upstream_m=200.0, downstream_m=10.0)
+    assert {lane: metres for lane, metres in around.items() if lane.startswith("se_")} == {"se_0": 5.0, "se_1": 5.0}
+    assert around["ns_0"] > 5.0 and around["in_0"] > 5.0
