@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from scenariogen.injection.records import InjectionWarning
@@ -19,11 +19,23 @@ def untold() -> Iterator[None]:
         yield
 
 
-def warn_once(texts: Iterable[str], *, others: str = "") -> None:
-    """Give the most frequent texts as :class:`InjectionWarning`, and count the rest; ``others`` says where they are."""
-    found = Counter(texts)
-    for text, _ in found.most_common(MOST):
-        warnings.warn(text, InjectionWarning, stacklevel=3)
-    if len(found) > MOST:
-        text = f"the runs have {len(found) - MOST} other warnings{', ' if others else ''}{others}"
+def warn_once(found: Iterable[tuple[str, Sequence[str]]], *, others: str = "") -> None:
+    """Give the most frequent texts as :class:`InjectionWarning`, and count the rest; ``others`` says where they are.
+
+    ``found``  for each run its place, such as a day, and its texts; what one place alone of several warns of is told
+               with that place, since its incidents are numbered anew in each
+    """
+    counts: Counter[str] = Counter()
+    where: dict[str, str] = {}
+    places: set[str] = set()  # two are enough to know that there are several
+    for place, texts in found:
+        if len(places) < 2:
+            places.add(place)
+        counts.update(texts)
+        where |= {text: place if where.get(text, place) == place else "" for text in texts}
+    for text, _ in counts.most_common(MOST):
+        at = f"{where[text]}: " if where[text] and len(places) > 1 else ""
+        warnings.warn(at + text, InjectionWarning, stacklevel=3)
+    if len(counts) > MOST:
+        text = f"the runs have {len(counts) - MOST} other warnings{', ' if others else ''}{others}"
         warnings.warn(text, InjectionWarning, stacklevel=3)

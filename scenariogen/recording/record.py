@@ -132,7 +132,7 @@ def record(
         }
         (draft / HEADER_FILE).write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
         shutil.rmtree(setting.runs)  # prepared demand
-    warn_once(text for each in recorded for text in each.warnings)
+    warn_once((f"day {each.day}", each.warnings) for each in recorded)
     rows = [row for each in recorded for row in each.truth]
     return RecordingSummary(
         folder=out,

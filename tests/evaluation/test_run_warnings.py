@@ -31,6 +31,8 @@ def told(runs):
 def test_the_same_warning_of_many_runs_is_told_once_and_the_most_frequent_first():
     runs = [run(n, "all", *(["some"] if n % 2 else [])) for n in range(9)]
     assert told(runs) == ["all", "some"]
+    assert told([*runs, run(9, "all", "one")]) == ["all", "some", "scenario 9: one"]
+    assert told([run(9, "all", "one")] * 2) == ["all", "one"]
     assert told([run(1), run(2)]) == []
 
 
