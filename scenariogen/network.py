@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -73,8 +73,9 @@ class Edge:
 class RoadNetwork:
     """A SUMO network: its edges by id in file order, and the hash of its content.
 
-    ``lane_links`` maps a lane id to the lane ids it leads to. ``signals`` maps a traffic-light id to the
-    lane ids it controls. ``projection`` is the proj string, empty where the network has none, and
+    ``lane_links`` maps a lane id to the lane ids it leads to, and ``link_classes`` those two to SUMO's vehicle
+    classes that may go that way (a pair that is missing: all). ``signals`` maps a traffic-light id to the lane ids
+    it controls. ``projection`` is the proj string, empty where the network has none, and
     ``offset`` the shift (m) that was added to projected coordinates.
     """
 
@@ -83,6 +84,7 @@ class RoadNetwork:
     edges: dict[str, Edge] = field(repr=False)
     lane_links: dict[str, tuple[str, ...]] = field(repr=False)
     signals: dict[str, tuple[str, ...]] = field(repr=False)
+    link_classes: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict, repr=False)
     projection: str = ""
     offset: tuple[float, float] = (0.0, 0.0)
     left_hand: bool = False
@@ -163,7 +165,7 @@ def read_network(path: str | Path) -> RoadNetwork:
     if not edges:
         raise ProjectError(f"{path} holds no edge; expected the output of netconvert (<net> with <edge>)")
     between = {(e.getFromNode().getID(), e.getToNode().getID()): e.getID() for e in edges.values()}
-    typed = any(e.getType().startswith("highway.motorway") for e in edges.values())
+    typed = any(e.getType().startswith("highway.") for e in edges.values())
     built = {edge_id: _edge(edge, between, typed) for edge_id, edge in edges.items()}
     if not typed:
         built = _mark_ramps(built)
@@ -174,6 +176,7 @@ def read_network(path: str | Path) -> RoadNetwork:
         sha256=file_sha256(path),
         edges=built,
         lane_links=_lane_links(edges),
+        link_classes=_link_classes(edges),
         signals=_signals(net),
         projection="" if projection == "!" else projection,
         offset=(float(offset[0]), float(offset[1])),
@@ -195,12 +198,8 @@ def _edge(edge, between: dict, typed: bool) -> Edge:
         for lane in edge.getLanes()
     )
     before, after = edge.getFromNode().getID(), edge.getToNode().getID()
-    successors = [
-        e for e, links in edge.getOutgoing().items() if any(c.getFromLane().allows("passenger") for c in links)
-    ]
-    predecessors = [
-        e for e, links in edge.getIncoming().items() if any(c.getToLane().allows("passenger") for c in links)
-    ]
+    successors = [e for e, links in edge.getOutgoing().items() if any("passenger" in _classes(c) for c in links)]
+    predecessors = [e for e, links in edge.getIncoming().items() if any("passenger" in _classes(c) for c in links)]
     return Edge(
         id=edge.getID(),
         from_junction=before,
@@ -223,7 +222,7 @@ def _road_class(edge, typed: bool) -> RoadClass:
         if "motorway_link" in kind or "trunk_link" in kind:
             return RoadClass.RAMP
         return RoadClass.MOTORWAY if "motorway" in kind else RoadClass.STREET
-    fast = edge.getSpeed() >= MOTORWAY_SPEED_MPS and edge.getLaneNumber() >= 2
+    fast = edge.getSpeed() >= MOTORWAY_SPEED_MPS and sum(lane.allows("passenger") for lane in edge.getLanes()) >= 2
     return RoadClass.MOTORWAY if fast and not _signal_ahead(edge) else RoadClass.STREET
 
 
@@ -274,6 +273,24 @@ def _lane_links(edges) -> dict[str, tuple[str, ...]]:
         for lane in edge.getLanes():
             links[lane.getID()] = tuple(c.getToLane().getID() for c in lane.getOutgoing())
     return links
+
+
+def _link_classes(edges) -> dict[tuple[str, str], frozenset[str]]:
+    kept: dict[frozenset[str], frozenset[str]] = {}  # the same few sets, over and over
+    found: dict[tuple[str, str], frozenset[str]] = {}
+    for edge in edges.values():
+        for lane in edge.getLanes():
+            for connection in lane.getOutgoing():
+                pair = lane.getID(), connection.getToLane().getID()
+                classes = _classes(connection) | found.get(pair, frozenset())
+                found[pair] = kept.setdefault(classes, classes)
+    return found
+
+
+def _classes(connection) -> frozenset[str]:
+    """Vehicle classes for which a connection and both of its lanes are."""
+    both = connection.getFromLane().getPermissions(), connection.getToLane().getPermissions()
+    return frozenset(name for name in set(both[0]).intersection(both[1]) if connection.allows(name))
 
 
 def _signals(net) -> dict[str, tuple[str, ...]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from scenariogen.injection.connection import PARKED, REMOVE_VAPORIZED, Link
 from scenariogen.injection.lanes import LaneMap
 from scenariogen.injection.placement import OnLane, Spot, find_spot
-from scenariogen.simulation.options import is_true
+from scenariogen.simulation.options import is_true, parse_time_s
 
 SEARCH_M = 100.0
 """Farthest from the asked position that a blocker may stand."""
@@ -47,7 +47,7 @@ class Blockers:
         self._ever: frozenset[str] = frozenset()
         self._present: dict[str, Blocker] = {}
         self._routes: dict[str, str] = {}
-        self._reach_over = any(float(link.option(o)) > 0 for o in ("lateral-resolution", "lanechange.duration"))
+        self._reach_over = any(parse_time_s(link.option(o)) > 0 for o in ("lateral-resolution", "lanechange.duration"))
         self._half_step_s = link.step_s / 2 if _is_ballistic(link) else 0.0
 
     @property

@@ -13,7 +13,7 @@ class LaneMap:
         self._link = link
         self._network = network
         self._lengths: dict[str, float] = {}
-        self._links: dict[str, tuple[tuple[str, str, float], ...]] = {}
+        self._links: dict[str, tuple[tuple[str, tuple[tuple[str, float], ...]], ...]] = {}
 
     @cached_property
     def _incoming(self) -> dict[str, list[str]]:
@@ -33,12 +33,21 @@ class LaneMap:
         x, y = self._link.simulation.convert2D(edge, position_m, lane)[:2]
         return float(x), float(y)
 
-    def leads_to(self, lane: str) -> tuple[tuple[str, str, float], ...]:
-        """(next lane, internal lane between or empty, its length) for each connection of a lane."""
+    def leads_to(self, lane: str) -> tuple[tuple[str, tuple[tuple[str, float], ...]], ...]:
+        """For each connection of a lane the next lane, and the internal lanes on the way there with their lengths.
+
+        There are two where vehicles wait in the middle of the junction, as on most turns against oncoming traffic.
+        """
         if lane not in self._links:
-            links = self._link.lane.getLinks(lane)
-            self._links[lane] = tuple((link[0], link[4], float(link[7]) if link[4] else 0.0) for link in links)
+            self._links[lane] = tuple((link[0], self._inside(link[4])) for link in self._link.lane.getLinks(lane))
         return self._links[lane]
+
+    def _inside(self, lane: str) -> tuple[tuple[str, float], ...]:
+        found: dict[str, float] = {}
+        while lane and lane not in found:
+            found[lane] = self.length_m(lane)
+            lane = next((link[4] for link in self._link.lane.getLinks(lane)), "")
+        return tuple(found.items())
 
     def upstream(self, lane: str, start_m: float, reach_m: float) -> dict[str, float]:
         """Lanes that lead into ``lane``, each with the distance from its start to the point.
@@ -53,12 +62,14 @@ class LaneMap:
             if start >= reach_m:
                 continue
             for before in self._incoming.get(here, ()):
-                for target, internal, length in self.leads_to(before):
+                for target, inside in self.leads_to(before):
                     if target != here:
                         continue
-                    if internal:
-                        found[internal] = min(found.get(internal, float("inf")), start + length)
-                    whole = start + length + self.length_m(before)
+                    begin = start
+                    for internal, length in reversed(inside):
+                        begin += length
+                        found[internal] = min(found.get(internal, float("inf")), begin)
+                    whole = begin + self.length_m(before)
                     if whole < found.get(before, float("inf")):
                         found[before] = whole
                         front.append((before, whole))
@@ -73,12 +84,14 @@ class LaneMap:
             here, end = front.pop()
             if -end >= reach_m:
                 continue
-            for after, internal, length in self.leads_to(here):
-                if internal:  # round a roundabout it comes again, farther away
-                    found[internal] = max(found.get(internal, float("-inf")), end)
-                if after and end - length > found.get(after, float("-inf")):
-                    found[after] = end - length
-                    front.append((after, end - length - self.length_m(after)))
+            for after, inside in self.leads_to(here):
+                start = end
+                for internal, length in inside:  # round a roundabout it comes again, farther away
+                    found[internal] = max(found.get(internal, float("-inf")), start)
+                    start -= length
+                if after and start > found.get(after, float("-inf")):
+                    found[after] = start
+                    front.append((after, start - self.length_m(after)))
         found.pop(lane, None)
         return found
 
@@ -87,7 +100,11 @@ class LaneMap:
         own = [lane.id for lane in edge.lanes if lane.drives]
         found: dict[str, float] = {}
         for lane in own:
-            found |= self.upstream(lane, at_m, upstream_m)
+            for before, start_m in self.upstream(lane, at_m, upstream_m).items():
+                found[before] = min(found.get(before, float("inf")), start_m)
         for lane in own:
-            found |= self.downstream(lane, at_m, downstream_m)
-        return found | dict.fromkeys(own, at_m)  # last: round a roundabout the edge comes again, farther away
+            for after, start_m in self.downstream(lane, at_m, downstream_m).items():
+                # round a roundabout it lies on both sides: the nearer one counts
+                if after not in found or -start_m < found[after] - self.length_m(after):
+                    found[after] = start_m
+        return found | dict.fromkeys(own, at_m)  # and the edge itself comes again, farther away

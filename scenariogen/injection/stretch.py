@@ -33,6 +33,8 @@ _FAST_DRIVERS = 1.3
 """Drivers who exceed the limit by up to this factor are caught where they would begin to slow down."""
 _GONE_S = 3600.0
 _NO_LIMIT = float("inf")
+_LEAST_LIMIT_MPS = 0.1
+"""A lane may be closed by a limit of 0: then nobody moves, and no factor of theirs matters."""
 _ASIDE_M = 30.0
 """Over TraCI vehicles are watched around the anchor this far beyond the reach, since lanes lie beside it."""
 _WORTH_SLEEPING_S = 2.0
@@ -100,7 +102,7 @@ class _Zone:
     def read_limits(self, link: Link, now_s: float) -> None:
         """Every now and then, as a policy may change them."""
         self.limits_due_s = now_s + _LIMITS_EVERY_S
-        self.limits_mps = {lane: float(link.lane.getMaxSpeed(lane)) for lane in self.lanes}
+        self.limits_mps = {lane: max(float(link.lane.getMaxSpeed(lane)), _LEAST_LIMIT_MPS) for lane in self.lanes}
         self._fastest_mps = _FAST_DRIVERS * max(self.limits_mps.values(), default=0.0)
         self.unreached_s = min((self._entered_m - self.reach_m) / self._fastest_mps, _LONGEST_UNSEEN_S)
 

@@ -11,6 +11,7 @@ from scenariogen.network import RoadNetwork
 from scenariogen.scenarios.drivers import driver_problems
 from scenariogen.scenarios.effects import Closure, effect_problems
 from scenariogen.scenarios.records import Scenario
+from scenariogen.simulation.options import parse_time_s
 from scenariogen.simulation.xmlfiles import children
 from scenariogen.units import clock_text
 
@@ -66,7 +67,7 @@ def capacity_problem(incident: Incident, network: RoadNetwork) -> str | None:
 def option_warnings(link: Link) -> list[str]:
     """Options of the running simulation under which incidents do not play out as they should."""
     found = []
-    teleport_s = float(link.option("time-to-teleport"))
+    teleport_s = parse_time_s(link.option("time-to-teleport"))
     if teleport_s > 0:
         found.append(
             f"time-to-teleport is {teleport_s:g} s: SUMO takes vehicles that wait that long out of the queue behind an "
@@ -89,9 +90,7 @@ def option_warnings(link: Link) -> list[str]:
 def closure_warnings(incidents: Sequence[Incident], network: RoadNetwork) -> list[str]:
     """Closures that drivers pass all the same, through the opposite lane of a network that was built for it."""
     closed = {
-        number: network.edges[incident.edge]
-        for number, incident in enumerate(incidents)
-        if incident.capacity_left <= 0 and len(network.edges[incident.edge].lanes) == 1
+        number: network.edges[incident.edge] for number, incident in enumerate(incidents) if incident.capacity_left <= 0
     }
     if not closed:
         return []
@@ -102,9 +101,10 @@ def closure_warnings(incidents: Sequence[Incident], network: RoadNetwork) -> lis
         for lane in element
         if lane.find("neigh") is not None
     }
+    inner = {number: edge.lanes[edge.driving_lanes[-1]].id for number, edge in closed.items()}
     return [
-        f"incident {number}: the network lets drivers overtake through the lane opposite to {edge.lanes[0].id}, so "
+        f"incident {number}: the network lets drivers overtake through the lane opposite to {lane}, so "
         "they pass the closure there; close the other direction too, or build the network without --opposites.guess"
-        for number, edge in closed.items()
-        if edge.lanes[0].id in beside
+        for number, lane in inner.items()
+        if lane in beside
     ]

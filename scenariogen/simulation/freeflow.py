@@ -110,10 +110,8 @@ class FreeFlow:
     def _add_edge(self, edge: str, lanes: Iterable, cars: dict[str, bool]) -> None:
         speeds = {}
         for lane in lanes:
-            allowed, denied = lane.get("allow", "").split(), lane.get("disallow", "").split()
-            drives = "passenger" in allowed if allowed else not {"passenger", "all"} & set(denied)
-            cars[lane.get("id", "")] = drives
-            if drives or set(allowed) - _NOT_FOR_CARS:
+            drives = cars[lane.get("id", "")] = _allowed(lane, "passenger")
+            if drives or set(lane.get("allow", "").split()) - _NOT_FOR_CARS:
                 speeds[lane.get("id")] = float(lane.get("speed", 0))
             self.length_m[edge] = float(lane.get("length", 0))
         every = speeds.values() or [float(lane.get("speed", 0)) for lane in lanes]
@@ -131,7 +129,9 @@ class FreeFlow:
             length,
             max(speed, 0.1),
             MINOR_LINK_PENALTY_S if gives_way else 0.0,
-            cars.get(f"{key[0]}_{link.get('fromLane')}", True) and cars.get(f"{key[1]}_{link.get('toLane')}", True),
+            _allowed(link, "passenger")
+            and cars.get(f"{key[0]}_{link.get('fromLane')}", True)
+            and cars.get(f"{key[1]}_{link.get('toLane')}", True),
         )
         before = self.turns.get(key)
         if before is None or (turn.for_cars, -turn.time_s) > (before.for_cars, -before.time_s):
@@ -262,6 +262,12 @@ class FreeFlow:
                 pieces, done = [], min(halt.position_m, length)
             pieces.append((length - done, speed))
         return [*legs, (pieces, None)]
+
+
+def _allowed(element: Any, name: str) -> bool:
+    """Whether ``allow`` and ``disallow`` of a lane or connection let a vehicle class pass."""
+    allowed, denied = (set(element.get(key, "").split()) for key in ("allow", "disallow"))
+    return bool(allowed & {name, "all"}) if allowed else not denied & {name, "all"}
 
 
 def profile_time_s(

@@ -134,7 +134,7 @@ def _shifted(element: Element, number: int, shift_s: float, timed_routes, vehicl
     for stop in element.iter("stop"):
         for name in _STOP_TIMES:
             _shift(stop, name, shift_s)
-    for ride in element.iter("ride"):
+    for ride in (*element.iter("ride"), *element.iter("transport")):  # of persons, and of containers
         lines = (ride.get("lines") or "").split()
         if vehicle_ids.intersection(lines):
             ride.set("lines", " ".join(f"{x}{SUFFIX}{number}" if x in vehicle_ids else x for x in lines))

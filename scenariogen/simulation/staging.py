@@ -227,12 +227,12 @@ def _extra_definitions(project: SumoProject, request: RunRequest) -> str:
     if request.edge_data_period_s:
         lines.append(
             f'    <edgeData id="scenariogen-edges" file="{EDGE_DATA}" period="{request.edge_data_period_s:g}" '
-            f'begin="{request.window.begin_s:g}" excludeEmpty="true" writeAttributes="{" ".join(EDGE_DATA_COUNTS)}"/>'
+            f'begin="{request.window.begin_s:.3f}" excludeEmpty="true" writeAttributes="{" ".join(EDGE_DATA_COUNTS)}"/>'
         )
     if request.emissions:
         lines.append(
             f'    <edgeData id="scenariogen-emissions" type="emissions" file="{EMISSIONS}" '
-            f'begin="{request.window.begin_s:g}" excludeEmpty="true" withInternal="true"/>'
+            f'begin="{request.window.begin_s:.3f}" excludeEmpty="true" withInternal="true"/>'
         )
     return "<additional>\n" + "\n".join(lines) + "\n</additional>\n" if lines else ""
 

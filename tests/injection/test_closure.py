@@ -6,10 +6,17 @@ from scenariogen.errors import ScenarioError
 from scenariogen.injection import inject
 from scenariogen.scenarios.effects import Closure
 from tests.injection import roads
+from tests.injection.places import Ground
 
 pytestmark = pytest.mark.sumo
 BACKENDS = ("libsumo", "traci")
 PERMISSIVE = ("--ignore-route-errors", "true")
+BESIDE_BICYCLES = Ground(
+    nodes="a 0 0;b 250 0;c 500 0",
+    edges=";".join(f"{way} 2 13.89 0:bicycle 1:passenger" for way in ("ab a b", "bc b c")),
+    ways=("ab bc",),
+    wall=(),
+)
 
 
 def demand(folder, *ways: str, kind: str = "passenger", rate: int = 400, end: int = 300):
@@ -108,6 +115,20 @@ def test_two_closures_that_together_cut_a_connection_are_refused(start, road):
     pair = tuple(Closure(start_s=5, duration_s=250, lanes=(f"middle_{n}",)) for n in range(2))
     with pytest.raises(ScenarioError, match="before -> middle"):
         inject(sumo, roads.scenario(effects=pair), network=road(2)).__enter__()
+
+
+def test_a_lane_for_others_beside_does_not_keep_a_connection_open(start, tmp_path):
+    """Of a lane for cars and one for bicycles each is the only one for somebody."""
+    network = BESIDE_BICYCLES.build(tmp_path)
+    sumo = start("libsumo", network, BESIDE_BICYCLES.routes(tmp_path / "r.rou.xml", 1.0))
+    closed = {lane: Closure(start_s=5, duration_s=60, lanes=(lane,)) for lane in ("bc_0", "bc_1")}
+    for lane, kept_out in (("bc_1", "ab -> bc for passenger,"), ("bc_0", "ab -> bc for bicycle,")):
+        with pytest.raises(ScenarioError, match=kept_out):
+            inject(sumo, roads.scenario(effects=(closed[lane],)), network=network).__enter__()
+    for_trucks = Closure(start_s=5, duration_s=60, lanes=("bc_0",), classes=("truck",))
+    with inject(sumo, roads.scenario(effects=(for_trucks,)), network=network) as injection:  # trucks had no way there
+        run(sumo, 80)
+    assert injection.effects_report()[0].realised
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

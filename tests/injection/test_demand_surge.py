@@ -37,6 +37,24 @@ def test_departures_are_multiplied_on_the_entries_asked(start, diamond, tmp_path
     assert dict(report.counts) == {"added": len(copies), "refused": 0}
 
 
+def test_lines_run_as_often_as_their_timetable_says(start, diamond, tmp_path):
+    routes = tmp_path / "bus.rou.xml"
+    routes.write_text(
+        '<routes><vType id="bus" vClass="bus"/>'
+        + "".join(
+            f'<vehicle id="{name}" type="bus" depart="{20 + n}" {line}><route edges="in direct out"/></vehicle>'
+            for n, (name, line) in enumerate((("on_a_line", 'line="7"'), ("hired", "")))
+        )
+        + "</routes>",
+        encoding="utf-8",
+    )
+    sumo = start("libsumo", diamond, routes)
+    surge = DemandSurge(start_s=10, duration_s=60, factor=2.0)
+    with inject(sumo, roads.scenario(effects=(surge,)), network=diamond):
+        found = departures(sumo, 60)
+    assert sorted(v for _, v in found) == ["hired", "on_a_line", "surge.0.hired.0"]
+
+
 def test_it_is_decided_by_the_seed(start, diamond, tmp_path):
     routes = demand(tmp_path, "in direct out", rate=600, end=900)
     surge = DemandSurge(start_s=10, duration_s=600, factor=1.5)

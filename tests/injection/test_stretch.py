@@ -91,3 +91,59 @@ def test_round_a_roundabout_the_edge_of_an_incident_does_not_lie_behind_itself(s
     around = lanes.around(network.edges["se"], 5.0, upstream_m=200.0, downstream_m=10.0)
     assert {lane: metres for lane, metres in around.items() if lane.startswith("se_")} == {"se_0": 5.0, "se_1": 5.0}
     assert around["ns_0"] > 5.0 and around["in_0"] > 5.0
+
+
+@pytest.mark.sumo
+def test_on_a_short_ring_the_nearer_side_of_a_lane_counts(start, tmp_path):
+    ring = ";".join(f"{a}{b} {a} {b} 1 8" for a, b in ("se", "en", "nw", "ws"))
+    nodes = "s 0 -7;e 7 0;n 0 7;w -7 0;S 0 -60;E 60 0;N 0 60;W -60 0"
+    arms = ";".join(f"{a}{b} {a} {b} 1 8" for a, b in ("Ss", "eE", "Nn", "wW"))
+    network = Ground(nodes=nodes, edges=f"{ring};{arms}", ways=(), wall=()).build(tmp_path / "ring")
+    lanes = LaneMap(Link(start("libsumo", network)), network)
+    around = lanes.around(network.edges["se"], 1.0, upstream_m=60.0, downstream_m=30.0)
+    assert 0 < around["ws_0"] < around["nw_0"] and around["en_0"] < 0
+
+
+@pytest.mark.sumo
+def test_a_turn_that_waits_in_the_junction_has_two_internal_lanes(start, tmp_path):
+    network = Ground(
+        nodes="c 0 0;w -200 0;e 200 0;s 0 -200;n 0 200",
+        edges=";".join(f"{a}{b} {a} {b} 1 13.89" for x in "wesn" for a, b in ((x, "c"), ("c", x))),
+        ways=(),
+        wall=(),
+    ).build(tmp_path / "crossing")
+    sumo = start("libsumo", network)
+    lanes = LaneMap(Link(sumo), network)
+    found = lanes.upstream("cn_0", 5.0, 150.0)
+    inside = [lane for lane in sumo.lane.getIDList() if lane.startswith(":c")]
+    leading = [lane for lane in inside if any(link[0] == "cn_0" for link in sumo.lane.getLinks(lane))]
+    last = [lane for lane in leading if not sumo.lane.getLinks(lane)[0][4]]
+    assert len(leading) > len(last) >= 3  # some wait on one internal lane and go on along another
+    assert all(found[lane] == 5.0 + sumo.lane.getLength(lane) for lane in last)
+    for lane in leading:
+        via = sumo.lane.getLinks(lane)[0][4]
+        assert found[lane] == pytest.approx(sumo.lane.getLength(lane) + (found[via] if via else 5.0))
+    longest = max(found[lane] for lane in leading)
+    assert longest < max(found[f"{x}c_0"] for x in "wes") - 190
+    after = lanes.downstream("wc_0", lanes.length_m("wc_0") - 5.0, 30.0)
+    assert all(
+        after[each] == pytest.approx(after[lane] - lanes.length_m(lane))
+        for lane in inside
+        if lane in after
+        for each in [sumo.lane.getLinks(lane)[0][4]]
+        if each
+    )
+
+
+@pytest.mark.sumo
+@pytest.mark.parametrize("shut", [("middle_0", "middle_1"), ("middle_1",)])
+def test_a_road_that_is_shut_by_a_limit_of_nothing_is_no_fault(start, road, tmp_path, shut):
+    network = road(2)
+    sumo = start("libsumo", network, roads.flows(tmp_path, lanes=2, per_lane_veh_h=900))
+    asked = roads.incident(start_s=30, duration_s=60, capacity_left=0.3, position_m=400)
+    with Injection(sumo, roads.scenario(asked), network=network, passing_speed=lambda i, e: 7.0) as injection:
+        roads.run_until(sumo, 45)
+        for lane in shut:
+            sumo.lane.setMaxSpeed(lane, 0.0)
+        roads.run_until(sumo, 120)
+    assert injection.report()[0].realised

@@ -76,6 +76,15 @@ def test_teleporting_and_vanishing_vehicles_are_warned_about(start, road):
     assert len(injection.warnings) == 2
 
 
+@pytest.mark.filterwarnings("ignore::scenariogen.injection.InjectionWarning")
+def test_options_are_read_in_sumos_spelling_of_times(start, road):
+    spelled = ("--time-to-teleport", "0:05:00", "--lanechange.duration", "0:00:03")
+    sumo = start("libsumo", road(2), None, *spelled, stable=False)
+    with inject(sumo, roads.scenario(roads.incident(start_s=3, capacity_left=0.3)), network=road(2)) as injection:
+        roads.run_until(sumo, 6)
+    assert any("time-to-teleport is 300 s" in text for text in injection.warnings)
+
+
 def test_a_mesoscopic_simulation_is_refused(start, road):
     sumo = start("libsumo", road(2), None, "--mesosim", "true")
     with pytest.raises(ScenarioError, match="mesoscopic"):

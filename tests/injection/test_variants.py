@@ -1,6 +1,7 @@
 """An incident of each type, however the simulation is run: steps, sublanes, sides, clocks, files, vehicle classes."""
 
 import warnings
+from dataclasses import replace
 
 import pytest
 
@@ -75,11 +76,17 @@ def test_every_type_of_incident_under_every_variant(start, tmp_path, variant, wh
     assert account.realised == 1
 
 
+@pytest.mark.parametrize("sidewalks", [False, True])
 @pytest.mark.parametrize("opposites", [False, True])
-def test_a_closed_lane_is_passed_only_where_the_network_has_opposite_lanes_and_that_is_said(start, tmp_path, opposites):
-    network = ONE_LANE.build(tmp_path, "--opposites.guess", str(opposites).lower())
+def test_a_closed_lane_is_passed_only_where_the_network_has_opposite_lanes_and_that_is_said(
+    start, tmp_path, opposites, sidewalks
+):
+    options = {"--opposites.guess": opposites, "--sidewalks.guess": sidewalks}
+    network = ONE_LANE.build(tmp_path, *(part for name, on in options.items() for part in (name, str(on).lower())))
     sumo = start("libsumo", network, ONE_LANE.routes(tmp_path / "r.rou.xml", 1.0))
-    asked = incident_of("one lane closed", start_s=102, duration_s=300)
+    lanes = network.edges["bc"].driving_lanes
+    assert lanes == ((1,) if sidewalks else (0,))
+    asked = replace(incident_of("one lane closed", start_s=102, duration_s=300), lanes=lanes)
     passed = 0
     with (
         warnings.catch_warnings(record=True),
@@ -90,7 +97,7 @@ def test_a_closed_lane_is_passed_only_where_the_network_has_opposite_lanes_and_t
             if sumo.simulation.getTime() > 180:  # whoever was past it at its start has arrived
                 passed += sum(vehicle.startswith("f0") for vehicle in sumo.simulation.getArrivedIDList())
             assert not sumo.simulation.getCollisions()
-    said = [text for text in injection.warnings if "overtake through the lane opposite to bc_0" in text]
+    said = [text for text in injection.warnings if f"overtake through the lane opposite to bc_{lanes[0]}" in text]
     assert bool(said) == opposites
     assert passed > 15 if opposites else passed == 0
 

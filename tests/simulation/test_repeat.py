@@ -85,6 +85,16 @@ def test_persons_ride_in_the_copy_of_their_vehicle(tmp_path):
     assert one(found, "p~1").find("ride").get("lines") == "cab~1 line7"
 
 
+def test_containers_are_carried_by_the_copy_of_their_vehicle(tmp_path):
+    routes = (
+        PLAIN
+        + '<vehicle id="lorry" type="plain" depart="containerTriggered"><route edges="ab bc cd"/></vehicle>'
+        + '<container id="c" depart="40"><transport from="ab" to="cd" lines="lorry"/></container>'
+    )
+    found = copies(tmp_path, routes, count=2)
+    assert one(found, "c~1").find("transport").get("lines") == "lorry~1"
+
+
 def test_what_sumo_drops_is_not_repeated(tmp_path):
     found = copies(tmp_path, PLAIN + vehicle("v", 50) + vehicle("unsorted", 20), count=2)
     assert [each.get("id") for each in found] == ["v~1"]

@@ -70,20 +70,29 @@ def closed_places(network: RoadNetwork, closure: Closure) -> tuple[list[str], li
     return whole, [lane for lane in dict.fromkeys(closure.lanes) if lane.rpartition("_")[0] not in whole]
 
 
-def cut_connections(closures: Iterable[Closure], network: RoadNetwork) -> list[tuple[str, str]]:
-    """(from edge, to edge) pairs between which the closures, all at once, leave no lane for some vehicle."""
-    shut: set[str] = set()
-    ways_in: set[str] = set()
+def cut_connections(closures: Iterable[Closure], network: RoadNetwork) -> dict[tuple[str, str], list[str]]:
+    """(from edge, to edge) pairs between which the closures, all at once, leave no lane to some classes of vehicles.
+
+    The classes are those that had one. Pedestrians have ways of their own and are not asked about.
+    """
+    out_of: dict[str, frozenset[str]] = {}  # lane -> classes that may not be on it
+    into: dict[str, frozenset[str]] = {}
     for closure in closures:
         edges, single = closed_places(network, closure)
-        shut |= set(single)
-        ways_in |= set(lanes_of(network, edges, single))
-    carried: dict[tuple[str, str], bool] = {}
+        denied = frozenset(closure.classes) or VEHICLE_CLASSES
+        out_of |= {lane: out_of.get(lane, frozenset()) | denied for lane in single}
+        into |= {lane: into.get(lane, frozenset()) | denied for lane in lanes_of(network, edges, single)}
+    before_it: dict[tuple[str, str], frozenset[str]] = {}
+    left: dict[tuple[str, str], frozenset[str]] = {}
     for before, targets in network.lane_links.items():
         for after in targets:
             pair = before.rpartition("_")[0], after.rpartition("_")[0]
-            carried[pair] = carried.get(pair, False) or (before not in shut and after not in ways_in)
-    return [pair for pair, is_open in carried.items() if not is_open]
+            classes = network.link_classes.get((before, after), VEHICLE_CLASSES)
+            shut = out_of.get(before, frozenset()) | into.get(after, frozenset())
+            before_it[pair] = before_it.get(pair, frozenset()) | classes
+            left[pair] = left.get(pair, frozenset()) | (classes - shut)
+    cut = {pair: sorted(classes - left[pair] - {"pedestrian"}) for pair, classes in before_it.items()}
+    return {pair: classes for pair, classes in cut.items() if classes}
 
 
 def closure_problems(closures: Iterable[Closure], network: RoadNetwork, link: Link) -> list[str]:
@@ -91,9 +100,16 @@ def closure_problems(closures: Iterable[Closure], network: RoadNetwork, link: Li
     cut = cut_connections(closures, network)
     if not cut or is_true(link.option("ignore-route-errors")):
         return []
-    some = ", ".join(f"{before} -> {after}" for before, after in cut[:3])
+    some = ", ".join(f"{before} -> {after} for {_named(classes)}" for (before, after), classes in list(cut.items())[:3])
     more = f" and {len(cut) - 3} more" if len(cut) > 3 else ""
     return [
         f"closures leave nothing open from {some}{more}, and SUMO would end the simulation at the next vehicle with "
-        "such a route: start it with --ignore-route-errors, under which vehicles wait before the closure"
+        "such a route: start it with --ignore-route-errors, under which vehicles wait before the closure, or close it "
+        "for other classes alone"
     ]
+
+
+def _named(classes: list[str]) -> str:
+    if "passenger" in classes and len(classes) > 3:
+        return f"passenger and {len(classes) - 1} other classes"
+    return ", ".join(classes[:3]) + (f" and {len(classes) - 3} other classes" if len(classes) > 3 else "")

@@ -39,8 +39,8 @@ class ActiveDemandSurge(ActiveEffect):
             if vehicle in own or vehicle.startswith(PREFIX):
                 continue
             route, refusal = link.attempt(link.vehicle.getRoute, vehicle)
-            if refusal or (self._entries and route[0] not in self._entries):
-                continue
+            if refusal or (self._entries and route[0] not in self._entries) or link.vehicle.getLine(vehicle):
+                continue  # a line runs as often as its timetable says
             kind = link.vehicle.getTypeID(vehicle).removesuffix(f"{PRIVATE}{vehicle}")
             for copy in range(self._copies(vehicle)):
                 self._add(route, kind, f"{PREFIX}{self.number}.{vehicle}.{copy}")

@@ -20,7 +20,7 @@ def entrances(network: RoadNetwork, lanes: LaneMap, targets: Iterable[str]) -> t
     for before, after in network.lane_links.items():
         if wanted.isdisjoint(after):
             continue
-        for target, between, _ in lanes.leads_to(before):
+        for target, between in lanes.leads_to(before):
             if target in wanted:
-                (internal if between else direct)[between or target] = None
+                (internal if between else direct)[between[0][0] if between else target] = None
     return list(internal), list(direct)
