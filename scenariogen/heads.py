@@ -4,6 +4,7 @@ Readers recognise their format by this alone, so that nothing large is opened to
 trusts a file's name.
 """
 
+import codecs
 import csv
 import gzip
 import io
@@ -138,6 +139,32 @@ def open_text(head: FileHead) -> Iterator[IO[str]]:
     encoding = "utf-8-sig" if head.encoding == "utf-8" else head.encoding
     with open_bytes(head.path) as stream, io.TextIOWrapper(stream, encoding=encoding, newline="") as text:
         yield text
+
+
+@contextmanager
+def open_json(head: FileHead) -> Iterator["_Utf8"]:
+    """The bytes of a JSON file as UTF-8 without a mark in front, whatever its own encoding."""
+    with open_bytes(head.path) as stream:
+        if head.encoding == "utf-8" and head.head.startswith(BYTE_ORDER_MARK):
+            stream.read(len(BYTE_ORDER_MARK))
+        yield _Utf8(stream, head.encoding)
+
+
+class _Utf8:
+    """A stream of bytes recoded to UTF-8. It has ``read`` alone: parsers reach past a wrapper that has more."""
+
+    def __init__(self, stream: IO[bytes], encoding: str) -> None:
+        self._stream = stream
+        self._decoder = None if encoding == "utf-8" else codecs.getincrementaldecoder(encoding)()
+
+    def read(self, size: int = -1) -> bytes:
+        while True:
+            part = self._stream.read(size)
+            if self._decoder is None:
+                return part
+            text = self._decoder.decode(part, final=not part)
+            if text or not part:
+                return text.encode("utf-8")
 
 
 def _outside_quotes(line: str) -> str:

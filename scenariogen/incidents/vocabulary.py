@@ -57,6 +57,23 @@ DATEX_KINDS: dict[str, EventKind] = {
     "RoadOrCarriagewayOrLaneManagement": EventKind.CLOSURE,
 }
 """Type of a situation record (DATEX II, EN 16157-3) to kind; all other types are ``other``."""
+CAUSES: dict[str, str] = {
+    "accident": "Accident",
+    "vehicleObstruction": "VehicleObstruction",
+    "obstruction": "GeneralObstruction",
+    "animalPresence": "AnimalPresenceObstruction",
+    "environmentalObstruction": "EnvironmentalObstruction",
+    "infrastructureDamageObstruction": "InfrastructureDamageObstruction",
+    "infrastructureFailure": "InfrastructureDamageObstruction",
+    "roadMaintenance": "MaintenanceWorks",
+    "constructionWork": "ConstructionWorks",
+    "poorEnvironment": "PoorEnvironmentConditions",
+    "poorWeather": "PoorEnvironmentConditions",
+    "weatherRelatedRoadConditions": "WeatherRelatedRoadConditions",
+    "nonWeatherRelatedRoadConditions": "NonWeatherRelatedRoadConditions",
+    "winterEquipmentManagement": "WinterDrivingManagement",
+}
+"""Word for the cause of a record (``causeType``, versions 2 and 3) to the type of record that says the same."""
 _MOVING_VEHICLES = frozenset({
     "abnormalLoad", "convoy", "dangerousSlowMovingVehicle", "emergencyVehicle", "highSpeedChase",
     "highSpeedEmergencyVehicle", "longLoad", "militaryConvoy", "recklessDriver", "slowVehicle",

@@ -124,6 +124,25 @@ def test_an_unknown_time_zone_is_a_data_error(tmp_path: Path):
         ("two right lanes closed", certain(2), "right"),
         ("No Data", None, ""),
         ("expect delays", None, ""),
+        ("2 right lanes of 3 lanes blocked", certain(2), "right"),
+        ("right lane of 3 lanes closed", certain(1), "right"),
+        ("1 of 3 lanes closed", certain(1), ""),
+        ("Two lanes are closed out of four", certain(2), ""),
+        ("1 lane closed - 2 lanes open", certain(1), ""),
+        ("Exit 7 to exit 9 right lane closed", certain(1), "right"),
+        ("I-95 2 right lanes blocked", certain(2), "right"),
+        ("Left lane blocked. All other lanes open", certain(1), "left"),
+        ("right lane closed, left lane open", certain(1), "right"),
+        ("Right and center lane blocked", certain(2), ""),
+        ("both left lanes closed", certain(2), "left"),
+        ("LNS 1-2 OF 4", certain(2), ""),
+        ("Lanes 1, 2 and 3 closed", certain(3), ""),
+        ("lane 2 blocked", certain(1), ""),
+        ("RT LN BLKD", certain(1), "right"),
+        ("all left lanes closed", some(least=2), "left"),
+        ("All lanes are open", certain(0), ""),
+        ("No lanes blocked", certain(0), ""),
+        ("Right lane", None, ""),
     ],
 )
 def test_words_about_lanes(text: str, closed: tuple[float, ...] | None, side: str):
@@ -147,6 +166,28 @@ def test_words_about_lanes(text: str, closed: tuple[float, ...] | None, side: st
 )
 def test_kinds_of_words(word: str, kind: EventKind):
     assert kind_of_words(word) == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "closed"),
+    [
+        ("All northbound lanes closed", None),
+        ("All lanes of traffic are blocked", None),
+        ("Both lanes closed", certain(2)),
+        ("3 of 3 lanes closed", certain(3)),
+    ],
+)
+def test_words_for_a_road_without_a_lane_left(text: str, closed: tuple[float, ...] | None):
+    lanes = lanes_from_words(text)
+    assert lanes.full_closure and lanes.closed == closed
+
+
+def test_a_column_of_closed_lanes_need_not_say_closed():
+    assert [lanes_from_words(text, all_is_closed=True).closed for text in ("Right lane", "2 Lanes", "Lanes 1-3")] == [
+        certain(1), certain(2), certain(3),
+    ]  # fmt: skip
+    assert lanes_from_words("all lanes", all_is_closed=True).full_closure
+    assert lanes_from_words("All Lanes Open", all_is_closed=True).closed == certain(0)
 
 
 def test_all_lanes_are_as_many_as_there_are():

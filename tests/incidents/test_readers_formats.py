@@ -275,7 +275,7 @@ def test_us_accidents_are_in_the_zone_of_the_row(tmp_path: Path):
         ("Right lane blocked due to accident on I-70 Eastbound at Exit 41 OH-235.", [0.0, 1.0], "right", False),
         ("Two lanes blocked due to accident on I-75 Northbound at Exit 3.", [0.0, 0.0, 1.0], "", False),
         ("At I-71/Exit 7 - Accident. Left lane closed.", [0.0, 1.0], "left", False),
-        ("Left and center lanes blocked. Accident.", [0.0, 0.0, 2 / 3, 1 / 3], "", False),
+        ("Left and center lanes blocked. Accident.", [0.0, 0.0, 1.0], "", False),
         ("Closed between CR-1 and CR-2 - Road closed due to accident.", None, "", True),
         ("Road closed due to accident. Use 2 Lane Rd.", None, "", True),
         ("Accident on 4 Mile Rd at Exit 3 right lane drop.", None, "", False),

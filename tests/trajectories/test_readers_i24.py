@@ -120,3 +120,11 @@ def test_a_cut_file_is_an_error(tmp_path: Path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match="no whole JSON"):
         read(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_other_encodings_are_read(tmp_path: Path, encoding: str):
+    plain = write(tmp_path, document())
+    expected = read(plain)
+    plain.write_bytes(plain.read_text(encoding="utf-8").encode(encoding))
+    assert read(plain) == expected

@@ -157,3 +157,10 @@ def test_eleven_scenes_through_a_mapping():
     )
     assert len(rows["vehicle"]) == 26_643
     assert len(set(zip(rows["recording"], rows["vehicle"], strict=True))) == 388
+
+
+@pytest.mark.parametrize("cells", [("0,040", "12,500"), ("0,04", "12,5")])
+def test_decimal_commas_are_refused(tmp_path: Path, cells: tuple[str, str]):
+    path = write(tmp_path, "t;id;x;y", f"{cells[0]};a;{cells[1]};1,250")
+    with pytest.raises(DataError, match=f"the column t has decimal commas, as in {cells[0]}"):
+        read(path, "time=t", "vehicle=id", "x=x", "y=y")

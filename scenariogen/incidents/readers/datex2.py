@@ -7,6 +7,7 @@ closure) is one incident; see :mod:`scenariogen.incidents.readers.datex2_situati
 """
 
 from collections.abc import Iterator
+from datetime import tzinfo
 from xml.etree.ElementTree import Element, ParseError
 
 from scenariogen.accounts import AccountBook
@@ -16,9 +17,12 @@ from scenariogen.incidents.events import Event
 from scenariogen.incidents.readers.contract import EventOptions, EventReader
 from scenariogen.incidents.readers.datex2_situation import local, situation_event, type_of
 from scenariogen.incidents.readers.rows import readable
-from scenariogen.incidents.readers.values import time_of
+from scenariogen.incidents.readers.values import time_of, zone_of
 
-MARK = "datex2.eu/schema/"
+MARKS = ("datex2.eu/schema/", "levelC/schema/")
+"""Parts of namespaces: of the standard, and of profiles that keep its names."""
+ROOTS = {"d2LogicalModel": "2", "payload": "3"}
+"""The element that holds the publication, and the version that it is of."""
 PUBLICATION = "SituationPublication"
 
 
@@ -29,17 +33,21 @@ class Datex2Reader(EventReader):
     title = "a situation publication (DATEX II)"
 
     def recognises(self, head: FileHead) -> bool:
-        return head.made is Made.XML and MARK in head.text
+        if head.made is not Made.XML:
+            return False
+        return any(mark in head.text for mark in MARKS) or (
+            PUBLICATION in head.text and any(root in head.text for root in ROOTS)
+        )
 
     def events(self, head: FileHead, book: AccountBook, options: EventOptions) -> Iterator[Event]:
         book.units |= {
-            "start": "overallStartTime, ISO 8601 (UTC where no offset is given)",
+            "start": f"overallStartTime, ISO 8601 ({options.time_zone or 'UTC'} where no offset is given)",
             "lon_deg, lat_deg": "coordinates in degrees (ETRS89 or WGS 84, taken as one)",
             "speed_limit_mps": "temporarySpeedLimit in km/h",
         }
         book.derived["end"] = "overallEndTime: observed where the publication is later, else planned; without one the "
         book.derived["end"] += "publication's own time (still open then: a lower bound)"
-        yield from _situations(_steps(head), head, book)
+        yield from _situations(_steps(head), head, book, zone_of(options.time_zone))
 
 
 def _steps(head: FileHead) -> Iterator[tuple[str, Element]]:
@@ -59,23 +67,24 @@ def _steps(head: FileHead) -> Iterator[tuple[str, Element]]:
         raise DataError(f"{head.path} is XML that is broken or was cut off: {error}") from error
 
 
-def _situations(parser: Iterator[tuple[str, Element]], head: FileHead, book: AccountBook) -> Iterator[Event]:
+def _situations(
+    parser: Iterator[tuple[str, Element]], head: FileHead, book: AccountBook, zone: tzinfo
+) -> Iterator[Event]:
     published, publications, version, path = None, [], "", []
     for step, element in parser:
         name = local(element)
         if step == "start":
             path.append(element)
-            if len(path) == 1:
-                version = "3" if f"{MARK}3/" in element.tag else "2"
+            version = version or ROOTS.get(name, "")
             if name in ("payload", "payloadPublication"):
                 publications.append(type_of(element))
             continue
         path.pop()
         if name == "publicationTime":
-            published = time_of(element.text)
+            published = time_of(element.text, zone)
         elif name == "situation":
             book.rows += 1
-            event = situation_event(element, published, book)
+            event = situation_event(element, published, book, zone)
             if path:
                 path[-1].remove(element)
             if event is not None:

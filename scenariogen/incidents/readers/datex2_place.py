@@ -48,7 +48,7 @@ def first_texts(element: Element) -> dict[str, str]:
 def points(elements: Iterable[Element]) -> Points:
     """Longitudes and latitudes of the first record that has some: a line before a point."""
     for element in elements:
-        for find in (_gml_line, _openlr, _point):
+        for find in (_gml_line, _openlr, _between, _point):
             found = find(element)
             if found:
                 return found
@@ -68,6 +68,15 @@ def _gml_line(element: Element) -> Points:
 def _openlr(element: Element) -> Points:
     found = [_coordinates(each) for each in element.iter() if local(each) in ("openlrCoordinate", "openlrCoordinates")]
     return _without_repeats(point for point in found if point is not None)
+
+
+def _between(element: Element) -> Points:
+    """From the upstream to the downstream end of a TPEG location, which lists the downstream one first."""
+    for line in (each for each in element.iter() if local(each) == "tpegLinearLocation"):
+        ends = [_point(end) for name in ("from", "to") for end in inside(line, name)]
+        if len(ends) == 2 and all(ends):
+            return _without_repeats((*ends[0], *ends[1]))
+    return ()
 
 
 def _point(element: Element) -> Points:

@@ -6,8 +6,8 @@ with a lane closure is an accident of which lanes are closed. Start and end are 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, tzinfo
 from xml.etree.ElementTree import Element
 
 from scenariogen.accounts import AccountBook
@@ -23,7 +23,7 @@ from scenariogen.incidents.lane_words import (
 )
 from scenariogen.incidents.readers.datex2_place import direction, first_text, first_texts, inside, local, points, road
 from scenariogen.incidents.readers.values import count_of, number_of, time_of, truth_of
-from scenariogen.incidents.vocabulary import ALWAYS_PLANNED, kind_of_datex, leading
+from scenariogen.incidents.vocabulary import ALWAYS_PLANNED, CAUSES, kind_of_datex, leading
 from scenariogen.units import MPS_PER_KMH
 
 TYPE_ATTRIBUTE = "{http://www.w3.org/2001/XMLSchema-instance}type"
@@ -39,6 +39,8 @@ LANE_CLOSING = frozenset({"laneClosures", "doNotUseSpecifiedLanesOrCarriageways"
 BLOCKED = frozenset({"carriagewayBlocked", "roadBlocked"})
 SHOULDER_USES = frozenset({"hardShoulder", "emergencyLane", "verge", "layBy"})
 SIDES = {"leftLane": "left", "rightLane": "right", "middleLane": "centre", "overtakingLane": "left"}
+FOR_ALL = frozenset({"anyVehicle", "car", "motorVehicle"})
+"""Kinds of vehicles of which cars are one."""
 MOST_LANES_SAID = 12
 
 
@@ -48,6 +50,7 @@ class _Record:
 
     element: Element
     kind: EventKind
+    cause: EventKind
     text: str
     start: datetime | None
     end: datetime | None
@@ -61,25 +64,35 @@ def type_of(element: Element) -> str:
     return element.get(TYPE_ATTRIBUTE, "").rpartition(":")[2].strip()
 
 
-def situation_event(situation: Element, published: datetime | None, book: AccountBook) -> Event | None:
-    """The incident, or None with the reason in ``book`` for a test, a cancelled or an empty situation."""
+def situation_event(
+    situation: Element, published: datetime | None, book: AccountBook, zone: tzinfo = UTC
+) -> Event | None:
+    """The incident, or None with the reason in ``book`` for a test, a cancelled or an empty situation.
+
+    ``zone``  of times without an offset
+    """
     status = first_text(situation, "informationStatus")
     if status and status != "real":
         book.drop("an exercise or a test, not a real situation")
         return None
     every = [each for each in situation if local(each) == "situationRecord"]
-    records = [_record(each, published) for each in every if not _says(each, "cancel")]
+    records = [_record(each, published, zone) for each in every if not _says(each, "cancel")]
     if not records:
         book.drop("cancelled" if every else "a situation without a record")
         return None
-    telling = [each for each in records if each.kind is not EventKind.OTHER] or records
+    telling = [each for each in records if each.kind is not EventKind.OTHER]
+    telling = telling or [replace(each, kind=each.cause) for each in records if each.cause is not EventKind.OTHER]
+    telling = telling or records
     kind = leading(each.kind for each in telling)
     main = next(each for each in telling if each.kind is kind)
     latest = max((each.updated for each in records if each.updated), default=None)
     start = min((each.start for each in telling if each.start), default=None)
     end, end_is, status = _end(telling, start, max(filter(None, (published, latest)), default=None))
     elements = [each.element for each in records]
-    lanes, total = _lanes(elements)
+    for_all = [each for each in elements if not _is_for_some(each)]
+    if len(for_all) < len(elements):
+        book.note("have records for some kinds of vehicles alone, whose lanes are left out", rows=1)
+    lanes, total = _lanes(for_all)
     place = points(elements)
     if not place and any("alertC" in local(each) for element in elements for each in element.iter()):
         book.note("are placed by Alert-C codes alone, whose table is not here: the code is kept as the road", rows=1)
@@ -106,29 +119,53 @@ def situation_event(situation: Element, published: datetime | None, book: Accoun
     )
 
 
-def _record(element: Element, published: datetime | None) -> _Record:
+def _record(element: Element, published: datetime | None, zone: tzinfo) -> _Record:
     record_type = type_of(element)
     texts = first_texts(element)
-    detail = next((texts[name] for name in DETAILS if name in texts), "")
+    detail = _detail(each for each in element if local(each) != "cause")
+    kind, cause, why = kind_of_datex(record_type, detail), EventKind.OTHER, ""
+    for each in inside(element, "cause"):
+        said = first_text(each, "causeType")
+        if said in CAUSES:
+            cause, why = kind_of_datex(CAUSES[said], _detail(each)), f"caused by {said}"
+    if kind is EventKind.CLOSURE and cause is not EventKind.OTHER:
+        kind = cause
     validity = next(inside(element, "validity"), None)
     span = None if validity is None else next(inside(validity, "validityTimeSpecification"), None)
-    start = None if span is None else time_of(first_text(span, "overallStartTime"))
-    end = None if span is None else time_of(first_text(span, "overallEndTime"))
-    updated = time_of(texts.get("situationRecordVersionTime"))
+    start = None if span is None else time_of(first_text(span, "overallStartTime"), zone)
+    end = None if span is None else time_of(first_text(span, "overallEndTime"), zone)
+    updated = time_of(texts.get("situationRecordVersionTime"), zone)
     state = "" if validity is None else first_text(validity, "validityStatus")
     is_over = _says(element, "end") or (state == "suspended" and end is not None)
     if is_over and end is None:
         end = updated or published
     return _Record(
         element=element,
-        kind=kind_of_datex(record_type, detail),
-        text=f"{record_type} {detail}".strip(),
-        start=start or time_of(texts.get("situationRecordCreationTime")),
+        kind=kind,
+        cause=cause,
+        text=" ".join(filter(None, (record_type, detail, why))),
+        start=start or time_of(texts.get("situationRecordCreationTime"), zone),
         end=end,
         updated=updated,
         validity=state,
         is_over=is_over or (end is not None and published is not None and end <= published),
     )
+
+
+def _detail(parts: Iterable[Element]) -> str:
+    """The category that a record names within its type."""
+    texts: dict[str, str] = {}
+    for part in parts:
+        for name, text in first_texts(part).items():
+            texts.setdefault(name, text)
+    return next((texts[name] for name in DETAILS if name in texts), "")
+
+
+def _is_for_some(record: Element) -> bool:
+    """Whether a record concerns some vehicles alone, as a road that is closed to lorries."""
+    whom = [each for each in record.iter() if local(each) == "forVehiclesWithCharacteristicsOf"]
+    kinds = [{(each.text or "").strip() for each in one.iter() if local(each) == "vehicleType"} for one in whom]
+    return bool(whom) and not any(each & FOR_ALL for each in kinds)
 
 
 def _says(record: Element, what: str) -> bool:
@@ -141,7 +178,7 @@ def _end(records: list[_Record], start: datetime | None, seen: datetime | None) 
     """End, what it is, and the status. Without an end the incident was open when the message was written."""
     ends = [each.end for each in records if each.end is not None]
     if all(each.is_over for each in records):
-        return max(ends), EndIs.OBSERVED, "ended"
+        return (max(ends), EndIs.OBSERVED, "ended") if ends else (None, EndIs.UNKNOWN, "ended")
     if any(each.validity == "planned" for each in records) or (start is not None and seen is not None and start > seen):
         status = "planned"
     else:

@@ -10,12 +10,12 @@ which the event was known to be open: a lower bound, so the duration is censored
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 from typing import Any
 
 from scenariogen.accounts import AccountBook
 from scenariogen.errors import DataError
-from scenariogen.heads import FileHead, Made
+from scenariogen.heads import FileHead, Made, open_json
 from scenariogen.incidents.events import EndIs, Event, EventKind, Points
 from scenariogen.incidents.lane_words import (
     NOTHING_SAID,
@@ -25,23 +25,17 @@ from scenariogen.incidents.lane_words import (
     lanes_from_code,
     lanes_from_words,
 )
+from scenariogen.incidents.readers.cells import Cells, day_comes_first
 from scenariogen.incidents.readers.contract import EventOptions, EventReader
 from scenariogen.incidents.readers.geometry import from_polyline
-from scenariogen.incidents.readers.rows import json_items, small_letters, table_rows
-from scenariogen.incidents.readers.values import (
-    count_of,
-    direction_of,
-    number_of,
-    text_of,
-    time_of,
-    truth_of,
-    zone_of,
-)
+from scenariogen.incidents.readers.rows import json_items, readable, small_letters, table_rows
+from scenariogen.incidents.readers.values import count_of, direction_of, text_of, truth_of, zone_of
 from scenariogen.incidents.vocabulary import kind_of_words
 from scenariogen.units import SECONDS_PER_DAY
 
 MARKS = ("startdate", "lastupdated", "eventsubtype", "eventtype", "lanesaffected", "isfullclosure", "directionoftravel")
 MARKS_NEEDED = 4
+_TIMES = ("startdate", "plannedenddate", "lastupdated")
 _PLANNED_TYPES = ("roadwork", "closures", "specialevents", "construction")
 MOST_DAYS = 3650.0
 
@@ -71,15 +65,20 @@ class Log511Reader(EventReader):
         }
         book.derived["end"] = "PlannedEndDate (planned) or else LastUpdated (still open then: a lower bound)"
         book.derived["lanes_closed"] = f"words of LanesAffected, else EventSubType; {SOME_LANES_SAID}"
-        rows = _json_rows(head, book) if head.made is Made.JSON else table_rows(head, book)
-        for row in rows:
-            yield _event(row, zone, book)
+        unread = AccountBook(file=book.file, format=self.name, title=self.title, subject=book.subject)
+        day_first = day_comes_first(_rows(head, unread), _TIMES, book)
+        cells = Cells(book=book, zone=zone, day_first=day_first)
+        for row in _rows(head, book):
+            yield _event(row, cells)
+
+
+def _rows(head: FileHead, book: AccountBook) -> Iterator[Mapping[str, Any]]:
+    return _json_rows(head, book) if head.made is Made.JSON else table_rows(head, book)
 
 
 def _json_rows(head: FileHead, book: AccountBook) -> Iterator[dict[str, Any]]:
-    """Objects of the list that the file is, or of the first list in the object that it is."""
-    prefix = "item" if head.text.lstrip("\ufeff \t\r\n").startswith("[") else _list_inside(head)
-    for item in json_items(head, prefix):
+    """Objects of the list that holds the events, wherever it stands."""
+    for item in json_items(head, _place_of_events(head)):
         book.rows += 1
         if isinstance(item, dict):
             yield small_letters(item)
@@ -87,31 +86,26 @@ def _json_rows(head: FileHead, book: AccountBook) -> Iterator[dict[str, Any]]:
             book.drop("no JSON object")
 
 
-def _list_inside(head: FileHead) -> str:
-    import json
-    import re
+def _place_of_events(head: FileHead) -> str:
+    import ijson
 
-    found = re.search(r'("(?:[^"\\]|\\.)*")\s*:\s*\[\s*\{', head.text)
-    if found is None:
-        raise DataError(
-            f"{head.path} holds no list of events, expected a list of objects or an object with such a list"
-        )
-    try:
-        return f"{json.loads(found[1])}.item"
-    except ValueError:
-        raise DataError(f"{head.path} is broken JSON") from None
+    with readable(head), open_json(head) as stream:
+        for place, step, name in ijson.parse(stream):
+            if step == "map_key" and str(name).casefold() == "startdate" and place.endswith("item"):
+                return place
+    raise DataError(f"{head.path} holds no list of events, expected a list of objects, each with a StartDate")
 
 
-def _event(row: Mapping[str, Any], zone: tzinfo, book: AccountBook) -> Event:
+def _event(row: Mapping[str, Any], cells: Cells) -> Event:
     kind_text = text_of(row.get("eventsubtype")) or text_of(row.get("eventtype"))
     broad = text_of(row.get("eventtype")).lower()
     # In a closure or roadwork the subtype says which lanes, the type says what it is.
     by_type = {"roadwork": EventKind.PLANNED_WORK, "closures": EventKind.CLOSURE}.get(broad)
     kind = by_type or kind_of_words(text_of(row.get("eventsubtype")), broad)
-    start = time_of(row.get("startdate"), zone)
-    updated = time_of(row.get("lastupdated"), zone)
-    end, end_is = _end(row, start, updated, zone, book)
-    total = _lane_count(row, book)
+    start = cells.time(row.get("startdate"), "StartDate")
+    updated = cells.time(row.get("lastupdated"), "LastUpdated")
+    end, end_is = _end(row, start, updated, cells)
+    total = _lane_count(row, cells.book)
     lanes = _lanes(row, kind_text, total)
     return Event(
         record_id=text_of(row.get("id")),
@@ -127,25 +121,34 @@ def _event(row: Mapping[str, Any], zone: tzinfo, book: AccountBook) -> Event:
         lanes_side=lanes.side,
         shoulder_only=lanes.shoulder_only,
         full_closure=lanes.full_closure,
-        points=_points(row, book),
+        points=_points(row, cells),
         road=text_of(row.get("roadwayname")),
         direction=direction_of(row.get("directionoftravel")),
     )
 
 
 def _end(
-    row: Mapping[str, Any], start: datetime | None, updated: datetime | None, zone: tzinfo, book: AccountBook
+    row: Mapping[str, Any], start: datetime | None, updated: datetime | None, cells: Cells
 ) -> tuple[datetime | None, EndIs]:
-    planned = time_of(row.get("plannedenddate"), zone)
+    planned = cells.time(row.get("plannedenddate"), "PlannedEndDate")
     if planned is not None and planned.year > 2100:
-        book.note(f"have a planned end in the year {planned.year}, which stands for no end: taken as empty", rows=1)
+        cells.book.note(
+            f"have a planned end in the year {planned.year}, which stands for no end: taken as empty", rows=1
+        )
         planned = None
     if planned is not None:
         return planned, EndIs.PLANNED
-    hours = number_of(row.get("duration_hours"))
+    hours = cells.number(row.get("duration_hours"), "duration_hours")
     if hours is not None and start is not None and abs(hours) * 3600.0 < MOST_DAYS * SECONDS_PER_DAY:
         return start + timedelta(hours=hours), EndIs.PLANNED
-    return (updated, EndIs.LAST_UPDATE) if updated is not None else (None, EndIs.UNKNOWN)
+    if updated is None or _was_told_ahead(row, start, updated):
+        return None, EndIs.UNKNOWN
+    return updated, EndIs.LAST_UPDATE
+
+
+def _was_told_ahead(row: Mapping[str, Any], start: datetime | None, updated: datetime) -> bool:
+    """Works that are announced: what was said before they begin tells nothing of their end."""
+    return start is not None and updated < start and text_of(row.get("eventtype")).lower() in _PLANNED_TYPES
 
 
 def _lane_count(row: Mapping[str, Any], book: AccountBook) -> int | None:
@@ -159,16 +162,16 @@ def _lane_count(row: Mapping[str, Any], book: AccountBook) -> int | None:
 def _lanes(row: Mapping[str, Any], kind_text: str, total: int | None) -> Lanes:
     if truth_of(row.get("isfullclosure")):
         return all_lanes(total)
-    lanes = lanes_from_words(text_of(row.get("lanesaffected")), total=total)
+    lanes = lanes_from_words(text_of(row.get("lanesaffected")), total=total, all_is_closed=True)
     return lanes if lanes != NOTHING_SAID else lanes_from_code(kind_text, total=total)
 
 
-def _points(row: Mapping[str, Any], book: AccountBook) -> Points:
+def _points(row: Mapping[str, Any], cells: Cells) -> Points:
     code = text_of(row.get("encodedpolyline"))
     if code:
         try:
             return from_polyline(code)
         except ValueError:
-            book.note("have an EncodedPolyline that cannot be decoded: its first point is taken", rows=1)
-    lon, lat = number_of(row.get("longitude")), number_of(row.get("latitude"))
+            cells.book.note("have an EncodedPolyline that cannot be decoded: its first point is taken", rows=1)
+    lon, lat = cells.number(row.get("longitude"), "Longitude"), cells.number(row.get("latitude"), "Latitude")
     return ((lon, lat),) if lon is not None and lat is not None else ()

@@ -6,16 +6,18 @@ the time zone of the options, UTC where none is given. ``lanes_closed`` is a num
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta, tzinfo
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from scenariogen.accounts import AccountBook
 from scenariogen.errors import DataError, Problems
 from scenariogen.heads import FileHead, Made
 from scenariogen.incidents.events import EndIs, Event
 from scenariogen.incidents.lane_words import MOST_LANES, SOME_LANES_SAID, Lanes, all_lanes, certain, lanes_from_words
+from scenariogen.incidents.readers.cells import Cells, day_comes_first
 from scenariogen.incidents.readers.contract import EventOptions, EventReader
 from scenariogen.incidents.readers.rows import table_rows
-from scenariogen.incidents.readers.values import count_of, direction_of, number_of, text_of, time_of, truth_of, zone_of
+from scenariogen.incidents.readers.values import count_of, direction_of, number_of, text_of, truth_of, zone_of
 from scenariogen.incidents.vocabulary import ALWAYS_PLANNED, kind_of_words
 from scenariogen.mapping import Source, missing_columns
 
@@ -60,9 +62,30 @@ class MappedEventReader(EventReader):
         if "record_id" not in mapping:
             book.derived["record_id"] = "number of the row, since no column is mapped to it"
         columns = {name: source.column.strip().casefold() for name, source in mapping.items()}
+        unread = AccountBook(file=book.file, format=self.name, title=self.title, subject=book.subject)
+        times = [columns[name] for name in ("start", "end") if name in columns]
+        day_first = day_comes_first(table_rows(head, unread), times, book)
+        read = _Row(mapping=mapping, cells=Cells(book=book, zone=zone, day_first=day_first))
         for number, row in enumerate(table_rows(head, book), start=1):
-            cells = {name: row.get(column, "") for name, column in columns.items()}
-            yield _event(cells, mapping, zone, f"row {number}")
+            yield _event({name: row.get(column, "") for name, column in columns.items()}, read, f"row {number}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """How the fields of a row are read."""
+
+    mapping: Mapping[str, Source]
+    cells: Cells
+
+    def time(self, row: Mapping[str, str], name: str) -> datetime | None:
+        return self.cells.time(row.get(name), self.mapping[name].column) if name in self.mapping else None
+
+    def scaled(self, row: Mapping[str, str], name: str) -> float | None:
+        """A number in SI units."""
+        if name not in self.mapping:
+            return None
+        number = self.cells.number(row.get(name), self.mapping[name].column)
+        return None if number is None else number * self.mapping[name].factor
 
 
 def _check(head: FileHead, mapping: Mapping[str, Source]) -> None:
@@ -88,14 +111,14 @@ def _check(head: FileHead, mapping: Mapping[str, Source]) -> None:
     problems.raise_as(DataError)
 
 
-def _event(cells: Mapping[str, str], mapping: Mapping[str, Source], zone: tzinfo, row_id: str) -> Event:
+def _event(cells: Mapping[str, str], read: _Row, row_id: str) -> Event:
     kind_text = text_of(cells.get("kind"))
     kind = kind_of_words(kind_text)
-    start = time_of(cells.get("start"), zone)
-    end = _end(cells, mapping, start, zone)
+    start = read.time(cells, "start")
+    end = _end(cells, read, start)
     total = count_of(cells.get("lanes_total"))
     lanes = _lanes(cells, total)
-    lon, lat = (_scaled(cells, mapping, name) for name in ("lon", "lat"))
+    lon, lat = (read.scaled(cells, name) for name in ("lon", "lat"))
     return Event(
         record_id=text_of(cells["record_id"]) if "record_id" in cells else row_id,
         kind=kind,
@@ -112,21 +135,14 @@ def _event(cells: Mapping[str, str], mapping: Mapping[str, Source], zone: tzinfo
         points=((lon, lat),) if lon is not None and lat is not None else (),
         road=text_of(cells.get("road")),
         direction=direction_of(cells.get("direction")),
-        milepost=number_of(cells.get("milepost")),
+        milepost=read.scaled(cells, "milepost"),
     )
 
 
-def _scaled(cells: Mapping[str, str], mapping: Mapping[str, Source], name: str) -> float | None:
-    number = number_of(cells.get(name))
-    return None if number is None else number * mapping[name].factor
-
-
-def _end(
-    cells: Mapping[str, str], mapping: Mapping[str, Source], start: datetime | None, zone: tzinfo
-) -> datetime | None:
-    duration_s = _scaled(cells, mapping, "duration")
+def _end(cells: Mapping[str, str], read: _Row, start: datetime | None) -> datetime | None:
+    duration_s = read.scaled(cells, "duration")
     if duration_s is None:
-        return time_of(cells.get("end"), zone)
+        return read.time(cells, "end")
     if start is None or abs(duration_s) > LONGEST_DURATION_S:
         return None
     try:

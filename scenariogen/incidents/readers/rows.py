@@ -1,15 +1,16 @@
 """Rows of text tables and of JSON, one mapping at a time, with what does not fit counted."""
 
-import codecs
 import csv
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import Any
 
 from scenariogen.accounts import AccountBook
 from scenariogen.errors import DataError
-from scenariogen.heads import BYTE_ORDER_MARK, FileHead, open_bytes, open_text
+from scenariogen.heads import FileHead, open_json, open_text
+
+MOST_OF_AN_ERROR = 80
 
 
 @contextmanager
@@ -23,10 +24,9 @@ def readable(head: FileHead) -> Iterator[None]:
         raise DataError(f"{head.path} is a gzip file that was cut off: copy it again") from error
     except UnicodeError as error:
         raise DataError(f"{head.path} is not in {head.encoding} all the way through; save it as UTF-8") from error
-    except ijson.IncompleteJSONError as error:
-        raise DataError(f"{head.path} is JSON that was cut off or broken: copy it again") from error
     except ijson.JSONError as error:
-        raise DataError(f"{head.path} is broken JSON") from error
+        said = " ".join(str(error).split())[:MOST_OF_AN_ERROR] or type(error).__name__
+        raise DataError(f"{head.path} is JSON that was cut off or broken ({said}): copy it again") from error
     except csv.Error as error:
         raise DataError(f"{head.path} cannot be read as a table: {error}") from error
     except OSError as error:
@@ -57,23 +57,11 @@ def table_rows(head: FileHead, book: AccountBook) -> Iterator[dict[str, str]]:
             yield dict(zip(header, cells, strict=True))
 
 
-@contextmanager
-def json_bytes(head: FileHead) -> Iterator[IO[bytes]]:
-    """The bytes of a JSON file as UTF-8 without a mark in front."""
-    with readable(head), open_bytes(head.path) as stream:
-        if head.encoding != "utf-8":
-            yield codecs.EncodedFile(stream, "utf-8", head.encoding)  # type: ignore[misc]
-            return
-        if head.head.startswith(BYTE_ORDER_MARK):
-            stream.read(len(BYTE_ORDER_MARK))
-        yield stream
-
-
 def json_items(head: FileHead, prefix: str) -> Iterator[Any]:
     """Values at a place in a JSON file (``features.item``), one at a time; numbers as floats."""
     import ijson
 
-    with json_bytes(head) as stream:
+    with readable(head), open_json(head) as stream:
         yield from ijson.items(stream, prefix, use_float=True)
 
 

@@ -5,7 +5,7 @@ department's open data guide: days as dd/mm/yyyy, times as HH:MM, both local; sp
 what is missing. The tables hold neither duration nor lanes: those columns stay empty.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 
 from scenariogen.accounts import AccountBook
@@ -18,7 +18,10 @@ from scenariogen.units import MPS_PER_MPH
 
 IDS = ("collision_index", "accident_index")
 SEVERITIES = ("collision_severity", "accident_severity")
-MARKS = frozenset({"date", "time", "longitude", "latitude", "first_road_class", "first_road_number", "speed_limit"})
+MARKS = frozenset({"date", "time", "longitude", "latitude", "speed_limit"})
+ROAD_CLASS = ("first_road_class", "1st_road_class")
+ROAD_NUMBER = ("first_road_number", "1st_road_number")
+"""Names of the columns today and in tables from before they were renamed."""
 ZONE = "Europe/London"
 SEVERITY_WORDS = {1: "fatal", 2: "serious", 3: "slight"}
 ROAD_CLASSES = {1: "M", 2: "A", 3: "A", 4: "B", 5: "C"}
@@ -37,7 +40,11 @@ class Stats19Reader(EventReader):
 
     def recognises(self, head: FileHead) -> bool:
         names = {name.casefold() for name in head.header}
-        return head.made is Made.TEXT and names >= MARKS and any(name in names for name in IDS)
+        return (
+            head.made is Made.TEXT
+            and names >= MARKS
+            and all(any(name in names for name in either) for either in (IDS, ROAD_CLASS, ROAD_NUMBER))
+        )
 
     def events(self, head: FileHead, book: AccountBook, options: EventOptions) -> Iterator[Event]:
         zone = zone_of(options.time_zone or ZONE)
@@ -59,11 +66,11 @@ def _event(row: Mapping[str, str], zone: tzinfo, book: AccountBook) -> Event | N
         book.drop("without a time of day")
         return None
     lon, lat = number_of(row.get("longitude")), number_of(row.get("latitude"))
-    severity = count_of(next((row[name] for name in SEVERITIES if name in row), None))
+    severity = count_of(_first(row, SEVERITIES))
     limit_mph = number_of(row.get("speed_limit"))
     has_limit = limit_mph is not None and 0 < limit_mph <= FASTEST_LIMIT_MPH
     return Event(
-        record_id=text_of(next((row[name] for name in IDS if name in row), None)),
+        record_id=text_of(_first(row, IDS)),
         kind=EventKind.CRASH,
         kind_text=f"{SEVERITY_WORDS[severity]} collision" if severity in SEVERITY_WORDS else "collision",
         start=time_of(f"{text_of(row.get('date'))} {clock}", zone, day_first=True),
@@ -73,9 +80,13 @@ def _event(row: Mapping[str, str], zone: tzinfo, book: AccountBook) -> Event | N
     )
 
 
+def _first(row: Mapping[str, str], names: Sequence[str]) -> str | None:
+    return next((row[name] for name in names if name in row), None)
+
+
 def _road(row: Mapping[str, str]) -> str:
-    kind = count_of(row.get("first_road_class"))
-    number = count_of(row.get("first_road_number"), most=9999)
+    kind = count_of(_first(row, ROAD_CLASS))
+    number = count_of(_first(row, ROAD_NUMBER), most=9999)
     if kind not in ROAD_CLASSES or number is None:
         return ""
     return f"{ROAD_CLASSES[kind]}{number}" + ("(M)" if kind == MOTORWAY_STANDARD else "")

@@ -15,7 +15,12 @@ TRUE_WORDS = frozenset({"1", "1.0", "true", "t", "yes", "y"})
 FALSE_WORDS = frozenset({"0", "0.0", "false", "f", "no", "n"})
 MILLISECONDS_FROM = 1e11
 """Epoch numbers from here on are milliseconds: as seconds they would lie beyond the year 5000."""
-_SLASHED = re.compile(r"^(\d{1,2})/(\d{1,2})/(\d{4})(?:[ T]+(\d{1,2}):(\d{2})(?::(\d{2}))?)?$")
+_CLOCK = r"(?:[ T,]+(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d*)?)?)?$"
+_SLASHED = re.compile(r"^(\d{1,2})/(\d{1,2})/(\d{4})" + _CLOCK)
+_DOTTED = re.compile(r"^(\d{1,2})\.(\d{1,2})\.(\d{4})" + _CLOCK)
+_HALF_DAY = re.compile(r"\s*\b([ap])\.?m\.?$|(?<=\d)([ap])m$", re.I)
+_UTC_WORD = re.compile(r"\s+(utc|gmt|z)$", re.I)
+_RUN_TOGETHER = {12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _COMPASS = (("north", "N"), ("east", "E"), ("south", "S"), ("west", "W"))
 _COMPASS_CODES = {"n": "N", "nb": "N", "e": "E", "eb": "E", "s": "S", "sb": "S", "w": "W", "wb": "W"}
 
@@ -58,10 +63,12 @@ def truth_of(value: Any) -> bool | None:
 def direction_of(value: Any) -> str:
     """``N``, ``E``, ``S`` or ``W`` for a word such as ``northbound``, ``East`` or ``SB``; empty for anything else.
 
-    >>> direction_of("Westbound"), direction_of("NB"), direction_of("both")
-    ('W', 'N', '')
+    >>> direction_of("Westbound"), direction_of("NB"), direction_of("both"), direction_of("north and south")
+    ('W', 'N', '', '')
     """
     word = text_of(value).lower()
+    if len({letter for begin, letter in _COMPASS if re.search(rf"\b{begin}", word)}) > 1:
+        return ""
     for begin, letter in _COMPASS:
         if word.startswith(begin) and not any(word.startswith(begin + other) for other, _ in _COMPASS):
             return letter
@@ -78,10 +85,12 @@ def zone_of(name: str) -> tzinfo:
 
 
 def time_of(value: Any, zone: tzinfo = UTC, *, day_first: bool = False) -> datetime | None:
-    """A time with a zone: from ISO 8601, ``YYYY-MM-DD HH:MM:SS``, ``MM/DD/YYYY HH:MM`` or epoch seconds.
+    """A time with a zone: from ISO 8601, ``YYYY-MM-DD HH:MM:SS``, ``MM/DD/YYYY HH:MM``, ``DD.MM.YYYY HH:MM``,
+    ``YYYYMMDDHHMM`` or epoch seconds; hours may count to twelve, with AM or PM.
 
-    Text without an offset is in ``zone``. ``day_first`` reads 01/02/2020 as the first of February. Epoch numbers from
-    :data:`MILLISECONDS_FROM` on are milliseconds. None where nothing or no time stands there.
+    Text without an offset is in ``zone``, unless UTC or GMT stands behind it. ``day_first`` reads 01/02/2020 as the
+    first of February. Epoch numbers from :data:`MILLISECONDS_FROM` on are milliseconds. None where nothing or no time
+    stands there.
 
     >>> time_of("1749783600.0").isoformat()
     '2025-06-13T03:00:00+00:00'
@@ -91,18 +100,37 @@ def time_of(value: Any, zone: tzinfo = UTC, *, day_first: bool = False) -> datet
         return None
     number = number_of(text)
     try:
-        if number is not None and not (len(text) == 8 and text.isdigit()):
+        if text.isdigit() and len(text) in _RUN_TOGETHER and text[:2] in ("19", "20"):
+            found = datetime.strptime(text, _RUN_TOGETHER[len(text)])
+        elif number is not None and not (len(text) == 8 and text.isdigit()):
             return datetime.fromtimestamp(number / 1000 if abs(number) >= MILLISECONDS_FROM else number, tz=UTC)
-        slashed = _SLASHED.match(text)
-        if slashed:
-            first, second, year, hour, minute, seconds = (int(part or 0) for part in slashed.groups())
-            month, day = (second, first) if day_first else (first, second)
-            found = datetime(year, month, day, hour, minute, seconds)
         else:
-            found = datetime.fromisoformat(text)
+            if _UTC_WORD.search(text):
+                text, zone = _UTC_WORD.sub("", text), UTC
+            found = _calendar(text, day_first=day_first)
         return (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def _calendar(text: str, *, day_first: bool) -> datetime:
+    half = _HALF_DAY.search(text)
+    if half is not None:
+        text = text[: half.start()]
+    slashed, dotted = _SLASHED.match(text), _DOTTED.match(text)
+    parts = slashed or dotted
+    if parts is None:
+        found = datetime.fromisoformat(text)
+    else:
+        first, second, year, hour, minute, seconds = (int(part or 0) for part in parts.groups())
+        month, day = (second, first) if day_first or dotted else (first, second)
+        found = datetime(year, month, day, hour, minute, seconds)
+    if half is None:
+        return found
+    if not 1 <= found.hour <= 12:
+        raise ValueError(f"got the hour {found.hour} with AM or PM, expected 1 to 12")
+    is_late = (half[1] or half[2]).lower() == "p"
+    return found.replace(hour=found.hour % 12 + (12 if is_late else 0))
 
 
 def mapping_of(value: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ feeds hold no road event.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import tzinfo
 from typing import Any
 
 from scenariogen.accounts import AccountBook
@@ -20,7 +21,7 @@ from scenariogen.incidents.lane_words import SOME_LANES_SAID
 from scenariogen.incidents.readers.contract import EventOptions, EventReader
 from scenariogen.incidents.readers.geometry import from_geojson, from_text
 from scenariogen.incidents.readers.rows import json_items, table_rows
-from scenariogen.incidents.readers.values import list_of, mapping_of, number_of, text_of, time_of
+from scenariogen.incidents.readers.values import list_of, mapping_of, number_of, text_of, time_of, zone_of
 from scenariogen.incidents.readers.wzdx_event import IMPACTS_SAID, FeedInfo, road_event
 
 HEADERS = ("feed_info", "road_event_feed_info")
@@ -52,18 +53,19 @@ class WzdxReader(EventReader):
 
     def events(self, head: FileHead, book: AccountBook, options: EventOptions) -> Iterator[Event]:
         book.units |= {
-            "start": "start_date, ISO 8601 (UTC where no offset is given)",
+            "start": f"start_date, ISO 8601 ({options.time_zone or 'UTC'} where no offset is given)",
             "lon_deg, lat_deg": "geometry in degrees (WGS 84)",
             "milepost": "as the source counts it (miles in the United States)",
         }
         book.derived["lanes_closed"] = (
-            f"lanes where they are listed, else vehicle_impact. {IMPACTS_SAID}; {SOME_LANES_SAID}"
+            f"lanes where they are listed and agree with vehicle_impact, else that. {IMPACTS_SAID}; {SOME_LANES_SAID}"
         )
-        yield from _from_csv(head, book) if head.made is Made.TEXT else _from_json(head, book)
+        zone = zone_of(options.time_zone)
+        yield from _from_csv(head, book, zone) if head.made is Made.TEXT else _from_json(head, book, zone)
 
 
-def _from_json(head: FileHead, book: AccountBook) -> Iterator[Event]:
-    info = _feed_info(head, book)
+def _from_json(head: FileHead, book: AccountBook, zone: tzinfo) -> Iterator[Event]:
+    info = _feed_info(head, book, zone)
     devices = 0
     for feature in json_items(head, "features.item"):
         book.rows += 1
@@ -81,16 +83,16 @@ def _from_json(head: FileHead, book: AccountBook) -> Iterator[Event]:
         raise DataError(f"{head.path} {DEVICE_FEED}")
 
 
-def _feed_info(head: FileHead, book: AccountBook) -> FeedInfo:
+def _feed_info(head: FileHead, book: AccountBook, zone: tzinfo) -> FeedInfo:
     """Version and time of the feed, wherever in the file its header stands."""
     for name in HEADERS:
         for value in json_items(head, name):
             info = mapping_of(value)
             version = text_of(info.get("version"))
             book.facts["version"] = f"WZDx {version or 'without a version'}, header {name}"
-            return FeedInfo(version=version, updated=time_of(info.get("update_date")))
+            return FeedInfo(version=version, updated=time_of(info.get("update_date"), zone), zone=zone)
     book.note("the feed has no header, so its version and time are unknown")
-    return FeedInfo()
+    return FeedInfo(zone=zone)
 
 
 def _points(feature: Mapping[str, Any], book: AccountBook) -> Points:
@@ -119,7 +121,7 @@ def _flat_names(header: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _from_csv(head: FileHead, book: AccountBook) -> Iterator[Event]:
+def _from_csv(head: FileHead, book: AccountBook, zone: tzinfo) -> Iterator[Event]:
     names = _flat_names(head.header)
     book.facts["version"] = "a CSV export, which does not say its version"
     geometry = next((names[name] for name in GEOMETRY_COLUMNS if name in names), "")
@@ -134,12 +136,15 @@ def _from_csv(head: FileHead, book: AccountBook) -> Iterator[Event]:
         if not geometry:
             points = _ends(row, [(names[lon], names[lat]) for lon, lat in ends])
         elif text_of(row.get(geometry)):
+            shape = _cell(row[geometry])
             try:
-                points = from_text(row[geometry])
+                points = from_geojson(shape) if isinstance(shape, dict) else from_text(row[geometry])
+            except json.JSONDecodeError:
+                book.note("have a geometry that is no JSON: taken as empty", rows=1)
             except ValueError as error:
                 book.note(f"have {error}: taken as empty", rows=1)
         identifier = text_of(properties.get("road_event_id")) or text_of(properties.get("id"))
-        event = road_event(properties, points, identifier, FeedInfo(), book)
+        event = road_event(properties, points, identifier, FeedInfo(zone=zone), book)
         if event is not None:
             yield event
 

@@ -6,7 +6,7 @@ stays open, so ``merge-left`` closes lanes on the right. In ``lanes`` the order 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from scenariogen.accounts import AccountBook
@@ -24,14 +24,15 @@ from scenariogen.incidents.readers.values import (
 )
 from scenariogen.units import MPS_PER_KMH, MPS_PER_MPH
 
-NO_LANE_FOR_TRAFFIC = frozenset({
-    "shoulder", "left-shoulder", "right-shoulder", "outer-shoulder", "inner-shoulder", "sidewalk", "bike-lane",
-    "parking", "median", "exit-lane", "exit-ramp", "entrance-lane", "entrance-ramp", "left-exit-lane",
-    "right-exit-lane", "two-way-center-turn-lane", "center-left-turn-lane", "right-turning-lane",
-    "left-turning-lane", "turning-lane",
-})  # fmt: skip
-"""Lane types beside the lanes for through traffic."""
-CLOSED = "closed"
+NO_LANE_FOR_TRAFFIC = (
+    "shoulder", "sidewalk", "bike", "parking", "median", "exit", "entrance", "merging", "ramp", "turn",
+)  # fmt: skip
+"""Words in the types of lanes beside those for through traffic, such as ``right-exit-ramp``."""
+EVERY_LANE = "all"
+"""A type of lane of version 2 that stands for all of them."""
+CLOSED = frozenset({"closed", "merge-left", "merge-right"})
+"""What is said of a lane whose traffic has to leave it."""
+IN_TURN = frozenset({"alternating-flow", "alternating-one-way"})
 ONE_WAY_IN_TURN = ("alternating-one-way", "flagging", "temporary-traffic-signal")
 IMPACTS_SAID = (
     "alternating one-way traffic (also by flagger or temporary signal) counts as 0 or 1 lane closed in a direction, "
@@ -43,10 +44,11 @@ STATUSES = {"planned": "planned", "pending": "planned", "active": "active", "com
 
 @dataclass(frozen=True, kw_only=True)
 class FeedInfo:
-    """What the header of a feed says: its version and when it was made."""
+    """What the header of a feed says, its version and when it was made; and the zone of times without an offset."""
 
     version: str = ""
     updated: datetime | None = None
+    zone: tzinfo = UTC
 
 
 def road_event(
@@ -60,9 +62,9 @@ def road_event(
     said_status = text_of(properties.get("event_status")).lower()
     if said_status in GIVEN_UP:
         return _drop(book, "cancelled")
-    start, end = time_of(properties.get("start_date")), time_of(properties.get("end_date"))
+    start, end = (time_of(properties.get(name), info.zone) for name in ("start_date", "end_date"))
     status = STATUSES.get(said_status) or _status(start, end, info.updated)
-    lanes, total = _lanes(properties)
+    lanes, total = _lanes(properties, book)
     work = event_type in ("work-zone", "workzone", "work_zone")
     kind = EventKind.PLANNED_WORK if work else EventKind.OTHER
     if not work:
@@ -76,7 +78,7 @@ def road_event(
         start=start,
         end=end,
         end_is=_end_is(properties, end, status, info.updated),
-        updated=time_of(core.get("update_date")),
+        updated=time_of(core.get("update_date"), info.zone),
         lanes_total=total,
         lanes_closed=lanes.closed,
         lanes_side=lanes.side,
@@ -128,31 +130,64 @@ def _speed_limit(properties: Mapping[str, Any]) -> float | None:
     return None
 
 
-def _lanes(properties: Mapping[str, Any]) -> tuple[Lanes, int | None]:
-    """Lanes and their total: listed lanes first, then the impact."""
+def _lanes(properties: Mapping[str, Any], book: AccountBook) -> tuple[Lanes, int | None]:
+    """Lanes and their total: listed lanes where they agree with the impact, else the impact."""
     listed = [mapping_of(lane) for lane in list_of(properties.get("lanes"))]
     total = count_of(properties.get("total_num_lanes"))
     impact = text_of(properties.get("vehicle_impact")).lower()
-    traffic = [lane for lane in listed if _type(lane) and _type(lane) not in NO_LANE_FOR_TRAFFIC]
+    traffic = [lane for lane in listed if _is_through(lane)]
+    by_impact = _impact(impact, total)
+    if traffic and any(_type(lane) == EVERY_LANE for lane in traffic):
+        return (all_lanes(total) if any(_is_closed(lane) for lane in traffic) else by_impact), total
     if traffic:
-        return _listed(traffic, listed), len(traffic)
-    lanes = _impact(impact, total)
-    if lanes.closed == certain(0) and any(_is_closed(lane) and "shoulder" in _type(lane) for lane in listed):
+        closed = sum(_is_closed(lane) for lane in traffic)
+        only_closed = impact.startswith("some-lanes-closed") and closed == len(traffic)
+        if only_closed and (total is None or total > closed):  # the open ones are not listed
+            return Lanes(closed=certain(closed), side=by_impact.side), total
+        beside = any(_is_closed(lane) for lane in listed if not _is_through(lane))
+        if _agrees(impact, closed, len(traffic), beside=beside) and not (only_closed and total == closed):
+            if not closed and any(_status_of(lane) in IN_TURN for lane in traffic):
+                return Lanes(closed=ALTERNATING), len(traffic)
+            return _listed(traffic, listed), len(traffic)
+        book.note("list lanes that contradict the vehicle_impact: the impact is taken", rows=1)
+    if by_impact.closed == certain(0) and any(_is_closed(lane) and "shoulder" in _type(lane) for lane in listed):
         return Lanes(closed=certain(0), shoulder_only=True), total
-    return lanes, total
+    return by_impact, total
+
+
+def _agrees(impact: str, closed: int, listed: int, *, beside: bool) -> bool:
+    """Whether so many closed lanes of those listed, and perhaps a shoulder ``beside``, are what the impact says."""
+    if impact == "all-lanes-closed":
+        return closed == listed
+    if impact.startswith("all-lanes-open"):
+        return closed == 0
+    if impact.startswith("some-lanes-closed"):
+        return closed > 0 or beside
+    return closed > 0 or impact not in ONE_WAY_IN_TURN
+
+
+def _is_through(lane: Mapping[str, Any]) -> bool:
+    kind = _type(lane)
+    return bool(kind) and not any(word in kind for word in NO_LANE_FOR_TRAFFIC)
 
 
 def _type(lane: Mapping[str, Any]) -> str:
     return (text_of(lane.get("type")) or text_of(lane.get("lane_type"))).lower()
 
 
+def _status_of(lane: Mapping[str, Any]) -> str:
+    return (text_of(lane.get("status")) or text_of(lane.get("lane_status"))).lower()
+
+
 def _is_closed(lane: Mapping[str, Any]) -> bool:
-    return (text_of(lane.get("status")) or text_of(lane.get("lane_status"))).lower() == CLOSED
+    return _status_of(lane) in CLOSED
 
 
 def _order(lane: Mapping[str, Any]) -> float:
+    """Counted from the left, unless version 2 counts from the right."""
     number = number_of(lane.get("order"))
-    return number if number is not None else number_of(lane.get("lane_number")) or 0.0
+    number = number if number is not None else number_of(lane.get("lane_number")) or 0.0
+    return -number if text_of(lane.get("lane_edge_reference")).lower() == "right" else number
 
 
 def _listed(traffic: list[dict[str, Any]], listed: list[dict[str, Any]]) -> Lanes:

@@ -55,7 +55,10 @@ def seconds_of(times: "pa.ChunkedArray | pa.Array", source: object) -> "pa.Array
 
     if is_number(times.type):
         return times.cast(pa.float64())
-    words = times.cast(pa.string())
+    try:
+        words = times.cast(pa.string())
+    except pa.ArrowNotImplementedError:
+        raise DataError(f"{source} cannot be read as SUMO's: its times are of the type {times.type}") from None
     coded = (words.combine_chunks() if isinstance(words, pa.ChunkedArray) else words).dictionary_encode()
     try:
         seconds = [None if text is None else clock_seconds(text) for text in coded.dictionary.to_pylist()]

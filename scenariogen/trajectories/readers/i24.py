@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from scenariogen.accounts import AccountBook
 from scenariogen.errors import DataError
-from scenariogen.heads import FileHead, Made, open_bytes
+from scenariogen.heads import FileHead, Made, open_json
 from scenariogen.trajectories import columns
 from scenariogen.trajectories.readers import tables
 from scenariogen.trajectories.readers.contract import CHUNK_ROWS, ReadOptions, TrajectoryReader
@@ -92,7 +92,7 @@ def _documents(head: FileHead) -> Iterator[Any]:
 
     is_array = head.text.lstrip().startswith("[")
     try:
-        with open_bytes(head.path) as stream:
+        with open_json(head) as stream:
             yield from ijson.items(stream, "item" if is_array else "", use_float=True, multiple_values=not is_array)
     except ijson.JSONError as error:
         said = str(error).strip() or type(error).__name__

@@ -21,6 +21,8 @@ NOTHING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "-")
 RAGGED = "rows with another number of cells than the header"
 _RAGGED_ROW = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 _NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+_LED_BY_ZERO = r"^\s*[-+]?0,\d{3}\s*$"
+_DECIMAL_COMMA = r"^\s*[-+]?\d+,\d+\s*$"
 _THOUSANDS = r"^\s*[-+]?\d{1,3}(,\d{3})+(\.\d*)?\s*$"
 
 
@@ -122,7 +124,7 @@ def one_array(column: "pa.ChunkedArray | pa.Array") -> "pa.Array":
 def numbers(block: "pa.Table", name: str, book: AccountBook, *, factor: float = 1.0) -> "pa.Array":
     """A column as float64 times ``factor``; what is no finite number becomes null and is counted.
 
-    Thousands separated by commas (``1,163,018.6``) are read as what they mean.
+    Thousands separated by commas (``1,163,018.6``) are read as what they mean. Raises ``DataError`` for decimal commas.
     """
     import pyarrow as pa
 
@@ -137,6 +139,7 @@ def numbers(block: "pa.Table", name: str, book: AccountBook, *, factor: float = 
         try:
             values = column.cast(pa.float64())
         except pa.ArrowInvalid:
+            _refuse_decimal_commas(column, name)
             grouped = pc.match_substring_regex(column, _THOUSANDS)
             column = pc.if_else(grouped, pc.replace_substring(column, ",", ""), column)
             fits = pc.match_substring_regex(column, _NUMBER)
@@ -145,6 +148,20 @@ def numbers(block: "pa.Table", name: str, book: AccountBook, *, factor: float = 
     if values.null_count > before:
         book.note(f"hold something else than a number in {name}: taken as empty", rows=values.null_count - before)
     return values if factor == 1.0 else finite(pc.multiply(values, factor))
+
+
+def _refuse_decimal_commas(column: "pa.Array", name: str) -> None:
+    """``0,040`` is no number of thousands; nor are most cells ``12,5``."""
+    pc = compute()
+    led_by_zero = pc.match_substring_regex(column, _LED_BY_ZERO)
+    decimal = pc.and_(
+        pc.match_substring_regex(column, _DECIMAL_COMMA), pc.invert(pc.match_substring_regex(column, _THOUSANDS))
+    )
+    cells = len(column) - column.null_count
+    for found, least in ((led_by_zero, 1), (decimal, cells / 2)):
+        if (pc.sum(found).as_py() or 0) >= max(least, 1):
+            example = column.filter(found)[0].as_py().strip()
+            raise DataError(f"the column {name} has decimal commas, as in {example}: save the numbers with points")
 
 
 def _plain_numbers(column: "pa.Array", name: str) -> "pa.Array":
