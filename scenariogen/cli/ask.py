@@ -1,5 +1,6 @@
 """Asking results with SQL."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,6 +48,8 @@ def _plain(value: Any) -> Any:
         return {name: _plain(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_plain(each) for each in value]
+    if isinstance(value, Decimal):  # what SQL makes of a sum of whole numbers
+        return int(value) if value == value.to_integral_value() else float(value)
     return value if isinstance(value, str | bool | int | float) or value is None else str(value)
 
 

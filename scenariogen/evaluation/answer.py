@@ -76,6 +76,8 @@ def answer(
             [sample_of(question, weights, stages=stages, completed=worst) for worst in (False, True)],
             level=level,
         )
+        if not (math.isfinite(low) and math.isfinite(high)):
+            why = _TROUBLED_ALONE
     noise = None if question.is_tail else noise_of(sample, found.standard_error)
     detail = EstimateDetail(
         **who,
@@ -110,6 +112,8 @@ def answer_by_hand(question: Question, *, level: float = 0.95) -> tuple[Estimate
     if not why and question.trouble.any():
         completed = [sample_by_scenario(question, completed=worst) for worst in (False, True)]
         low, high = _widened(question, found, completed, level=level)
+        if not (math.isfinite(low) and math.isfinite(high)):
+            why = _TROUBLED_ALONE
     who = _named(question, None)
     detail = EstimateDetail(
         **who,
@@ -121,6 +125,12 @@ def answer_by_hand(question: Question, *, level: float = 0.95) -> tuple[Estimate
     )
     remark = _remark(question, np.ones(len(question.values)))
     return _record(question, who, found, (low, high), None, why, level, remark), detail
+
+
+_TROUBLED_ALONE = (
+    "refused: all runs that differ are in trouble (their reasons stand with the estimate), so nothing bounds it: mend "
+    "those runs, or draw more scenarios"
+)
 
 
 def one_number(frequency: Frequency) -> float | None:

@@ -14,7 +14,7 @@ from scenariogen.errors import Problems, ScenariogenError, SimulationError
 from scenariogen.evaluation.batch import Runner
 from scenariogen.evaluation.outpost import run_in_outpost
 from scenariogen.evaluation.pending import Pending, Task, TimeLimit
-from scenariogen.evaluation.policy import PolicyReference, resolve_policy
+from scenariogen.evaluation.policy import PolicyReference
 from scenariogen.evaluation.records import RunResult
 from scenariogen.evaluation.versions import installed
 from scenariogen.simulation.contract import EndReason
@@ -154,7 +154,7 @@ def lacking_here(runner: Runner, policies: Sequence[PolicyReference], versions: 
     ]
     for policy in policies:
         try:
-            if resolve_policy(policy.spec).sha256 != policy.sha256:
+            if policy.sha256_now() != policy.sha256:
                 found.append(f"the policy {policy.spec} has another content there")
         except ScenariogenError as error:
             found.append(f"the policy {policy.spec}: {error}")

@@ -12,13 +12,11 @@ from scenariogen.evaluation.estimates import Estimate, EstimateDetail
 from scenariogen.evaluation.multiplicity import together
 from scenariogen.evaluation.outcomes import outcomes, questions
 from scenariogen.evaluation.question import Question
-from scenariogen.evaluation.store import Results, write_atomically
+from scenariogen.evaluation.store import DIAGNOSTICS, ESTIMATES, Results, write_atomically
 from scenariogen.evaluation.strata import Stages, Weights, sample_of
 from scenariogen.evaluation.total import spread_of, with_total
 from scenariogen.scenarios.posterior import posterior_weights
 from scenariogen.scenarios.records import ScenarioBatch
-
-ESTIMATES, DIAGNOSTICS = "estimates.json", "diagnostics.json"
 
 
 def estimate(

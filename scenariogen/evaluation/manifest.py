@@ -54,7 +54,8 @@ class Manifest:
             schema = content.pop("schema")
             if schema != SCHEMA:
                 raise ResultsError(f"{path} has schema {schema}, this version reads {SCHEMA}: use a new folder")
-            content["policies"] = tuple(PolicyReference(**each) for each in content["policies"])
+            policies = [each | {"parts": tuple(each.get("parts", ()))} for each in content["policies"]]
+            content["policies"] = tuple(PolicyReference(**each) for each in policies)
             return cls(**content)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ResultsError(f"{path} is not a manifest of results ({error}): use a new folder") from error

@@ -46,7 +46,9 @@ def _level(
         return bonferroni_level(len(questions), level)
     samples = [sample(question) for question in questions]
     first = samples[0]
-    same = all(np.array_equal(a, b) for each in samples[1:] for a, b in zip(first.rows, each.rows, strict=True))
+    same = all(
+        len(each.rows) == len(first.rows) and all(map(np.array_equal, first.rows, each.rows)) for each in samples[1:]
+    )
     used = [n for n, s in enumerate(first.strata) if s.probability > 0]
     if not same or any(len(first.strata[n]) < 2 for n in used):
         return bonferroni_level(len(questions), level)

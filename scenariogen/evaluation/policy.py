@@ -23,7 +23,7 @@ ENTRY_POINTS = "scenariogen.policies"
 PLUS = "+"
 """Between the names of several policies that run as one."""
 JOINED = " + "
-"""The same between their specs."""
+"""The same between their specs, for people to read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,17 +36,48 @@ class PolicyReference:
     ``sha256``  hash of the file that defines it, or of all; what those files import is not part of it. Of an agent: of
                 its file and of the code that runs it
     ``reads_incidents``  whether it asks what incidents are known
+    ``parts``   the specs of several policies in one
     """
 
     name: str
     spec: str
     sha256: str = field(repr=False)
     reads_incidents: bool = field(default=True, repr=False)
+    parts: tuple[str, ...] = field(default=(), repr=False)
 
     def create(self) -> Policy:
-        """A new instance, or a ``PolicyError`` with the file's own message and line."""
-        made = [_made(spec) for spec in self.spec.split(JOINED)]
+        """A new instance, or a ``PolicyError`` with the file's own message and line, or that the file has changed."""
+        if self.sha256_now() != self.sha256:
+            raise PolicyError(f"the policy {self.spec} has changed since the evaluation began: evaluate again")
+        made = [_made(spec) for spec in self.parts or (self.spec,)]
         return made[0] if len(made) == 1 else Combined(made)
+
+    def sha256_now(self) -> str:
+        """The hash as it would be today."""
+        return _hash_of_parts([_hash(spec) for spec in self.parts or (self.spec,)])
+
+
+def _hash(spec: str) -> str:
+    agent = _agent_path(spec)
+    path, name = _path_and_name(spec)
+    try:
+        if agent is not None:
+            from scenariogen.evaluation import learned
+
+            content = inspect.getsource(learned).encode() + agent.read_bytes()
+        elif path.endswith(".py"):
+            content = Path(path).read_bytes()
+        else:
+            module = _module(path, spec)
+            location = getattr(module, "__file__", None)
+            content = Path(location).read_bytes() if location else inspect.getsource(_pick(module, name, spec)).encode()
+    except OSError as error:
+        raise PolicyError(f"the policy {spec} cannot be read: {error.strerror}") from error
+    return hashlib.sha256(content).hexdigest()
+
+
+def _hash_of_parts(hashes: Sequence[str]) -> str:
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def _made(spec: str) -> Policy:
@@ -79,25 +110,17 @@ def load_policy(name_or_path: str | Path) -> Policy:
 def resolve_policy(name_or_path: str | Path) -> PolicyReference:
     """Where a policy comes from, after it has been loaded once to see that it can be."""
     text = str(name_or_path)
-    if PLUS in text and not Path(text).exists() and _agent_path(text) is None:
+    if PLUS in text and not (_agent_path(text) or Path(text)).exists():
         return _together(text)
     spec = _full_spec(text)
-    agent = _agent_path(spec)
-    if agent is not None:
+    if _agent_path(spec) is not None:
         policy = _learned(spec)
-        code = inspect.getsource(sys.modules[type(policy).__module__]).encode()
-        sha256 = hashlib.sha256(code + agent.read_bytes()).hexdigest()
-        return PolicyReference(name=policy.name, spec=spec, sha256=sha256, reads_incidents="incidents" in policy.reads)
-    kind, file = _load_class(spec)
-    instance = _instance(kind, spec)
-    fallback = file.stem if file is not None else kind.__name__
-    content = file.read_bytes() if file is not None else inspect.getsource(kind).encode()
-    return PolicyReference(
-        name=str(instance.name or fallback),
-        spec=spec,
-        sha256=hashlib.sha256(content).hexdigest(),
-        reads_incidents="incidents" in instance.reads,
-    )
+        name = policy.name
+    else:
+        kind, file = _load_class(spec)
+        policy = _instance(kind, spec)
+        name = str(policy.name or (file.stem if file is not None else kind.__name__))
+    return PolicyReference(name=name, spec=spec, sha256=_hash(spec), reads_incidents="incidents" in policy.reads)
 
 
 def _together(text: str) -> PolicyReference:
@@ -114,7 +137,8 @@ def _together(text: str) -> PolicyReference:
     return PolicyReference(
         name=PLUS.join(names),
         spec=JOINED.join(part.spec for part in parts),
-        sha256=hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest(),
+        parts=tuple(part.spec for part in parts),
+        sha256=_hash_of_parts([part.sha256 for part in parts]),
         reads_incidents=any(part.reads_incidents for part in parts),
     )
 
@@ -185,18 +209,26 @@ def _learned(spec: str) -> Policy:
 
 def _load_class(spec: str) -> tuple[type[Policy], Path | None]:
     """The policy class and the file that it stands in."""
-    path, _, name = spec.rpartition(":")
-    if not path or not name.isidentifier():
-        path, name = spec, ""
+    path, name = _path_and_name(spec)
     if path.endswith(".py"):
         file = Path(path)
         return _pick(_run_file(file), name, spec), file
-    try:
-        module = importlib.import_module(path)
-    except Exception as error:
-        raise PolicyError(f"{spec}: module {path} cannot be imported: {_where(error)}") from error
+    module = _module(path, spec)
     location = getattr(module, "__file__", None)
     return _pick(module, name, spec), Path(location) if location else None
+
+
+def _path_and_name(spec: str) -> tuple[str, str]:
+    """File or module, and the class where one is named."""
+    path, _, name = spec.rpartition(":")
+    return (path, name) if path and name.isidentifier() else (spec, "")
+
+
+def _module(path: str, spec: str) -> types.ModuleType:
+    try:
+        return importlib.import_module(path)
+    except Exception as error:
+        raise PolicyError(f"{spec}: module {path} cannot be imported: {_where(error)}") from error
 
 
 def _run_file(file: Path) -> types.ModuleType:

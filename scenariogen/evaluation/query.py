@@ -5,7 +5,7 @@ memory; then files, networks and extensions are closed to it, and only a stateme
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from scenariogen.database import connected
 from scenariogen.errors import ResultsError
-from scenariogen.evaluation.estimate import ESTIMATES, read_estimates
+from scenariogen.evaluation.estimate import read_estimates
 from scenariogen.evaluation.frames import incidents_table, runs_chunks, scenarios_table
 from scenariogen.evaluation.run_table import runs_schema
-from scenariogen.evaluation.store import Results, load_results
+from scenariogen.evaluation.store import ESTIMATES, Results, load_results
 from scenariogen.written import written_whole
 
 if TYPE_CHECKING:
@@ -38,7 +38,20 @@ def query(folder: str | Path, sql: str) -> "pa.Table":
                 answer = connection.sql(sql).to_arrow_table()
             except duckdb.Error as error:
                 raise ResultsError(f"the query fails: {error}") from error
-    return answer
+    return answer.rename_columns(_told_apart(answer.column_names))
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """Each name once: the second ``scenario`` of a join is ``scenario_2``."""
+    found: list[str] = []
+    for name in names:
+        count = 1
+        told = name
+        while told in found or (count > 1 and told in names):
+            count += 1
+            told = f"{name}_{count}"
+        found.append(told)
+    return found
 
 
 def write_answer(answer: "pa.Table", path: Path) -> Path:
@@ -50,7 +63,10 @@ def write_answer(answer: "pa.Table", path: Path) -> Path:
         if path.suffix == ".parquet":
             pyarrow.parquet.write_table(answer, partial)
         else:
-            pyarrow.csv.write_csv(answer, partial)
+            try:
+                pyarrow.csv.write_csv(answer, partial)
+            except pyarrow.ArrowException as error:
+                raise ResultsError(f"the answer cannot be written as CSV: {error}; write .parquet instead") from error
     return path
 
 

@@ -16,6 +16,8 @@ from scenariogen.evaluation.manifest import MANIFEST, Manifest, read_manifest, r
 from scenariogen.evaluation.records import RunResult
 from scenariogen.evaluation.run_table import ROWS, RunTable, to_arrow, write_runs
 from scenariogen.evaluation.store import (
+    DIAGNOSTICS,
+    ESTIMATES,
     JOURNAL,
     LOCK,
     PARTS,
@@ -68,8 +70,11 @@ class ResultsFolder:
         """Start or resume: refuse a folder of another project or batch, then write manifest and scenarios."""
         from scenariogen.scenarios.files import write_batch
 
+        is_another = False
         if (self.path / MANIFEST).exists():
-            refuse_mixing(read_manifest(self.path), manifest, self.path)
+            before = read_manifest(self.path)
+            refuse_mixing(before, manifest, self.path)
+            is_another = before != manifest
         else:
             strangers = sorted(each.name for each in self.path.iterdir() if each.name not in (LOCK, f".{MANIFEST}"))
             if strangers:
@@ -78,6 +83,9 @@ class ResultsFolder:
                     "choose a new folder"
                 )
         with self._writing():
+            if is_another:  # its answers are about other policies or versions: a report must not head with them
+                for name in (ESTIMATES, DIAGNOSTICS):
+                    (self.path / name).unlink(missing_ok=True)
             write_atomically(self.path / MANIFEST, manifest.to_json())  # first: it says that the rest is ours
             self._clean_up()
             (self.path / WORK).mkdir()

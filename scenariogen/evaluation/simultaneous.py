@@ -102,6 +102,7 @@ def simultaneous_bands(
     *,
     stages: Stages = None,
     level: float = LEVEL,
+    left_out: Sequence[NDArray[np.bool_]] = (),
     replicates: int = REPLICATES,
     seed: int = BOOTSTRAP_SEED,
 ) -> list[Band]:
@@ -110,14 +111,18 @@ def simultaneous_bands(
     ``columns``  (batch,) values of each curve, nan where not known
     ``weights``  one for each multiplier of the grid
     ``stages``   of an evaluation that grew, see :mod:`.strata`
+    ``left_out`` for each column, the points of the grid at which its band need not hold, such as refused ones
     """
     found = [_resampled(values, weights, stages, replicates=replicates, seed=seed) for values in columns]
     alpha = (1 - level) / 2
     tops, bottoms = [], []
-    for each in found:
+    for number, each in enumerate(found):
         usable = each.error > 0
+        if left_out:
+            usable &= ~left_out[number]
+        varies = each.errors > _NO_VARIATION * each.error
         with np.errstate(divide="ignore", invalid="ignore"):
-            t = np.where(each.errors > 0, each.shifts / each.errors, np.copysign(np.inf, each.shifts))
+            t = np.where(varies, each.shifts / each.errors, np.copysign(np.inf, each.shifts))
         kept = np.where(usable, t, 0.0)
         tops.append(kept.max(axis=1))
         bottoms.append(kept.min(axis=1))
@@ -130,6 +135,10 @@ def simultaneous_bands(
             high = np.where(each.error > 0, each.value - lower * np.hypot(each.error, each.step_above), np.inf)
         bands.append(Band(value=each.value, low=low, high=high))
     return bands
+
+
+_NO_VARIATION = 1e-6
+"""A resample's error, as a share of the curve's own, at which it has none but rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +226,8 @@ def flip_sets(
     if any(question.trouble.any() for question in questions):
         for worst in (False, True):
             cases.append([_completed(question, is_free, worst=worst) for question in questions])
-    bands = [simultaneous_bands(columns, usable, stages=stages, level=level) for columns in cases]
+    left_out = [np.array(each, dtype=bool)[known] for each in refused]
+    bands = [simultaneous_bands(each, usable, stages=stages, level=level, left_out=left_out) for each in cases]
     found = []
     for number, question in enumerate(questions):
         low = np.full(len(weights), -np.inf)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 JOURNAL, RUNS, SCENARIOS, PARTS = "journal.jsonl", "runs.parquet", "scenarios.parquet", "parts"
 USUAL = "usual.npz"
+ESTIMATES, DIAGNOSTICS = "estimates.json", "diagnostics.json"
 WORK, KEPT, LOCK, QUARANTINE = ".work", "kept", ".lock", "quarantine.json"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 OPEN_ATTEMPTS = 3

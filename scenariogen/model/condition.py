@@ -199,12 +199,10 @@ class ConditionTable:
             x, w = np.polynomial.hermite_e.hermegauss(40)
             scales, weights = np.exp(self.demand_scale_sigma * x), w / w.sum()
         if not math.isinf(self.day_shape):
-            from scipy.special import roots_genlaguerre
-
-            x, w = roots_genlaguerre(24, self.day_shape - 1)
+            x, w = _gamma_rule(24, self.day_shape)
             days = np.tile(x / self.day_shape, len(scales))
             scales = np.repeat(scales, len(x))
-            weights = np.outer(weights, w / w.sum()).ravel()
+            weights = np.outer(weights, w).ravel()
         return scales, np.broadcast_to(days, scales.shape), weights
 
     def plain(self) -> dict[str, Any]:
@@ -242,3 +240,14 @@ def table_from_plain(plain: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
         return ConditionTable(**values)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"the table of conditions cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _gamma_rule(nodes: int, shape: float) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and probabilities of the Gauss rule of a Gamma distribution of scale 1, at any shape: the eigenvalues of
+    the Laguerre polynomials' Jacobi matrix (Golub and Welsch, 1969) need no Gamma function, which overflows at 172."""
+    from scipy.linalg import eigh_tridiagonal
+
+    k = np.arange(nodes, dtype=np.float64)
+    places, vectors = eigh_tridiagonal(2 * k + shape, np.sqrt(k[1:] * (k[1:] + shape - 1)))
+    chances = vectors[0] ** 2
+    return places, chances / chances.sum()

@@ -4,6 +4,7 @@ A is a product over (edge, kind, lanes) and capacity left. Its probability under
 of two CDF values, so conditional draws need no rejection.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -85,12 +86,16 @@ def _capacity_clause(sign: str, text: str, bounds: dict, found: dict, problems: 
     except ValueError:
         problems.add(f"capacity_left is compared with {text!r}, expected a number")
         return
-    if sign == "=":
+    if math.isnan(number):
+        problems.add("capacity_left is compared with nan, expected a number")
+    elif sign == "=":
         if not 0 <= number <= 1:
             problems.add(f"capacity_left=={number:g} has probability zero: the share lies between 0 and 1")
-        elif number in (0.0, 1.0):
-            bounds.update(low=number, high=number, with_zero=number == 0, with_one=number == 1)
-        else:
+            return
+        bounds.update(low=max(bounds["low"], number), high=min(bounds["high"], number))
+        bounds["with_zero"] &= number == 0
+        bounds["with_one"] &= number == 1
+        if 0 < number < 1:
             found["value"] = number
     elif sign in ("<", "<="):
         if number < 0 or (number == 0 and sign == "<"):

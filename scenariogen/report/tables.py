@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 
 from scenariogen.errors import ResultsError
 from scenariogen.evaluation.answer import Estimate, EstimateDetail
-from scenariogen.evaluation.estimate import DIAGNOSTICS, estimate
+from scenariogen.evaluation.estimate import estimate
 from scenariogen.evaluation.outcomes import MEAN
-from scenariogen.evaluation.store import SCENARIOS, Results
+from scenariogen.evaluation.store import DIAGNOSTICS, SCENARIOS, Results
 from scenariogen.incidents.records import Incident
 from scenariogen.report.attribution import weights_at
 from scenariogen.report.cases import normalised

@@ -3,11 +3,14 @@
 import math
 from collections.abc import Sequence
 
-from scenariogen.evaluation.outcomes import ARRIVED, LOCK_UP, MEAN, RECOVERY
+from scenariogen.evaluation.outcomes import ARRIVED, EMITTED, LOCK_UP, MEAN, RECOVERY
 
 PERCENT = "\N{NO-BREAK SPACE}%"
 _TITLES = {
     ARRIVED: "Vehicles that reach their destination per run",
+    EMITTED["co2_kg"]: "CO2 that all vehicles emit, kilograms per run",
+    EMITTED["nox_kg"]: "Nitrogen oxides (NOx) that all vehicles emit, kilograms per run",
+    EMITTED["pmx_kg"]: "Particles (PMx) that all vehicles emit, kilograms per run",
     RECOVERY: "Mean time from an incident's start until its queue is gone, seconds, on days with an incident",
 }
 

@@ -13,7 +13,6 @@ from scenariogen.scenarios.drivers import USUAL_DRIVERS, Drivers
 from scenariogen.scenarios.effects import Effect, Rubbernecking, effect_problems
 from scenariogen.scenarios.opposite import opposite_place
 from scenariogen.scenarios.records import Condition, LanesReopen, Scenario, ScenarioBatch, scenario_problems
-from scenariogen.units import SECONDS_PER_DAY
 from scenariogen.window import StudyWindow
 
 
@@ -139,8 +138,7 @@ def looking_across(network: RoadNetwork, incident: Incident, capacity_left: floa
 
 
 def _empty(window: StudyWindow, seed: int) -> Scenario:
-    condition = Condition(clock_s=window.begin_s % SECONDS_PER_DAY)
-    return Scenario(index=0, seed=sumo_seed(seed, "by hand"), condition=condition)
+    return Scenario(index=0, seed=sumo_seed(seed, "by hand"), condition=Condition())
 
 
 def _batch(

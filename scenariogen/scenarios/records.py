@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Condition:
     """What holds for a whole run.
 
-    ``clock_s``         seconds after midnight at SUMO's second ``begin``
+    ``clock_s``         seconds after midnight at SUMO's second 0
     ``day_type``        ``weekday`` or ``weekend``
     ``weather``         ``dry``, ``rain``, ``snow``, ``fog`` or ``ice``; stored and weighed, without effect on vehicles
                         (the effect ``Weather`` has one)

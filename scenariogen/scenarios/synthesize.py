@@ -62,6 +62,11 @@ def synthesize(
     grid = frequency_grid(frequencies)
     condition = parse_given(given, model.network)
     how_many = Quantifier.parse(quantifier)
+    if how_many.mode is not Mode.ANY and not condition.text:
+        raise ConditionError(
+            f"the quantifier {quantifier!r} says how many incidents meet a condition, and none is given: add one, for "
+            "example 'capacity_left<=1', which every incident meets"
+        )
     if condition.value is not None:
         if how_many.mode not in (Mode.ANY, Mode.GIVEN_ONE):
             raise ConditionError(

@@ -129,7 +129,9 @@ def test_results_are_keyed_by_the_agents_file(tmp_path):
     assert resolve_policy(f"learned:{path}") == first
     save_agent(always(1), path)
     assert resolve_policy(f"learned:{path}").sha256 != first.sha256
-    assert isinstance(first.create(), LearnedPolicy)
+    assert isinstance(resolve_policy(f"learned:{path}").create(), LearnedPolicy)
+    with pytest.raises(PolicyError, match="has changed since the evaluation began"):
+        first.create()
 
 
 def run_agent(tmp_path, agent, seconds=3600, **room):

@@ -163,3 +163,22 @@ def test_a_failure_during_a_run_names_file_and_line(write):
     assert describe_failure(caught.value, reference) == (
         'mine: RuntimeError: nothing to control (line 7: raise RuntimeError("nothing to control"))'
     )
+
+
+def test_a_file_that_changes_while_it_is_evaluated_is_not_run(write):
+    path = write(GOOD)
+    reference, other = resolve_policy(path), resolve_policy(f"no_control+{path}")
+    reference.create()
+    path.write_text(GOOD + "# another\n")
+    for each in (reference, other):
+        with pytest.raises(PolicyError, match="has changed since the evaluation began"):
+            each.create()
+    assert resolve_policy(path).create().name == "mine"
+
+
+def test_a_folder_may_have_a_plus_in_its_name(write, tmp_path):
+    (tmp_path / "R + D").mkdir()
+    path = write(GOOD, "R + D/mine.py")
+    assert resolve_policy(path).create().name == "mine"
+    both = resolve_policies([path, "no_control"])
+    assert [each.create().name for each in both] == ["mine", "no_control"]

@@ -7,9 +7,9 @@ import pytest
 
 from scenariogen.errors import ResultsError
 from scenariogen.evaluation import evaluate, load_results
-from scenariogen.evaluation.estimate import ESTIMATES
 from scenariogen.evaluation.estimates import Estimate
 from scenariogen.evaluation.query import _estimates, query
+from scenariogen.evaluation.store import ESTIMATES
 from tests.cli.runner import scenariogen
 from tests.evaluation.paper_project import PaperProject, PaperRunner, paper_batch, write_policy
 
@@ -95,6 +95,17 @@ def test_the_command_prints_a_table_json_or_a_file(folder, tmp_path):
     assert pq.read_table(tmp_path / "x.parquet").num_rows == 2
     assert scenariogen("query", folder, sql, "--out", tmp_path / "x.xlsx").exit_code == 2
     assert "does not exist" in scenariogen("query", tmp_path / "gone", sql).stderr
+
+
+def test_columns_of_one_name_are_told_apart_and_sums_are_numbers(folder, tmp_path):
+    sql = "select policy, scenario, policy, scenario as policy_2, sum(arrived) as n from runs group by all limit 1"
+    assert query(folder, sql).column_names == ["policy", "scenario", "policy_3", "policy_2", "n"]
+    joined = "select r.*, s.* from runs r join scenarios s on r.scenario = s.scenario"
+    assert scenariogen("query", folder, joined).exit_code == 0
+    assert isinstance(json.loads(scenariogen("query", folder, sql, "--json").stdout)[0]["n"], int)
+    lists = "select policy, list(scenario) as found from runs group by 1"
+    said = scenariogen("query", folder, lists, "--out", tmp_path / "lists.csv")
+    assert said.exit_code == 1 and "write .parquet instead" in said.stderr and not (tmp_path / "lists.csv").exists()
 
 
 def test_rows_carry_what_an_audit_needs(folder):

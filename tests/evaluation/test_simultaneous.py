@@ -116,6 +116,19 @@ def test_what_the_gate_refuses_is_undecided_and_splits_the_set():
     assert "no estimate was given" in flip_statement(nothing)
 
 
+def test_a_curve_that_is_refused_does_not_widen_the_others():
+    """One policy that differs from the first in two scenarios alone, whose answers the gate refuses."""
+    batch = counted_batch(240, seed=6)
+    table = delays(batch, seed=9)
+    hardly = table.copy()
+    hardly[[3, 17]] += 1.0
+    made = synthetic.runs(batch, a=table, b=hardly, c=0.8 * table)
+    refused = [[True] * len(GRID), [False] * len(GRID)]
+    _, found = flips_of(batch, made, policies=("a", "b", "c"), refused=refused)
+    (alone,) = flips_of(batch, synthetic.runs(batch, a=table, c=0.8 * table), policies=("a", "c"))
+    assert found.is_empty and found.low == pytest.approx(alone.low) and found.high == pytest.approx(alone.high)
+
+
 def test_failed_runs_widen_the_band():
     batch = counted_batch(300, seed=6)
     made = synthetic.runs(batch, a=delays(batch, seed=9), b=delays(batch, seed=9, **OTHER))

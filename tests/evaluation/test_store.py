@@ -14,7 +14,15 @@ from scenariogen.evaluation.policy import PolicyReference
 from scenariogen.evaluation.records import RunResult, batch_hash, run_key, scenario_content, window_content
 from scenariogen.evaluation.results_folder import ResultsFolder
 from scenariogen.evaluation.run_table import runs_schema
-from scenariogen.evaluation.store import JOURNAL, RUNS, load_results, read_rows, write_atomically
+from scenariogen.evaluation.store import (
+    DIAGNOSTICS,
+    ESTIMATES,
+    JOURNAL,
+    RUNS,
+    load_results,
+    read_rows,
+    write_atomically,
+)
 from scenariogen.simulation.contract import EndReason
 from tests.evaluation.synthetic import WINDOW, counted_batch, hand_batch, incident, run
 
@@ -140,6 +148,11 @@ def test_another_policy_may_be_added_and_a_changed_one_is_run_again(folder, batc
     for each in made:
         folder.append(each)
     folder.compact()
+    for name in (ESTIMATES, DIAGNOSTICS):
+        (folder.path / name).write_text("[]")
+    with folder.locked():
+        folder.begin(manifest_for(batch), batch)
+    assert (folder.path / ESTIMATES).exists(), "the same evaluation goes on"
     changed = (
         POLICIES[0],
         dataclasses.replace(POLICIES[1], sha256="c" * 64),
@@ -147,6 +160,7 @@ def test_another_policy_may_be_added_and_a_changed_one_is_run_again(folder, batc
     )
     with folder.locked():
         folder.begin(manifest_for(batch, policies=changed), batch)
+    assert not (folder.path / ESTIMATES).exists() and not (folder.path / DIAGNOSTICS).exists()
     found = load_results(folder.path)
     assert {each.policy for each in found.runs} == {"a", "d"}, "d has the content that b had, so its runs are there"
     assert found.missing == len(batch)

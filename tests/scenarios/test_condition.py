@@ -159,3 +159,12 @@ def test_a_models_folder_keeps_the_table_and_takes_an_edited_one(tmp_path, model
     }  # fmt: skip
     (folder / DESCRIPTION).write_text(json.dumps(plain))
     assert load_model(folder, network).condition == ConditionTable(demand_scale_sigma=0.2)
+
+
+@pytest.mark.parametrize("shape", [0.4, 5.0, 171.0, 200.0, 5000.0])
+def test_days_of_any_shape_have_nodes(shape):
+    """A shape of 172 or more, which a fit proposes for counts that are nearly Poisson, once gave weights of nan."""
+    _, days, weights = ConditionTable(day_shape=shape).quadrature()
+    mean = weights @ days
+    assert weights.sum() == pytest.approx(1.0) and mean == pytest.approx(1.0)
+    assert weights @ (days - mean) ** 2 == pytest.approx(1 / shape)

@@ -199,7 +199,9 @@ def test_hand_made_scenarios_have_no_weights(model):
 @pytest.mark.parametrize(
     "text",
     ["capacity_left<=-1", "capacity_left==1.5", "lanes_blocked==4", "kind==flood", "edge==nowhere", "foo==3",
-     "capacity_left", "capacity_left>=0.6 & capacity_left<=0.5", "edge==second & lanes_blocked==2"],
+     "capacity_left", "capacity_left>=0.6 & capacity_left<=0.5", "edge==second & lanes_blocked==2",
+     "capacity_left==0.5 & capacity_left<=0.3", "capacity_left==0.2 & capacity_left==0.7", "capacity_left<=nan",
+     "capacity_left==0 & capacity_left==1", "capacity_left<=0.3 & capacity_left==1"],
 )  # fmt: skip
 def test_impossible_conditions_are_refused(model, text):
     with pytest.raises(ConditionError):
@@ -211,6 +213,15 @@ def test_a_condition_that_every_incident_meets_leaves_nothing_for_none(model, te
     """It once ended in a ValueError from the depths of the sampler, which no user can read."""
     with pytest.raises(ConditionError, match="every incident meets it"):
         synthesize(model, n=3, given=text, quantifier="none")
+
+
+@pytest.mark.parametrize("quantifier", ["all", "none", "count=2", "given-one"])
+def test_a_quantifier_without_a_condition_is_refused(model, quantifier):
+    """Drawn for two incidents, a batch would stand for days with one or more."""
+    with pytest.raises(ConditionError, match="how many incidents meet a condition, and none is given"):
+        synthesize(model, n=3, quantifier=quantifier)
+    if quantifier != "none":
+        assert len(synthesize(model, n=3, given="capacity_left<=1", quantifier=quantifier)) == 3
 
 
 @pytest.mark.parametrize("quantifier", ["some", "count=0", "count=x", ""])
