@@ -9,7 +9,8 @@ strategies*, Proceedings of the IEEE 91, 2003 (gating).
 
 A plan is the signal's own programme with the same cycle, so that signals stay coordinated, and with green moved:
 
-- *way round*: the fastest way from ``REACH_M`` upstream of the incident to just past it without its edge. A green phase
+- *way round*: the fastest way from ``REACH_M`` upstream of the incident to just past it without its edge and without
+  turning round. A green phase
   that serves a movement along it gets ``MORE`` times its duration;
 - *approach*: a green phase that leads on towards the incident gets ``LESS`` times its duration, unless it serves the
   way round as well;
@@ -159,8 +160,10 @@ def approach(network: RoadNetwork, edge: str) -> list[Movement]:
 
 def way_round(network: RoadNetwork, edge: str, *, avoid: tuple[str, ...]) -> list[Movement]:
     """Movements of the fastest way from upstream of an edge to just past it that does not use it; none without one."""
-    goals = set(network.edges[edge].successors) - set(avoid)
+    goals = set(network.edges[edge].successors) - {*avoid, network.edges[edge].opposite}  # who turns round is not past
     for start in main_way_back(network, edge):  # the nearest place from which there is one
+        if start in goals:
+            continue
         way = fastest(network, start, goals, avoid={edge, *avoid})
         if way:
             return [(way[place], way[place + 1]) for place in range(len(way) - 1)]
@@ -180,6 +183,8 @@ def fastest(network: RoadNetwork, start: str, goals: set[str], *, avoid: set[str
                 way.append(came[way[-1]])
             return way[::-1]
         for after in network.edges[here].successors:
+            if after == network.edges[here].opposite:
+                continue
             time_s = so_far_s + network.edges[after].length_m / network.edges[after].speed_mps
             if after not in done and after not in avoid and time_s < front.get(after, float("inf")):
                 front[after], came[after] = time_s, here
@@ -190,7 +195,7 @@ def main_way_back(network: RoadNetwork, edge: str) -> list[str]:
     """The edges before an edge, the widest and fastest each time, up to the reach."""
     edges, way, left_m = network.edges, [edge], REACH_M
     while left_m > 0:
-        before = [each for each in edges[way[-1]].predecessors if each not in way]
+        before = [each for each in edges[way[-1]].predecessors if each not in way and each != edges[way[-1]].opposite]
         if not before:
             break
         way.append(max(before, key=lambda each: (edges[each].speed_mps * len(edges[each].driving_lanes), each)))

@@ -63,7 +63,7 @@ def expected_delay_s(run: ControlRoom, incident: KnownIncident, time_s: float) -
     """Seconds to announce: what is expected to remain, times the share of the lanes that is blocked."""
     remaining_s = max(0.0, incident.expected_end_s - time_s)
     if not incident.lanes:
-        return UNKNOWN_SHARE * remaining_s
+        return 0.0 if incident.lanes_known else UNKNOWN_SHARE * remaining_s
     if run.network is None:
         return remaining_s
     return remaining_s * min(1.0, len(incident.lanes) / max(1, len(run.network.edges[incident.edge].driving_lanes)))

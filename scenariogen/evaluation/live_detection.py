@@ -182,4 +182,5 @@ def _known(found: FoundIncident, now_s: float) -> KnownIncident:
         since_s=found.found_s,
         phase=IncidentPhase.DETECTED,
         expected_end_s=now_s + remaining_s,
+        lanes_known=bool(found.lanes),
     )

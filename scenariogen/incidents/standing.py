@@ -164,15 +164,32 @@ def free_ahead_s(tracks: Tracks, network: RoadNetwork, stands: Stands, number: i
     beyond_m = reach_m - network.edges[edge_id].length_m
     ahead = [_standing_between(stands, edge, lane, position_m + 0.1, reach_m)]
     if beyond_m > 0:
-        for way in tracks.leads_inside(edge):
-            ahead.append(np.arange(len(stands))[stands.on_edge(int(way))])
-        for link in network.lane_links.get(f"{edge_id}_{lane}", ()):
-            after, _, after_lane = link.rpartition("_")
-            if after in network.edge_index:
-                ahead.append(_standing_between(stands, network.edge_index[after], int(after_lane), 0.0, beyond_m))
+        ahead += _standing_beyond(tracks, network, stands, f"{edge_id}_{lane}", beyond_m)
     numbers = np.concatenate(ahead)
     begin_s, end_s = float(stands.begin_s[number]), float(stands.end_s[number])
     return end_s - begin_s - covered_s(stands.begin_s[numbers], stands.end_s[numbers], begin_s, end_s)
+
+
+def _standing_beyond(
+    tracks: Tracks, network: RoadNetwork, stands: Stands, lane: str, beyond_m: float
+) -> list[np.ndarray]:
+    """Who stands within ``beyond_m`` of the end of a lane on what it leads to, also past edges shorter than that."""
+    found, front, seen = [], [(lane, beyond_m)], {lane}
+    while front:
+        here, left_m = front.pop()
+        edge = here.rpartition("_")[0]
+        for way in tracks.leads_inside(network.edge_index[edge]):
+            found.append(np.arange(len(stands))[stands.on_edge(int(way))])
+        for link in network.lane_links.get(here, ()):
+            after, _, after_lane = link.rpartition("_")
+            if after not in network.edge_index or link in seen:
+                continue
+            seen.add(link)
+            found.append(_standing_between(stands, network.edge_index[after], int(after_lane), 0.0, left_m))
+            rest_m = left_m - network.edges[after].length_m
+            if rest_m > 0:
+                front.append((link, rest_m))
+    return found
 
 
 def _standing_between(stands: Stands, edge: int, lane: int, low_m: float, high_m: float) -> np.ndarray:

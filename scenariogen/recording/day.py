@@ -177,9 +177,10 @@ def _record_day(task: DayTask, folder: Path) -> RecordedDay:
 
 
 def _fcd_options(theirs: Mapping[str, str], period_s: float) -> dict[str, str]:
-    """Every vehicle, every ``period_s``, whatever the project says about floating-car data (empty: not set)."""
-    not_set = {name: "" for name in theirs if name.startswith(("fcd-output.", "device.fcd."))}
-    return {**not_set, "device.fcd.period": f"{period_s:g}", "device.fcd.probability": "1"}
+    """Every vehicle, no person, every ``period_s``, whatever the project says of floating-car data (empty: unset)."""
+    not_set = {name: "" for name in theirs if name.startswith(("fcd-output.", "device.fcd.", "person-device.fcd."))}
+    every = {"device.fcd.period": f"{period_s:g}", "device.fcd.probability": "1", "person-device.fcd.probability": "0"}
+    return not_set | every
 
 
 def with_plain_ids(table: "pa.Table", seed: int) -> tuple["pa.Table", dict[str, str]]:

@@ -116,7 +116,8 @@ class KnownIncident:
 
     ``number``          names it for as long as it is known
     ``position_m``      front of the blockage, metres from the start of the edge
-    ``lanes``           SUMO lane indices that are blocked now; empty: on the shoulder, or the road is clear
+    ``lanes``           SUMO lane indices that are blocked now; empty: on the shoulder, or the road is clear, or nobody
+                        knows (``lanes_known``)
     ``since_s``         simulation second at which it became known, not of the beginning
     ``expected_end_s``  when the road is expected to be clear, by published durations and not by the scenario's own end
                         (:func:`scenariogen.incidents.phases.expected_remaining_s`); once it is clear, when it was
@@ -130,6 +131,7 @@ class KnownIncident:
     since_s: float
     phase: IncidentPhase
     expected_end_s: float
+    lanes_known: bool = True
 
 
 PARTS: dict[str, str] = {

@@ -25,9 +25,9 @@ class SumoSignal(Signal):
     def __init__(self, signal_id: str, connection: Any) -> None:
         self.id = signal_id
         self._lights = connection.trafficlight
-        self.links = tuple(
-            tuple((link[0], link[1]) for link in group) for group in self._lights.getControlledLinks(signal_id)
-        )
+        groups = [tuple((link[0], link[1]) for link in group) for group in self._lights.getControlledLinks(signal_id)]
+        unused = len(self._lights.getRedYellowGreenState(signal_id)) - len(groups)  # characters after the last link's
+        self.links = (*groups, *((),) * unused)
         self._own = self._programme()
         phases = self._own.getPhases() if self._own is not None else ()
         self.phases = tuple((phase.state, float(phase.duration)) for phase in phases)

@@ -29,12 +29,20 @@ def run_programme(lights: Any, signal: str, own: Any, kind: ProgrammeKind) -> No
     """Run the phases of ``own``, a programme of ``signal``, under ``kind``, from the phase that shows.
 
     ``lights`` is the ``trafficlight`` domain. A programme that is of this kind itself, and in force, is left alone.
+    From all red, where that is no phase, one that was in force before goes on by its clock, and a new one begins with
+    its first green.
     """
     running = lights.getProgram(signal)
-    if running == PREFIX + kind or (running == own.programID and own.type == TYPES[kind]):
+    wanted = own.programID if own.type == TYPES[kind] else PREFIX + kind
+    if running == wanted:
         return
     phases = own.getPhases()
     index = _phase_showing(lights, signal, phases)
+    if index is None:
+        if wanted in {logic.programID for logic in lights.getAllProgramLogics(signal)}:
+            lights.setProgram(signal, wanted)
+            return
+        index = next(number for number, phase in enumerate(phases) if set(phase.state) & set(GREEN))
     spent_s = 0.0 if running == ONLINE else lights.getSpentDuration(signal)
     made = [_phase(lights, phase, kind) for phase in phases]
     lights.setProgramLogic(signal, lights.Logic(PREFIX + kind, TYPES[kind], index, made))
@@ -43,11 +51,14 @@ def run_programme(lights: Any, signal: str, own: Any, kind: ProgrammeKind) -> No
         lights.setPhaseDuration(signal, max(float(phases[index].duration) - spent_s, 1.0))
 
 
-def _phase_showing(lights: Any, signal: str, phases: Any) -> int:
+def _phase_showing(lights: Any, signal: str, phases: Any) -> int | None:
+    """The phase that shows; None where all is red and no phase is. Raises ``PolicyError`` for any other state."""
     shown, counted = lights.getRedYellowGreenState(signal), lights.getPhase(signal)
     if 0 <= counted < len(phases) and phases[counted].state == shown:
         return counted
     matching = [number for number, phase in enumerate(phases) if phase.state == shown]
+    if not matching and set(shown) <= set("rs") and any(set(phase.state) & set(GREEN) for phase in phases):
+        return None
     if not matching:
         raise PolicyError(
             f"signal {signal!r} shows {shown}, which is no phase of its programme: bring it to one before its "

@@ -74,7 +74,8 @@ def elements(path: Path, events: tuple[str, ...] = ("start", "end")) -> Iterator
 
 
 def children(path: Path, depth: int = 0) -> Iterator[tuple[Path, Element]]:
-    """Each complete child of the root with the file it stands in, included files in their place.
+    """Each complete child of the root with the file it stands in, included files and flows within an interval in
+    their place.
 
     Elements are cleared once the caller asks for the next one, so memory stays flat.
     """
@@ -93,9 +94,20 @@ def children(path: Path, depth: int = 0) -> Iterator[tuple[Path, Element]]:
         if element.tag == "include" and element.get("href"):
             yield path, element
             yield from children(relative_to(path, element.get("href", "")), depth + 1)
+        elif element.tag == "interval" and element.find("flow") is not None:
+            yield from ((path, flow) for flow in _flows_within(element))
         else:
             yield path, element
         root.clear()
+
+
+def _flows_within(interval: Element) -> Iterator[Element]:
+    """Flows that have the begin and end of the interval that they stand in, where they have none of their own."""
+    for flow in interval.iter("flow"):
+        for name in ("begin", "end"):
+            if flow.get(name) is None and interval.get(name) is not None:
+                flow.set(name, interval.get(name, ""))
+        yield flow
 
 
 def relative_to(file: Path, reference: str) -> Path:

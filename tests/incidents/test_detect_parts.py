@@ -71,6 +71,19 @@ def test_free_road_ahead_is_what_nobody_stands_on(tmp_path):
     assert free_ahead_s(tracks, road(), stands, int(number), SETTINGS) == pytest.approx(100, abs=4)
 
 
+def test_a_stub_of_an_edge_does_not_end_the_look_ahead(tmp_path):
+    """Edges of a few metres are usual in networks from maps; a queue across one is a queue."""
+    lengths_m = (500.0, 5.0, 500.0)
+    traffic = Traffic(end_s=400, lengths_m=lengths_m)
+    traffic.stand(0, 495.0, 0.0, 300.0, name="a")
+    traffic.stand(0, 510.0, 0.0, 200.0, name="past the stub")
+    tracks = load_day(record(tmp_path, traffic), road(lengths_m=lengths_m), 0)
+    stands = find_stands(tracks, SETTINGS)
+    (number,) = np.flatnonzero(stands.edge == 0)
+    free_s = free_ahead_s(tracks, road(lengths_m=lengths_m), stands, int(number), SETTINGS)
+    assert free_s == pytest.approx(100, abs=4)
+
+
 def test_only_the_head_of_a_queue_is_a_head(tmp_path):
     traffic = Traffic(end_s=700)
     traffic.stand(0, 750.0, 100.0, 600.0)

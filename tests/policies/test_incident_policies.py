@@ -1,5 +1,8 @@
 """Policies that act on known incidents: on paper, with a diamond of roads and signals on the way round."""
 
+import subprocess
+import sys
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -8,12 +11,14 @@ from scenariogen.evaluation.policy import load_policy
 from scenariogen.incidents.phases import IncidentPhase
 from scenariogen.network import read_network
 from scenariogen.simulation.contract import KnownIncident
+from scenariogen.simulation.launch import sumo_home
 from scenariogen.simulation.routeadvice import RouteAdvice
 from tests.injection.roads import diamond
 from tests.policies.room import PaperRoom, PaperSignal
 
 PROGRAMME = (("Gr", 40.0), ("yr", 3.0), ("rG", 40.0), ("ry", 3.0), ("rr", 4.0))
 CYCLE_S = 90.0
+OUTER = {f"{column}{row}" for column in "ABCD" for row in range(4) if column in "AD" or row in (0, 3)}
 
 
 class PaperAdvice(RouteAdvice):
@@ -175,6 +180,27 @@ def test_an_incident_that_is_about_to_end_or_takes_no_lane_of_many_is_told_with_
     room.known = (known(expected_end_s=150.0),)
     policy.step(room, 100.0)
     assert not room.advice.log
-    room.known = (known(lanes=(), expected_end_s=1100.0),)
+    on_the_shoulder = known(lanes=(), expected_end_s=1100.0)
+    room.known = (on_the_shoulder,)
+    policy.step(room, 100.0)
+    assert not room.advice.log, "not worth a message"
+    policy.start(room)
+    room.known = (replace(on_the_shoulder, lanes_known=False),)
     policy.step(room, 100.0)
     assert room.advice.log[-1][2] == 500.0
+
+
+@pytest.mark.sumo
+def test_a_way_round_does_not_turn_round(tmp_path):
+    """On a grid of two-way streets with turn-arounds, as netconvert makes them."""
+    path = tmp_path / "grid.net.xml"
+    command = [sumo_home() / "bin" / "netgenerate", "--grid", "--grid.number=4", "--default.lanenumber=2"]
+    subprocess.run([*command, "--no-turnarounds=false", "-o", path], check=True, capture_output=True)
+    grid = read_network(path)
+    plans = sys.modules[type(load_policy("incident_plans")).__module__]
+    inner = [edge for edge in grid.edges.values() if not {edge.from_junction, edge.to_junction} & OUTER]
+    assert len(inner) == 8
+    for edge in inner:
+        way = plans.way_round(grid, edge.id, avoid=(edge.id,))
+        assert len(way) > 1
+        assert all(after != grid.edges[before].opposite and edge.id not in (before, after) for before, after in way)

@@ -1,5 +1,6 @@
 """Fixed, actuated and delay-based: SUMO's own logics over a signal's own phases, put in force at run time."""
 
+import re
 from contextlib import contextmanager
 
 import pytest
@@ -10,6 +11,7 @@ from scenariogen.evaluation.policy import load_policy
 from scenariogen.simulation.contract import ProgrammeKind, RunRequest
 from scenariogen.simulation.study import study_window
 from scenariogen.simulation.sumo import SumoSimulator
+from tests.injection import roads
 from tests.policies.room import crossing
 
 pytestmark = pytest.mark.sumo
@@ -19,6 +21,25 @@ SECONDS = 600
 @pytest.fixture(scope="module")
 def project():
     return open_project(find_network("cologne1"))
+
+
+def crossing_project(folder, *, unused):
+    """Four arms with a signal, whose programme has so many characters more than there are links."""
+    folder.mkdir()
+    net_file = roads.crossing(folder)
+    text = net_file.read_text(encoding="utf-8")
+    longer = re.sub(r'(<phase [^>]*state=")([^"]*)"', lambda found: f'{found[1]}{found[2]}{"r" * unused}"', text)
+    net_file.write_text(longer, encoding="utf-8")
+    flows = "".join(
+        f'<flow id="{way}" from="{way[:2]}" to="{way[2:]}" begin="0" end="600" period="6"/>' for way in ("wcce", "sccn")
+    )
+    (folder / "r.rou.xml").write_text(f"<routes>{flows}</routes>", encoding="utf-8")
+    (folder / "x.sumocfg").write_text(
+        f'<configuration><input><net-file value="{net_file.name}"/><route-files value="r.rou.xml"/></input>'
+        '<time><begin value="0"/><end value="900"/></time></configuration>',
+        encoding="utf-8",
+    )
+    return open_project(folder / "x.sumocfg")
 
 
 @contextmanager
@@ -133,9 +154,33 @@ def test_a_programme_goes_on_from_the_phase_that_shows(project, tmp_path):
 def test_a_state_outside_the_programme_is_refused(project, tmp_path):
     with opened(project, tmp_path) as run:
         (signal,) = run.control_room.signals.values()
-        signal.set_state("r" * len(signal.links))
+        signal.set_state("G" * len(signal.links))
         with pytest.raises(PolicyError, match="no phase of its programme"):
             signal.run_programme(ProgrammeKind.ACTUATED)
+
+
+def test_from_all_red_a_programme_begins_and_one_that_ran_goes_on(project, tmp_path):
+    """As a plan leaves a signal that another policy gave a programme to."""
+    with opened(project, tmp_path) as run:
+        (signal,) = run.control_room.signals.values()
+        red = "r" * len(signal.links)
+        assert red not in [state for state, _ in signal.phases]
+        for kind in (ProgrammeKind.ACTUATED, ProgrammeKind.ACTUATED, ProgrammeKind.STATIC):
+            signal.set_state(red)
+            run.step()
+            signal.run_programme(kind)
+            run.step()
+            assert signal.state != red and signal.state in [state for state, _ in signal.phases]
+
+
+@pytest.mark.parametrize("name", ["max_pressure", "self_organising", "incident_plans"])
+def test_states_longer_than_the_links_are_run(tmp_path, name):
+    """SUMO runs programmes with characters after the last link's, as an edited junction leaves them."""
+    project = crossing_project(tmp_path / "project", unused=1)
+    with opened(project, tmp_path / "run") as run:
+        (signal,) = run.control_room.signals.values()
+        assert len(signal.links) == len(signal.state) and signal.links[-1] == ()
+        assert len({state for state, _ in lengths_of_phases(run, load_policy(name), 200)}) > 1
 
 
 def test_a_signal_that_runs_no_programmes_says_so_and_is_left_alone():

@@ -38,7 +38,14 @@ def read(tmp_path, routes: str, additional: str = "", *, begin_s: float = 0.0):
 def test_flows(tmp_path, flow, count):
     demand = read(tmp_path, f'<flow id="f" from="a" to="b" {flow}/>')
     assert demand.vehicles() == pytest.approx(count)
-    assert demand.last_s() <= 3600
+
+
+def test_flows_within_an_interval_have_its_span(tmp_path):
+    flows = '<flow id="f" from="a" to="b" number="10"/><flow id="g" from="a" to="b" end="300" vehsPerHour="120"/>'
+    trip = '<trip id="t" depart="900" from="a" to="b"/>'
+    demand = read(tmp_path, f'<interval begin="100" end="700">{flows}</interval>{trip}')
+    assert demand.vehicles() == pytest.approx(10 + 120 * 200 / 3600 + 1)
+    assert (demand.first_s(), demand.last_s()) == (100, 900)
 
 
 def test_part_of_a_flow_is_counted_by_its_rate(tmp_path):

@@ -100,6 +100,24 @@ def test_normalised_table_has_our_schema_and_day(tmp_path, ours):
     assert edges == list(as_fcd(ours).dropna(subset="vehicle_id")["vehicle_lane"].str.rpartition("_")[0])
 
 
+@pytest.mark.parametrize("name", ["parquet", "csv"])
+def test_persons_are_no_vehicles(tmp_path, ours, name):
+    """SUMO 1.28 writes them into the columns of vehicles, with an edge and without a lane."""
+    table = as_fcd(ours)
+    persons = table.iloc[::50].assign(vehicle_id="p1.0", vehicle_lane=None, vehicle_edge="here")
+    table = pd.concat([table, persons], ignore_index=True).sort_values("timestep_time", kind="stable")
+    path = tmp_path / f"fcd.{name}"
+    if name == "parquet":
+        pq.write_table(pa.Table.from_pandas(table, preserve_index=False), path)
+    else:
+        table.to_csv(path, sep=";", index=False)
+    opened = open_trajectories(path, road())
+    found = opened.query("SELECT DISTINCT vehicle FROM trajectories")["vehicle"]
+    assert set(found) == set(ours["vehicle"]) and sum(span.rows for span in opened.spans) == len(ours)
+    if name == "parquet":
+        assert sumo_fcd.normalise_fcd(path, 0).num_rows == len(ours)
+
+
 def test_days_are_appended_to_one_file(tmp_path, ours):
     target = tmp_path / columns.TRAJECTORIES_FILE
     with pq.ParquetWriter(target, columns.schema()) as writer:

@@ -248,6 +248,8 @@ def _normalise(table: "pa.Table", day: int, source: Path) -> "pa.Table":
     vehicles = table[ID]
     if vehicles.null_count:
         table = table.filter(vehicles.is_valid())
+    if {LANE, POSITION} <= set(table.column_names) and table[LANE].null_count:
+        table = table.filter(table[LANE].is_valid())  # persons, which SUMO writes among vehicles, without a lane
     made = {
         columns.DAY: pa.array(np.full(table.num_rows, day, dtype=np.int32)),
         columns.TIME: seconds_of(table[TIME], source),
