@@ -11,8 +11,11 @@ The environment inside stays as it is. An environment of several agents has no G
 """
 
 import os
+import re
 import secrets
+import tempfile
 import warnings
+import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from scenariogen.simulation.project import SumoProject
 
 SUMO_SEEDS = 2**31 - 1
+_SCALE = re.compile(r"--scale[ =](\S+)")
 LAG_S = DetectorOptions().lag_s
 
 
@@ -137,7 +141,9 @@ class IncidentEnv(gymnasium.Wrapper):
             if condition.demand_scale != 1.0:
                 self._warn("the scenarios' scale of demand is not followed: the environment has no additional_sumo_cmd")
             return
-        words = [self._command, f"--scale {condition.demand_scale:.6f}"]
+        own = _SCALE.search(self._command)
+        scale = condition.demand_scale * (float(own[1]) if own else 1.0)
+        words = [_SCALE.sub("", self._command).strip(), f"--scale {scale:.6f}"]
         if any(isinstance(effect, Closure) for effect in scenario.effects):
             words.append("--ignore-route-errors true")
         self._inner.additional_sumo_cmd = " ".join(words).strip()
@@ -202,15 +208,17 @@ def _watched(net_file: Path) -> dict[str, list[tuple[str, float]]]:
 def sumo_rl_environment(project: "SumoProject", **options: Any) -> Any:
     """``sumo_rl``'s environment for the one signal of a project, with the observation of a control room.
 
-    It begins with the project's study window and lasts until its end. ``options`` are those of
-    ``sumo_rl.SumoEnvironment``, which win. Raises ``ScenarioError`` where steps do not last a second, and for several
-    signals with one agent: ``sumo_rl`` would hold all but the first at their first green.
+    It begins with the project's study window and lasts until its end, with the demand that an evaluation plays: copies
+    of a short one, and the project's own scale. ``options`` are those of ``sumo_rl.SumoEnvironment``, which win. Raises
+    ``ScenarioError`` where steps do not last a second, and for several signals with one agent: ``sumo_rl`` would hold
+    all but the first at their first green.
     """
     import sumo
 
     os.environ.setdefault("SUMO_HOME", str(sumo.SUMO_HOME))  # without it, sumo_rl cannot be imported
     import sumo_rl
 
+    from scenariogen.simulation.repeat import write_copies
     from scenariogen.simulation.study import study_window
 
     problems = Problems(f"{project.name} cannot be an environment of sumo_rl")
@@ -221,7 +229,11 @@ def sumo_rl_environment(project: "SumoProject", **options: Any) -> Any:
         problems.add(f"its steps last {project.step_length_s:g} s, sumo_rl counts each as a second")
     problems.raise_as(ScenarioError)
     window = study_window(project)
-    routes, more = (",".join(map(str, project.inputs.get(name, ()))) for name in ("route-files", "additional-files"))
+    folder = tempfile.TemporaryDirectory(prefix="scenariogen-")
+    copies = write_copies(project, window, Path(folder.name))
+    routes = ",".join(map(str, (*project.inputs.get("route-files", ()), *([copies] if copies else []))))
+    more = ",".join(map(str, project.inputs.get("additional-files", ())))
+    scale = float(project.options.get("scale", "1"))
     settings: dict[str, Any] = {
         "net_file": str(project.net_file),
         "route_file": routes,
@@ -230,11 +242,15 @@ def sumo_rl_environment(project: "SumoProject", **options: Any) -> Any:
         "single_agent": True,
         "observation_class": ControlRoomObservation,
         "sumo_warnings": False,
-        "additional_sumo_cmd": "--no-step-log --collision.action warn" + (f" -a {more}" if more else ""),
+        "additional_sumo_cmd": "--no-step-log --collision.action warn"
+        + (f" -a {more}" if more else "")
+        + (f" --scale {scale:.6f}" if scale != 1.0 else ""),
         "add_per_agent_info": False,
         "add_system_info": False,
     }
-    return sumo_rl.SumoEnvironment(**(settings | options))
+    made = sumo_rl.SumoEnvironment(**(settings | options))
+    weakref.finalize(made, folder.cleanup)
+    return made
 
 
 def _shares_at(batch: ScenarioBatch, frequency: float) -> np.ndarray:

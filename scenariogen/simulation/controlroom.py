@@ -10,7 +10,7 @@ from scenariogen.simulation.incidentboard import IncidentBoard
 from scenariogen.simulation.launch import SUMO_ERRORS
 from scenariogen.simulation.meters import SumoMeters
 from scenariogen.simulation.outages import FallibleDetectors
-from scenariogen.simulation.programmes import kinds_of, run_programme
+from scenariogen.simulation.programmes import ONLINE, PREFIX, kinds_of, run_programme
 from scenariogen.simulation.signalling import ProgrammeKind
 from scenariogen.simulation.speedsigns import SumoSpeedSigns
 from scenariogen.simulation.stations import lanes_of
@@ -28,10 +28,14 @@ class SumoSignal(Signal):
         groups = [tuple((link[0], link[1]) for link in group) for group in self._lights.getControlledLinks(signal_id)]
         unused = len(self._lights.getRedYellowGreenState(signal_id)) - len(groups)  # characters after the last link's
         self.links = (*groups, *((),) * unused)
+        self._running_kind: ProgrammeKind | None = None
+        self._read_own()
+
+    def _read_own(self) -> None:
         self._own = self._programme()
         phases = self._own.getPhases() if self._own is not None else ()
         self.phases = tuple((phase.state, float(phase.duration)) for phase in phases)
-        self._own_programme = self._lights.getProgram(signal_id)
+        self._own_programme = self._lights.getProgram(self.id)
 
     def _programme(self) -> Any:
         name = self._lights.getProgram(self.id)
@@ -48,6 +52,7 @@ class SumoSignal(Signal):
                 f"signal {self.id!r} was given the state {state!r} of {len(state)} characters, expected one for each "
                 f"of its {len(self.links)} links"
             )
+        self._running_kind = None
         self._lights.setRedYellowGreenState(self.id, state)
 
     @property
@@ -55,11 +60,18 @@ class SumoSignal(Signal):
         return kinds_of(self._own)
 
     def run_programme(self, kind: ProgrammeKind) -> None:
+        running = self._lights.getProgram(self.id)
+        if running == ONLINE and kind == self._running_kind:
+            return  # not ours that shows: a failed signal, which comes back to its programme
+        if running not in (self._own_programme, ONLINE) and not running.startswith(PREFIX):
+            self._read_own()  # by the project's own timetable (WAUT), whose programmes are the own ones from then on
+        self._running_kind = kind
         if kind not in self.programme_kinds:
             super().run_programme(kind)
         run_programme(self._lights, self.id, self._own, kind)
 
     def release(self) -> None:
+        self._running_kind = None
         self._lights.setProgram(self.id, self._own_programme)
 
 

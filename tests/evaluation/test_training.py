@@ -1,7 +1,9 @@
 """Training under incidents: same seed, same scenarios; Gymnasium's own checker; what a learned policy will see."""
 
+import gc
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -188,6 +190,22 @@ def test_a_scale_that_is_not_followed_is_said_once(batch):
         warnings.simplefilter("error")
         env._tell_sumo(batch.scenarios[4])
         env._tell_sumo(batch.scenarios[0])
+
+
+@pytest.mark.sumo
+def test_episodes_have_the_demand_that_an_evaluation_plays(project, batch):
+    """The window of a short demand is longer than the demand, which is played again."""
+    assert study_window(project).demand_copies > 1
+    inner = sumo_rl_environment(project, num_seconds=60, additional_sumo_cmd="--no-step-log --scale 1.5")
+    copies = Path(inner._route.split(",")[-1])
+    assert "demand-copies" in copies.name and copies.stat().st_size > 1000
+    env = IncidentEnv(lambda: inner, batch, network=project.network())
+    env._tell_sumo(batch.scenarios[2])
+    assert inner.additional_sumo_cmd == "--no-step-log --scale 1.800000"
+    env.close()
+    del env, inner
+    gc.collect()
+    assert not copies.exists()
 
 
 @pytest.mark.sumo

@@ -183,6 +183,35 @@ def test_states_longer_than_the_links_are_run(tmp_path, name):
         assert len({state for state, _ in lengths_of_phases(run, load_policy(name), 200)}) > 1
 
 
+@pytest.mark.parametrize("name", ["actuated", "delay_based", "fixed_time"])
+def test_a_timetable_of_the_projects_own_is_followed(tmp_path, name):
+    """A WAUT puts another plan in force: its phases are then run by the same logic."""
+    project = crossing_project(tmp_path / "project", unused=0)
+    with opened(project, tmp_path / "read") as run:
+        (signal,) = run.connection.trafficlight.getIDList()
+        (logic,) = run.connection.trafficlight.getAllProgramLogics(signal)
+        phases = "".join(f'<phase duration="{2 * p.duration}" state="{p.state}"/>' for p in logic.getPhases()[::-1])
+    (tmp_path / "project" / "plans.add.xml").write_text(
+        f'<additional><tlLogic id="{signal}" type="static" programID="peak" offset="0">{phases}</tlLogic>'
+        f'<WAUT id="w" refTime="0" startProg="{logic.programID}"><wautSwitch time="100" to="peak"/></WAUT>'
+        f'<wautJunction wautID="w" junctionID="{signal}"/></additional>',
+        encoding="utf-8",
+    )
+    policy = load_policy(name)
+    with opened(project, tmp_path / "run", **{"additional-files": str(tmp_path / "project" / "plans.add.xml")}) as run:
+        before = run.control_room.signals[signal].phases
+        lengths_of_phases(run, policy, 90)
+        assert run.control_room.signals[signal].phases == before
+        policy.start(run.control_room)
+        for _ in range(200):
+            run.step()
+            policy.step(run.control_room, run.time_s)
+        running = run.connection.trafficlight.getProgram(signal)
+        assert running == ("peak" if name == "fixed_time" else f"scenariogen-{name}")
+        if name != "fixed_time":
+            assert [state for state, _ in run.control_room.signals[signal].phases] == [s for s, _ in before][::-1]
+
+
 def test_a_signal_that_runs_no_programmes_says_so_and_is_left_alone():
     room, signal = crossing()
     with pytest.raises(PolicyError, match="cannot run a static programme"):
