@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from scenariogen.errors import PolicyError
 from scenariogen.simulation.contract import RampMeter
+from scenariogen.simulation.launch import SUMO_ERRORS
 from scenariogen.simulation.onramps import OnRamp, on_ramps
 from scenariogen.simulation.roadside import checked_rate
 
@@ -36,6 +37,8 @@ class SumoMeter(RampMeter):
         self._passed = 0
         self._queues: deque[tuple[float, int]] = deque()
         self._here: set[str] = set()
+        self._coming: set[str] = set()
+        """Who was seen on the edges before the last one, and is not known to have come onto it."""
 
     @property
     def rate_veh_h(self) -> float | None:
@@ -72,10 +75,31 @@ class SumoMeter(RampMeter):
                 self._queues.popleft()
         lanes = self._vehicles()
         here = {vehicle for lane in lanes for vehicle in lane}
-        gone, self._here = self._here - here, here
+        gone, self._here = (self._here - here) | self._jumped(here), here
         self._passed += len(gone)
         if self._rate is not None:
             self._work(time_s, lanes, gone)
+
+    def _jumped(self, here: set[str]) -> set[str]:
+        """Who has passed a last edge that is shorter than a step without being seen on it."""
+        read = self._run.connection.edge.getLastStepVehicleIDs
+        behind = {vehicle for edge in self._ramp.storage[1:] for vehicle in read(edge)}
+        self._coming = (self._coming | behind) - here
+        away = self._coming - behind
+        past = {vehicle for vehicle in away if self._is_past(vehicle)}
+        self._coming -= past
+        return past
+
+    def _is_past(self, vehicle: str) -> bool:
+        ask = self._run.connection.vehicle
+        try:
+            place = ask.getRouteIndex(vehicle)
+            return self._ramp.edge in ask.getRoute(vehicle)[: place + 1]
+        except Exception as error:
+            if type(error).__name__ not in SUMO_ERRORS or type(error).__name__ == "FatalTraCIError":
+                raise
+            self._coming.discard(vehicle)  # removed
+            return False
 
     def _may_pass(self, time_s: float) -> bool:
         return time_s >= self._due_s - 1e-6

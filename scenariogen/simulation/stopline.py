@@ -3,8 +3,9 @@
 Every vehicle that comes onto the ramp is given a stop at the line (``vehicle.setStop``, on the lane, not beside the
 road), drives up to it and waits as it would before a red light. When its time has come the stop is taken from it: one
 that stands there goes on (``vehicle.resume``), one still on its way drives past the line without stopping. Nothing is
-moved, removed or slowed down in another way, and no route changes. A vehicle that has stops of its own (a planned stop,
-a vehicle that stands for an incident) is left alone; one that could no longer brake passes and is counted.
+moved, removed or slowed down in another way, and no route changes. A vehicle whose next stop lies on the ramp itself (a
+planned one, or that of a vehicle which stands for an incident) is left alone; one that could no longer brake passes and
+is counted.
 """
 
 from typing import TYPE_CHECKING
@@ -63,12 +64,12 @@ class StopLineMeter(SumoMeter):
             self._let_pass(time_s)
 
     def _meet(self, vehicle: str, lane: str, before_m: float, time_s: float) -> None:
-        """A vehicle that is new on the ramp: hold it, unless it has a stop of its own or cannot brake any more.
+        """A vehicle that is new on the ramp: hold it, unless it has a stop of its own there or cannot brake any more.
 
         ``lane`` is the lane of the stop, ``before_m`` the metres from the start of the vehicle's lane to the start of
         that one (0 where it is the same).
         """
-        if self._vehicle.getStops(vehicle, 1):
+        if any(each.lane.rpartition("_")[0] in self._ramp.storage for each in self._vehicle.getStops(vehicle, 1)):
             self._free.add(vehicle)
             return
         speed_mps, read = self._vehicle.getSpeed(vehicle), self._vehicle

@@ -11,7 +11,7 @@ from tests.simulation.small import small_project
 
 NODES = """<nodes>
   <node id="a" x="0" y="0"/><node id="b" x="1000" y="0"/><node id="c" x="1400" y="0"/><node id="d" x="2400" y="0"/>
-  <node id="town" x="390" y="-200"/><node id="meter" x="{x:g}" y="-45" type="{meter}"/>
+  <node id="town" x="390" y="-200"/><node id="meter" x="{x:g}" y="{y:g}" type="{meter}"/>
 </nodes>"""
 EDGES = """<edges>
   <edge id="m1" from="a" to="b" numLanes="3" speed="30.56" type="highway.motorway"/>
@@ -41,7 +41,7 @@ def motorway(*, signal: bool, slip_m: float = 190.0) -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "n.nod.xml").write_text(
-            NODES.format(meter="traffic_light" if signal else "priority", x=1000 - slip_m)
+            NODES.format(meter="traffic_light" if signal else "priority", x=1000 - slip_m, y=-min(45.0, slip_m / 4))
         )
         (folder / "n.edg.xml").write_text(EDGES)
         (folder / "n.con.xml").write_text(CONNECTIONS)

@@ -7,8 +7,8 @@ from scenariogen.network import read_network
 from scenariogen.simulation.contract import RunRequest
 from scenariogen.simulation.onramps import on_ramps
 from scenariogen.simulation.sumo import SumoSimulator
-from tests.simulation.motorway import motorway, motorway_project
-from tests.simulation.small import cross, window
+from tests.simulation.motorway import CAR, STEPS, flow, motorway, motorway_project
+from tests.simulation.small import cross, small_project, window
 
 pytestmark = pytest.mark.sumo
 KINDS = {True: "ramp", False: "slip"}
@@ -66,6 +66,36 @@ def test_a_short_slip_road_is_metered_too(tmp_path):
         assert run.counters().emergency_stops == 0
 
 
+def test_vehicles_that_jump_a_stub_of_a_slip_road_are_counted(tmp_path):
+    """Maps cut the last metres off: at 22 m/s few vehicles are ever seen on an edge of five metres."""
+    routes = CAR + flow("ramp", "ramp slip m2 m3", 800, 500.0).replace('departSpeed="last"', 'departSpeed="max"')
+    net = motorway(signal=False, slip_m=8.0)
+    project = small_project(tmp_path / "p", routes, net=net, options=STEPS.format(end_s=500))
+    assert project.network().edges["slip"].length_m < 22.22 / 2
+    with opened(project, tmp_path) as run:
+        meter = run.control_room.meters["slip"]
+        drive(run, 100)
+        before = meter.passed
+        drive(run, 400)
+        assert (meter.passed - before) * 12 == pytest.approx(800, rel=0.05)
+
+
+def test_a_stop_after_the_ramp_does_not_let_pass(tmp_path):
+    flows = flow("ramp", "ramp slip m2 m3", 800, 600.0).replace(
+        '<route edges="ramp slip m2 m3"/>',
+        '<route edges="ramp slip m2 m3"><stop lane="m3_0" endPos="500" duration="5" parking="true"/></route>',
+    )
+    project = small_project(tmp_path / "p", CAR + flows, net=motorway(signal=False), options=STEPS.format(end_s=600))
+    with opened(project, tmp_path) as run:
+        meter = run.control_room.meters["slip"]
+        meter.set_rate(400.0)
+        drive(run, 200)
+        before = meter.passed
+        drive(run, 560)
+        assert (meter.passed - before) * 10 == pytest.approx(400, rel=0.05)
+        assert run.control_room.meters["slip"].queue > 5
+
+
 def test_over_a_socket_it_lets_pass_the_same(crowded, tmp_path):
     project, edge = crowded
     passed = []
@@ -116,14 +146,14 @@ def test_switched_off_nothing_is_left(crowded, tmp_path):
         assert (meter.passed - before) * 30 > 900, "the queue drives off"
 
 
-def test_a_vehicle_with_a_stop_of_its_own_is_left_alone(tmp_path):
+def test_a_vehicle_with_a_stop_of_its_own_on_the_ramp_is_left_alone(tmp_path):
     project = motorway_project(tmp_path / "p", signal=False, through_veh_h=0, ramp_veh_h=60, end_s=300.0)
     with opened(project, tmp_path) as run:
         meter = run.control_room.meters["slip"]
         meter.set_rate(60.0)
         drive(run, 1)
         (vehicle,) = run.running_ids()
-        run.connection.vehicle.setStop(vehicle, "m3", 500.0, 0, 20.0)
+        run.connection.vehicle.setStop(vehicle, "slip", 100.0, 0, 60.0)
         drive(run, 40)
         assert len(run.connection.vehicle.getStops(vehicle)) == 1
         meter.clear()
