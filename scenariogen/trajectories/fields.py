@@ -12,6 +12,7 @@ crossed whole in between are found on the shortest way of the network; they were
 and the rest of the time was spent inside junctions, which belong to no edge.
 """
 
+import warnings
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,14 @@ MOST_SKIPPED = 6
 SKIP_REACH_M = 400.0
 JUNCTION_S = 300.0
 """Longest wait inside a junction, where samples belong to no edge."""
+
+MANY_GAPS = 0.05
+LOOKED_AT_ROWS = 200_000
+
+
+class SparseSamplesWarning(UserWarning):
+    """Many samples of a vehicle lie farther apart than its motion can be followed."""
+
 
 _STEPS = """
 WITH samples AS (
@@ -119,6 +128,8 @@ def edie_fields(
     recording spans. A cell that no vehicle entered has no row: flow and density are 0 there, speed unknown. All
     vehicles count, standing ones included. With ``by_lane``, density is that of the lane, a change of lane counts
     from the next sample, and edges crossed whole between two samples are left out, since their lane is unknown.
+
+    Warns (:class:`SparseSamplesWarning`) where many samples lie too far apart for anything to be said in between.
     """
     import pandas as pd
 
@@ -127,6 +138,7 @@ def edie_fields(
     trajectories.require(Place.EDGE)
     edges = pd.DataFrame({"edge": list(network.edges), "length_m": [edge.length_m for edge in network.edges.values()]})
     gap_s = LONGEST_GAP_PERIODS * trajectories.period_s
+    _warn_of_gaps(trajectories, gap_s)
     skipped = _skipped_edges(trajectories, network) if not by_lane else _no_edges()
     sql = _FIELDS.format(
         steps=_STEPS,
@@ -137,6 +149,23 @@ def edie_fields(
         lane=", lane" if by_lane else "",
     )
     return trajectories.query(sql, edges=edges, skipped=skipped)
+
+
+def _warn_of_gaps(trajectories: Trajectories, gap_s: float) -> None:
+    rows = sum(span.rows for span in trajectories.spans)
+    found = trajectories.query(
+        f"SELECT avg(CAST(gap > {gap_s} AS DOUBLE)) AS share FROM (SELECT time_s - lag(time_s) OVER (PARTITION BY day, "
+        "vehicle ORDER BY time_s) AS gap FROM (SELECT day, vehicle, time_s FROM trajectories WHERE hash(vehicle) % "
+        f"{rows // LOOKED_AT_ROWS + 1} = 0)) WHERE gap IS NOT NULL"
+    )
+    share = float(found["share"].iloc[0] or 0.0)
+    if share > MANY_GAPS:
+        text = (
+            f"{share:.0%} of the samples come more than {gap_s:g} s after the one before, {trajectories.period_s:g} s being "
+            "usual: what lies between is left out, so flow and density are too low. Where vehicles are sampled at "
+            "different periods, give a file for each"
+        )
+        warnings.warn(text, SparseSamplesWarning, stacklevel=3)
 
 
 def _no_edges() -> "pd.DataFrame":

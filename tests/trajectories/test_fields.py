@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scenariogen.trajectories.fields import edie_fields
+from scenariogen.trajectories.fields import SparseSamplesWarning, edie_fields
 from scenariogen.trajectories.records import open_trajectories
 from tests.trajectories.handmade import LENGTH_M, LIMIT_MPS, Traffic, every, record, road
 
@@ -110,3 +110,13 @@ def test_fields_are_the_same_to_the_last_bit_on_any_number_of_threads(tmp_path):
     found = [edie_fields(open_trajectories(tmp_path), road(), cell_s=5) for _ in range(4)]
     for other in found[1:]:
         pd.testing.assert_frame_equal(found[0], other, check_exact=True)
+
+
+def test_vehicles_of_two_periods_in_one_file_are_warned_about(tmp_path, recwarn):
+    """Half at 1 s, half at 5 s: gaps of five periods are taken for absences."""
+    often, seldom = (steady(10.0, period_s=period_s) for period_s in (1.0, 5.0))
+    edie_fields(record(tmp_path / "seldom", seldom), road())
+    assert not [each for each in recwarn if each.category is SparseSamplesWarning]
+    often.parts += [part.assign(vehicle="s" + part["vehicle"].astype(str)) for part in seldom.parts]
+    with pytest.warns(SparseSamplesWarning, match="give a file for each"):
+        edie_fields(record(tmp_path / "both", often), road())
