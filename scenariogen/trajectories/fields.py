@@ -161,9 +161,9 @@ def _warn_of_gaps(trajectories: Trajectories, gap_s: float) -> None:
     share = float(found["share"].iloc[0] or 0.0)
     if share > MANY_GAPS:
         text = (
-            f"{share:.0%} of the samples come more than {gap_s:g} s after the one before, {trajectories.period_s:g} s being "
-            "usual: what lies between is left out, so flow and density are too low. Where vehicles are sampled at "
-            "different periods, give a file for each"
+            f"{share:.0%} of the samples come more than {gap_s:g} s after the one before, where "
+            f"{trajectories.period_s:g} s is usual: what lies between is left out, so flow and density are too low. "
+            "Where vehicles are sampled at different periods, give a file for each"
         )
         warnings.warn(text, SparseSamplesWarning, stacklevel=3)
 
