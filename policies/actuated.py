@@ -13,7 +13,7 @@ from scenariogen.simulation.contract import ControlRoom, Policy, ProgrammeKind
 
 
 class Actuated(Policy):
-    """Puts the programmes in force at the start, and again where the project's own timetable switches to others."""
+    """Puts the programmes in force at the start and leaves the rest to them."""
 
     name = "actuated"
     reads = ("signals",)
@@ -25,5 +25,4 @@ class Actuated(Policy):
                 signal.run_programme(ProgrammeKind.ACTUATED)
 
     def step(self, run: ControlRoom, time_s: float) -> None:
-        """Programmes that are in force go on by themselves."""
-        self.start(run)
+        """Nothing to do."""

@@ -13,7 +13,7 @@ from scenariogen.simulation.contract import ControlRoom, Policy, ProgrammeKind
 
 
 class DelayBased(Policy):
-    """Puts the programmes in force at the start, and again where the project's own timetable switches to others."""
+    """Puts the programmes in force at the start and leaves the rest to them."""
 
     name = "delay_based"
     reads = ("signals",)
@@ -25,5 +25,4 @@ class DelayBased(Policy):
                 signal.run_programme(ProgrammeKind.DELAY_BASED)
 
     def step(self, run: ControlRoom, time_s: float) -> None:
-        """Programmes that are in force go on by themselves."""
-        self.start(run)
+        """Nothing to do."""

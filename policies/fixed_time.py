@@ -11,7 +11,7 @@ from scenariogen.simulation.contract import ControlRoom, Policy, ProgrammeKind
 
 
 class FixedTime(Policy):
-    """Puts the programmes in force at the start, and again where the project's own timetable switches to others."""
+    """Puts the programmes in force at the start and leaves the rest to them."""
 
     name = "fixed_time"
     reads = ("signals",)
@@ -23,5 +23,4 @@ class FixedTime(Policy):
                 signal.run_programme(ProgrammeKind.STATIC)
 
     def step(self, run: ControlRoom, time_s: float) -> None:
-        """Programmes that are in force go on by themselves."""
-        self.start(run)
+        """Nothing to do."""

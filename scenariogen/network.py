@@ -198,8 +198,8 @@ def _edge(edge, between: dict, typed: bool) -> Edge:
         for lane in edge.getLanes()
     )
     before, after = edge.getFromNode().getID(), edge.getToNode().getID()
-    successors = [e for e, links in edge.getOutgoing().items() if any("passenger" in _classes(c) for c in links)]
-    predecessors = [e for e, links in edge.getIncoming().items() if any("passenger" in _classes(c) for c in links)]
+    successors = [e for e, links in edge.getOutgoing().items() if any(map(_for_cars, links))]
+    predecessors = [e for e, links in edge.getIncoming().items() if any(map(_for_cars, links))]
     return Edge(
         id=edge.getID(),
         from_junction=before,
@@ -276,6 +276,8 @@ def _lane_links(edges) -> dict[str, tuple[str, ...]]:
 
 
 def _link_classes(edges) -> dict[tuple[str, str], frozenset[str]]:
+    from sumolib.net.lane import SUMO_VEHICLE_CLASSES
+
     kept: dict[frozenset[str], frozenset[str]] = {}  # the same few sets, over and over
     found: dict[tuple[str, str], frozenset[str]] = {}
     for edge in edges.values():
@@ -283,7 +285,8 @@ def _link_classes(edges) -> dict[tuple[str, str], frozenset[str]]:
             for connection in lane.getOutgoing():
                 pair = lane.getID(), connection.getToLane().getID()
                 classes = _classes(connection) | found.get(pair, frozenset())
-                found[pair] = kept.setdefault(classes, classes)
+                if not classes.issuperset(SUMO_VEHICLE_CLASSES):
+                    found[pair] = kept.setdefault(classes, classes)
     return found
 
 
@@ -291,6 +294,11 @@ def _classes(connection) -> frozenset[str]:
     """Vehicle classes for which a connection and both of its lanes are."""
     both = connection.getFromLane().getPermissions(), connection.getToLane().getPermissions()
     return frozenset(name for name in set(both[0]).intersection(both[1]) if connection.allows(name))
+
+
+def _for_cars(connection) -> bool:
+    lanes = connection.getFromLane(), connection.getToLane()
+    return connection.allows("passenger") and all(lane.allows("passenger") for lane in lanes)
 
 
 def _signals(net) -> dict[str, tuple[str, ...]]:

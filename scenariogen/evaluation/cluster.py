@@ -156,6 +156,8 @@ def lacking_here(runner: Runner, policies: Sequence[PolicyReference], versions: 
         try:
             if policy.sha256_now() != policy.sha256:
                 found.append(f"the policy {policy.spec} has another content there")
+            else:
+                policy.create()
         except ScenariogenError as error:
             found.append(f"the policy {policy.spec}: {error}")
     problem = getattr(runner, "problem", None)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scenariogen.errors import PolicyError, Problems
+from scenariogen.errors import PolicyError, Problems, ResultsError
 from scenariogen.evaluation.combined import Combined
 from scenariogen.simulation.contract import Policy
 
@@ -46,9 +46,13 @@ class PolicyReference:
     parts: tuple[str, ...] = field(default=(), repr=False)
 
     def create(self) -> Policy:
-        """A new instance, or a ``PolicyError`` with the file's own message and line, or that the file has changed."""
+        """A new instance, or a ``PolicyError`` with the file's own message and line. Raises ``ResultsError`` where the
+        file has changed: runs of two versions must not be mixed."""
         if self.sha256_now() != self.sha256:
-            raise PolicyError(f"the policy {self.spec} has changed since the evaluation began: evaluate again")
+            raise ResultsError(
+                f"the policy {self.spec} has changed since the evaluation began: run the same command again, which "
+                "makes its runs anew"
+            )
         made = [_made(spec) for spec in self.parts or (self.spec,)]
         return made[0] if len(made) == 1 else Combined(made)
 

@@ -26,12 +26,14 @@ _WHICH = "|".join((*_SIDE, "hov"))
 _BOUND = "(?:north|south|east|west)(?:bound)?|[nsew]b"
 _SORT = rf"{_WHICH}|{_BOUND}|through|thru|travel|driving|traffic|express|general|purpose|main|mainline|outside|inside"
 _IS = r"(?:of traffic )?(?:are |is |have been |has been |currently |remains? )*"
-_SHUT = r"(?:closed|closure|blocked|affected|restricted|obstructed|shut)"
+_SHUT = r"(?:closed|closures?|blocked|blockages?|affected|restricted|restrictions?|obstructed|shut|impacted)"
+_NOT_SHUT = re.compile(r"\b(?:open|reopen\w*|no lanes?|shift\w*|narrow\w*|must exit|traffic on)\b")
 _NOT_BEFORE = (
     r"(?<!exit )(?<!mile )(?<!milepost )(?<!marker )(?<!route )(?<!highway )(?<!hwy )(?<!\bto )(?<!\bmm )(?<!\bi )"
 )
 _COUNT = re.compile(rf"{_NOT_BEFORE}(?<![\d.])\b({_NUMBER}) (?:(?:{_SORT}|and|&) )*(lanes?)\b")
-_TOTAL = re.compile(rf"\b(?:out )?of (?:the )?({_NUMBER})\b")
+_TOTAL = re.compile(rf"\b(?:out of (?:the )?|of )({_NUMBER})\b")
+_TOTAL_FIRST = re.compile(rf"\bout of (?:the )?({_NUMBER}) lanes,? ({_NUMBER})\b(?! lanes?)")
 _TOTAL_AGAIN = re.compile(rf"\b(lanes?,?) (?:out )?of (?:the )?(?:{_NUMBER}) lanes?\b")
 _LEFT_OPEN = re.compile(rf"\b(?:all |the )*(?:(?:{_NUMBER}|other|remaining) )?(?:(?:{_SORT}) )*lanes? {_IS}open\b")
 _ALL = re.compile(
@@ -42,6 +44,7 @@ _NUMBERED = re.compile(
     r"\blanes? ?#?(\d{1,2})(?: ?(-|to|thru|through) ?#?(\d{1,2})|((?: ?(?:,|&|and|/) ?#?\d{1,2})+))?\b"
     r"(?! ?(?:hours?|hrs?|min|miles?|km)\b)"
 )
+_NUMBERED_OPEN = re.compile(_NUMBERED.pattern + rf" {_IS}open\b")
 _SHORT = (
     (re.compile(r"\blns\b"), "lanes"),
     (re.compile(r"\bln\b(?= ?#?\d)"), "lane"),
@@ -117,12 +120,15 @@ def lanes_from_words(text: str, *, total: int | None = None, all_is_closed: bool
         words = short.sub(long, words)
     if not words or words == "no data":
         return NOTHING_SAID
+    words = _TOTAL_FIRST.sub(r"\2 lanes of \1", words)
     said = _TOTAL.search(words)
     if said is not None:
         total = _number(said[1]) if total is None else total
         words = _TOTAL_AGAIN.sub(r"\1", words)
         words = " ".join(_TOTAL.sub(" ", words).split())
+    words = _NUMBERED_OPEN.sub("", words)
     numbered = _numbered(words)
+    all_is_closed = all_is_closed and _NOT_SHUT.search(words) is None
     words = " ".join(words.replace("-", " ").split())
     if re.search(rf"\b(all lanes? {_IS}open|no lanes? {_IS}{_SHUT})\b", words):
         return Lanes(closed=certain(0))
@@ -167,7 +173,11 @@ def _numbered(words: str) -> int:
 
 
 def _count(words: str, total: int | None) -> tuple[float, ...]:
-    numbers = [_number(found) for found, noun in _COUNT.findall(words) if noun == "lanes" or _number(found) == 1]
+    numbers = [
+        _number(found)
+        for found, noun in _COUNT.findall(words)
+        if noun == "lanes" or _number(found) == 1 or found == "double"
+    ]
     if numbers and sum(numbers) <= MOST_LANES:
         return certain(sum(numbers))
     if re.search(r"\ball hov lanes?\b", words):

@@ -1,6 +1,8 @@
 """What is checked before anything happens: the scenario against the network and the simulation it is to happen in."""
 
 from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 
 from scenariogen.errors import Problems, ScenarioError
 from scenariogen.incidents import capacity
@@ -87,6 +89,19 @@ def option_warnings(link: Link) -> list[str]:
     return found
 
 
+@lru_cache(maxsize=4)
+def _beside_an_opposite(path: Path, sha256: str) -> frozenset[str | None]:
+    """Lanes whose drivers may overtake through the opposite one; ``sha256`` tells versions of a file apart."""
+    del sha256
+    return frozenset(
+        lane.get("id")
+        for _, element in children(path)
+        if element.tag == "edge"
+        for lane in element
+        if lane.find("neigh") is not None
+    )
+
+
 def closure_warnings(incidents: Sequence[Incident], network: RoadNetwork) -> list[str]:
     """Closures that drivers pass all the same, through the opposite lane of a network that was built for it."""
     closed = {
@@ -94,13 +109,7 @@ def closure_warnings(incidents: Sequence[Incident], network: RoadNetwork) -> lis
     }
     if not closed:
         return []
-    beside = {
-        lane.get("id")
-        for _, element in children(network.path)
-        if element.tag == "edge"
-        for lane in element
-        if lane.find("neigh") is not None
-    }
+    beside = _beside_an_opposite(network.path, network.sha256)
     inner = {number: edge.lanes[edge.driving_lanes[-1]].id for number, edge in closed.items()}
     return [
         f"incident {number}: the network lets drivers overtake through the lane opposite to {lane}, so "

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from scenariogen.simulation.sumo import SumoRun
 
 
+TIMETABLES_EVERY_S = 10.0
+
+
 class SumoSignal(Signal):
     """One traffic light over TraCI or libsumo."""
 
@@ -60,15 +63,22 @@ class SumoSignal(Signal):
         return kinds_of(self._own)
 
     def run_programme(self, kind: ProgrammeKind) -> None:
-        running = self._lights.getProgram(self.id)
-        if running == ONLINE and kind == self._running_kind:
-            return  # not ours that shows: a failed signal, which comes back to its programme
-        if running not in (self._own_programme, ONLINE) and not running.startswith(PREFIX):
-            self._read_own()  # by the project's own timetable (WAUT), whose programmes are the own ones from then on
-        self._running_kind = kind
         if kind not in self.programme_kinds:
             super().run_programme(kind)
         run_programme(self._lights, self.id, self._own, kind)
+        self._running_kind = kind
+
+    def follow_timetable(self) -> None:
+        """A project's ``WAUT`` switches to others of its programmes by the time of day: those are the own ones from
+        then on, and are run by the logic that was asked for where they can be."""
+        if self._running_kind is None:
+            return
+        running = self._lights.getProgram(self.id)
+        if running in (self._own_programme, ONLINE) or running.startswith(PREFIX):
+            return
+        self._read_own()
+        if self._running_kind in self.programme_kinds:
+            run_programme(self._lights, self.id, self._own, self._running_kind)
 
     def release(self) -> None:
         self._running_kind = None
@@ -87,6 +97,11 @@ class SumoSignals(Mapping[str, Signal]):
             ids = self._connection.trafficlight.getIDList()
             self._signals = {name: SumoSignal(name, self._connection) for name in ids}
         return self._signals
+
+    def follow_timetables(self) -> None:
+        """Of all signals that run a programme for a policy."""
+        for signal in (self._signals or {}).values():
+            signal.follow_timetable()
 
     def __getitem__(self, key: str) -> Signal:
         return self._all()[key]
@@ -108,13 +123,14 @@ class SumoControlRoom(ControlRoom):
     def __init__(self, run: "SumoRun", detectors: SumoDetectors) -> None:
         self._run = run
         self.step_length_s = run.step_length_s
-        self.signals = SumoSignals(run.connection)
+        self.signals = self._signals = SumoSignals(run.connection)
         self.detectors = FallibleDetectors(detectors, stations=lanes_of(run.request.stations))
         self.detectors.fail("out of order", detectors.broken(), last_value=False)
         self.incident_board = IncidentBoard()
         self.speed_signs = SumoSpeedSigns(run.connection, run.project.network)
         self.meters = self._meters = SumoMeters(run, lag_s=detectors.lag_s)
         self._record = detectors.record
+        self._timetables_due_s = float("-inf")
 
     @property
     def time_s(self) -> float:
@@ -125,8 +141,11 @@ class SumoControlRoom(ControlRoom):
         return self.incident_board.known
 
     def after_step(self, time_s: float) -> None:
-        """Read detectors and work the meters; called by the run after every step."""
+        """Read detectors, look for switches of plans, and work the meters; called by the run after every step."""
         self._record(time_s)
+        if time_s >= self._timetables_due_s:
+            self._timetables_due_s = time_s + TIMETABLES_EVERY_S
+            self._signals.follow_timetables()
         if self._meters.in_use:
             self._meters.after_step(time_s)
 

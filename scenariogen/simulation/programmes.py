@@ -33,20 +33,21 @@ def run_programme(lights: Any, signal: str, own: Any, kind: ProgrammeKind) -> No
     its first green.
     """
     running = lights.getProgram(signal)
-    wanted = own.programID if own.type == TYPES[kind] else PREFIX + kind
-    if running == wanted:
+    name = f"{PREFIX}{kind}-{own.programID}"  # SUMO keeps the detectors of an id that it knows, whatever the phases
+    if running == name or (running == own.programID and own.type == TYPES[kind]):
         return
     phases = own.getPhases()
     index = _phase_showing(lights, signal, phases)
     if index is None:
-        if wanted in {logic.programID for logic in lights.getAllProgramLogics(signal)}:
-            lights.setProgram(signal, wanted)
+        before = own.programID if own.type == TYPES[kind] else name
+        if before in {logic.programID for logic in lights.getAllProgramLogics(signal)}:
+            lights.setProgram(signal, before)
             return
         index = next(number for number, phase in enumerate(phases) if set(phase.state) & set(GREEN))
     spent_s = 0.0 if running == ONLINE else lights.getSpentDuration(signal)
     made = [_phase(lights, phase, kind) for phase in phases]
-    lights.setProgramLogic(signal, lights.Logic(PREFIX + kind, TYPES[kind], index, made))
-    lights.setProgram(signal, PREFIX + kind)
+    lights.setProgramLogic(signal, lights.Logic(name, TYPES[kind], index, made))
+    lights.setProgram(signal, name)
     if kind is ProgrammeKind.STATIC:
         lights.setPhaseDuration(signal, max(float(phases[index].duration) - spent_s, 1.0))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from scenariogen.errors import PolicyError
+from scenariogen.errors import PolicyError, ResultsError
 from scenariogen.evaluation.agents import Agent, AgentSettings, read_agent, save_agent
 from scenariogen.evaluation.learned import LearnedPolicy, choices, observation
 from scenariogen.evaluation.policy import load_policy, resolve_policy
@@ -130,7 +130,7 @@ def test_results_are_keyed_by_the_agents_file(tmp_path):
     save_agent(always(1), path)
     assert resolve_policy(f"learned:{path}").sha256 != first.sha256
     assert isinstance(resolve_policy(f"learned:{path}").create(), LearnedPolicy)
-    with pytest.raises(PolicyError, match="has changed since the evaluation began"):
+    with pytest.raises(ResultsError, match="has changed since the evaluation began"):
         first.create()
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from scenariogen.errors import PolicyError
+from scenariogen.errors import PolicyError, ResultsError
 from scenariogen.evaluation.policy import (
     describe_failure,
     known_policies,
@@ -171,7 +171,7 @@ def test_a_file_that_changes_while_it_is_evaluated_is_not_run(write):
     reference.create()
     path.write_text(GOOD + "# another\n")
     for each in (reference, other):
-        with pytest.raises(PolicyError, match="has changed since the evaluation began"):
+        with pytest.raises(ResultsError, match="has changed since the evaluation began"):
             each.create()
     assert resolve_policy(path).create().name == "mine"
 

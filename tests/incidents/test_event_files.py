@@ -143,6 +143,11 @@ def test_an_unknown_time_zone_is_a_data_error(tmp_path: Path):
         ("All lanes are open", certain(0), ""),
         ("No lanes blocked", certain(0), ""),
         ("Right lane", None, ""),
+        ("Double lane closed", certain(2), ""),
+        ("lanes 1 and 2 open, lane 3 blocked", certain(1), ""),
+        ("Lane 3 open, lanes 1-2 closed", certain(2), ""),
+        ("Out of 4 lanes 2 closed", certain(2), ""),
+        ("west of the 5 left lanes blocked", certain(5), "left"),
     ],
 )
 def test_words_about_lanes(text: str, closed: tuple[float, ...] | None, side: str):
@@ -187,7 +192,10 @@ def test_a_column_of_closed_lanes_need_not_say_closed():
         certain(1), certain(2), certain(3),
     ]  # fmt: skip
     assert lanes_from_words("all lanes", all_is_closed=True).full_closure
-    assert lanes_from_words("All Lanes Open", all_is_closed=True).closed == certain(0)
+    for text in ("All Lanes Open", "No lane closures", "No Lane Restrictions", "No lanes impacted"):
+        assert lanes_from_words(text, all_is_closed=True).closed == certain(0)
+    for text in ("All lanes reopened", "All lanes shifted", "Lanes narrowed", "Left lane must exit", "Lane shift"):
+        assert lanes_from_words(text, all_is_closed=True).closed is None
 
 
 def test_all_lanes_are_as_many_as_there_are():

@@ -54,5 +54,6 @@ def test_neighbours_are_those_that_cars_may_reach(tmp_path):
     assert network.edges["bk"].predecessors == ()
     assert network.edges["bs"].predecessors == () and network.edges["bd"].predecessors == ("ab",)
     assert network.link_classes["ab_0", "bk_0"] == {"bicycle"} and network.link_classes["ab_0", "bs_0"] == {"bus"}
+    assert ("ab_0", "bd_0") not in network.link_classes, "all classes"
     assert not FreeFlow(path).turns["ab", "bs"].for_cars
     assert FreeFlow(path).path(["ab", "es"]) == ("ab", "bd", "de", "es")

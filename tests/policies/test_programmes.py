@@ -190,7 +190,9 @@ def test_a_timetable_of_the_projects_own_is_followed(tmp_path, name):
     with opened(project, tmp_path / "read") as run:
         (signal,) = run.connection.trafficlight.getIDList()
         (logic,) = run.connection.trafficlight.getAllProgramLogics(signal)
-        phases = "".join(f'<phase duration="{2 * p.duration}" state="{p.state}"/>' for p in logic.getPhases()[::-1])
+        # thrice as many phases as before: SUMO's own detectors must be those of the new ones
+        backwards = logic.getPhases()[::-1] * 3
+        phases = "".join(f'<phase duration="{2 * p.duration}" state="{p.state}"/>' for p in backwards)
     (tmp_path / "project" / "plans.add.xml").write_text(
         f'<additional><tlLogic id="{signal}" type="static" programID="peak" offset="0">{phases}</tlLogic>'
         f'<WAUT id="w" refTime="0" startProg="{logic.programID}"><wautSwitch time="100" to="peak"/></WAUT>'
@@ -207,9 +209,36 @@ def test_a_timetable_of_the_projects_own_is_followed(tmp_path, name):
             run.step()
             policy.step(run.control_room, run.time_s)
         running = run.connection.trafficlight.getProgram(signal)
-        assert running == ("peak" if name == "fixed_time" else f"scenariogen-{name}")
+        assert running == ("peak" if name == "fixed_time" else f"scenariogen-{name}-peak")
         if name != "fixed_time":
-            assert [state for state, _ in run.control_room.signals[signal].phases] == [s for s, _ in before][::-1]
+            assert [state for state, _ in run.control_room.signals[signal].phases] == [s for s, _ in before][::-1] * 3
+
+
+def test_a_timetable_that_switches_a_signal_off_is_no_fault(project, tmp_path):
+    policy = load_policy("actuated")
+    with opened(project, tmp_path) as run:
+        (signal,) = run.control_room.signals
+        policy.start(run.control_room)
+        run.connection.trafficlight.setProgram(signal, "off")
+        for _ in range(30):
+            run.step()
+            policy.step(run.control_room, run.time_s)
+        assert run.connection.trafficlight.getProgram(signal) == "off"
+
+
+@pytest.mark.parametrize("kind", list(ProgrammeKind))
+def test_asking_again_every_step_changes_nothing(project, tmp_path, kind):
+    """Also where a state of the programme's own was shown from outside before."""
+    with opened(project, tmp_path) as run:
+        (signal,) = run.control_room.signals.values()
+        signal.set_state(signal.phases[0][0])
+        run.step()
+        shown = set()
+        for _ in range(240):
+            signal.run_programme(kind)
+            run.step()
+            shown.add(signal.state)
+        assert len(shown) >= len({state for state, _ in signal.phases})
 
 
 def test_a_signal_that_runs_no_programmes_says_so_and_is_left_alone():
@@ -234,6 +263,6 @@ def test_a_failed_signal_comes_back_to_the_actuated_programme(project, tmp_path)
         with inject(run.connection, scenario, network=project.network()) as injection:
             shown = lengths_of_phases(run, policy, 400)
         assert injection.effects_report()[0].realised
-        assert run.connection.trafficlight.getProgram(signal.id) == "scenariogen-actuated"
+        assert run.connection.trafficlight.getProgram(signal.id).startswith("scenariogen-actuated-")
         flashing = [seconds for state, seconds in shown if set(state) <= {"o"}]
         assert flashing and sum(flashing) in (59, 60, 61)

@@ -13,6 +13,8 @@ from scenariogen.incidents.readers.values import number_of, text_of, time_of
 LONGEST_EXAMPLE = 30
 MOST_LOOKED_AT = 100_000
 """Rows in which dates are looked at to learn how they are written."""
+WITHOUT_A_SLASH = 1_000
+"""After so many rows whose dates have none, none is expected."""
 _SLASHED_DAY = re.compile(r"^\s*(\d{1,2})/(\d{1,2})/\d{4}\b")
 
 
@@ -54,7 +56,9 @@ def day_comes_first(rows: Iterable[Mapping[str, Any]], names: Sequence[str], boo
     Where none tells, the month comes first, as American agencies write; that this was not known is noted.
     """
     some = False
-    for row in islice(rows, MOST_LOOKED_AT):
+    for number, row in enumerate(islice(rows, MOST_LOOKED_AT)):
+        if not some and number >= WITHOUT_A_SLASH:
+            break
         for name in names:
             found = _SLASHED_DAY.match(str(row.get(name) or ""))
             if found is None:

@@ -91,8 +91,9 @@ def _place_of_events(head: FileHead) -> str:
 
     with readable(head), open_json(head) as stream:
         for place, step, name in ijson.parse(stream):
-            if step == "map_key" and str(name).casefold() == "startdate" and place.endswith("item"):
-                return place
+            parts = place.split(".")
+            if step == "map_key" and str(name).casefold() == "startdate" and "item" in parts:
+                return ".".join(parts[: parts.index("item") + 1])  # schedules within an event have starts too
     raise DataError(f"{head.path} holds no list of events, expected a list of objects, each with a StartDate")
 
 

@@ -82,11 +82,19 @@ def cut_connections(closures: Iterable[Closure], network: RoadNetwork) -> dict[t
         denied = frozenset(closure.classes) or VEHICLE_CLASSES
         out_of |= {lane: out_of.get(lane, frozenset()) | denied for lane in single}
         into |= {lane: into.get(lane, frozenset()) | denied for lane in lanes_of(network, edges, single)}
+    touched = {
+        (before.rpartition("_")[0], after.rpartition("_")[0])
+        for before, targets in network.lane_links.items()
+        for after in targets
+        if before in out_of or after in into
+    }
     before_it: dict[tuple[str, str], frozenset[str]] = {}
     left: dict[tuple[str, str], frozenset[str]] = {}
     for before, targets in network.lane_links.items():
         for after in targets:
             pair = before.rpartition("_")[0], after.rpartition("_")[0]
+            if pair not in touched:
+                continue
             classes = network.link_classes.get((before, after), VEHICLE_CLASSES)
             shut = out_of.get(before, frozenset()) | into.get(after, frozenset())
             before_it[pair] = before_it.get(pair, frozenset()) | classes
@@ -97,8 +105,11 @@ def cut_connections(closures: Iterable[Closure], network: RoadNetwork) -> dict[t
 
 def closure_problems(closures: Iterable[Closure], network: RoadNetwork, link: Link) -> list[str]:
     """Why these closures would end the running simulation, in words."""
+    closures = tuple(closures)
+    if not closures or is_true(link.option("ignore-route-errors")):
+        return []
     cut = cut_connections(closures, network)
-    if not cut or is_true(link.option("ignore-route-errors")):
+    if not cut:
         return []
     some = ", ".join(f"{before} -> {after} for {_named(classes)}" for (before, after), classes in list(cut.items())[:3])
     more = f" and {len(cut) - 3} more" if len(cut) > 3 else ""
