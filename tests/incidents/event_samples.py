@@ -116,3 +116,10 @@ def convert_text(
     target = folder / "incidents.parquet"
     account = convert_events(head, reader, target, options=options)
     return read_events(target).to_pylist(), account
+
+
+def one(folder: Path, text: str | bytes, **options: Any) -> dict[str, Any]:
+    """The only row of a file with that text."""
+    rows, _ = convert_text(folder, text, **options)
+    assert len(rows) == 1
+    return rows[0]

@@ -24,14 +24,9 @@ from tests.incidents.event_samples import (
     datex2,
     feed,
     log511,
+    one,
     work_zone,
 )
-
-
-def one(folder: Path, text: str | bytes, **options: Any) -> dict[str, Any]:
-    rows, _ = convert_text(folder, text, **options)
-    assert len(rows) == 1
-    return rows[0]
 
 
 def lane(order: int, status: str, type: str = "general") -> dict[str, Any]:

@@ -20,16 +20,11 @@ from tests.incidents.event_samples import (
     datex2,
     feed,
     log511,
+    one,
     work_zone,
 )
 
 MAPPING = ("record_id=id", "kind=type", "start=begin", "end=over", "lon=x", "lat=y")
-
-
-def one(folder: Path, text: str | bytes, **options: Any) -> dict[str, Any]:
-    rows, _ = convert_text(folder, text, **options)
-    assert len(rows) == 1
-    return rows[0]
 
 
 def table(*spans: tuple[str, str]) -> str:
