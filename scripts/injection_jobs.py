@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 BEGIN_S, END_S = 25_200, 28_800
-LARGER, LARGER_BEGIN_S = "ingolstadt21", 57_600
-"""A district with twice the traffic (4,283 vehicles in its hour)."""
 INCIDENTS = 10
 STANDING_S = 3_300.0
 """Incidents stand from the second minute to the end, so that they are active nearly all of the time."""
@@ -93,10 +91,8 @@ def scenario_of(network: Any, count: int, *, begin_s: float, duration_s: float) 
     return Scenario(index=0, seed=1, incidents=tuple(incidents), drivers=Drivers(reroute_share=0.0))
 
 
-def hour(
-    backend: str, setup: str, scale: float = 1.0, *, count: bool = False, name: str = "cologne8", begin_s: int = BEGIN_S
-) -> dict[str, float]:
-    """An hour of a network. ``setup``: bare, empty (attached, with counters, no incident) or incidents.
+def hour(backend: str, setup: str, scale: float = 1.0, *, count: bool = False) -> dict[str, float]:
+    """An hour of cologne8. ``setup``: bare, empty (attached, with counters, no incident) or incidents.
 
     ``count``: also the vehicles in the network, added up over all seconds; counting costs, so not where time is taken.
     """
@@ -104,13 +100,13 @@ def hour(
     from scenariogen.network import read_network
     from scenariogen.scenarios.records import Scenario
 
-    network = read_network(resco(name) / f"{name}.net.xml")
+    network = read_network(resco("cologne8") / "cologne8.net.xml")
     if setup == "incidents":
-        scenario = scenario_of(network, INCIDENTS, begin_s=begin_s + 60, duration_s=STANDING_S)
+        scenario = scenario_of(network, INCIDENTS, begin_s=BEGIN_S + 60, duration_s=STANDING_S)
     else:
         scenario = Scenario(index=0, seed=1)
     began_s, vehicle_s = cpu_s(), 0
-    connection = started(backend, name, "--scale", str(scale))
+    connection = started(backend, "cologne8", "--scale", str(scale))
     attached = nullcontext() if setup == "bare" else inject(connection, scenario, network=network)
     with attached as injection:
         step = connection.simulationStep
