@@ -10,8 +10,7 @@ strategies*, Proceedings of the IEEE 91, 2003 (gating).
 A plan is the signal's own programme with the same cycle, so that signals stay coordinated, and with green moved:
 
 - *way round*: the fastest way from ``REACH_M`` upstream of the incident to just past it without its edge and without
-  turning round. A green phase
-  that serves a movement along it gets ``MORE`` times its duration;
+  turning round. A green phase that serves a movement along it gets ``MORE`` times its duration;
 - *approach*: a green phase that leads on towards the incident gets ``LESS`` times its duration, unless it serves the
   way round as well;
 - the other green phases (or, without any, those that gain) give or take the difference, none below ``SHORTEST_S``;

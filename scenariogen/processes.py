@@ -40,9 +40,9 @@ def worker_pool(
 
 
 def how_it_died(error: Exception) -> str:
-    """The exit codes out of a broken pool's message, or what kind of error it is."""
+    """A run's error where its process is gone, with the exit codes out of the broken pool's message."""
     codes = str(error).partition("exit codes of the workers are")[2].strip(" {}\n").splitlines()
-    return codes[0].strip(" {}") if codes else type(error).__name__
+    return f"the process died while it simulated ({codes[0].strip(' {}') if codes else type(error).__name__})"
 
 
 def end_with(parent: int) -> None:

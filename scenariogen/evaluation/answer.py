@@ -38,6 +38,11 @@ __all__ = ["Estimate", "EstimateDetail", "Stages", "Weights", "answer", "answer_
 Frequency = float | Mapping[str, float]
 """One multiplier on all rates, or one per kind of incident."""
 
+_TROUBLED_ALONE = (
+    "refused: all runs that differ are in trouble (their reasons stand with the estimate), so nothing bounds it: mend "
+    "those runs, or draw more scenarios"
+)
+
 
 def answer(
     question: Question,
@@ -70,14 +75,8 @@ def answer(
     why = why or _empty_stage(question, sample)
     low, high = found.low, found.high
     if not why and question.trouble.any():
-        low, high = _widened(
-            question,
-            found,
-            [sample_of(question, weights, stages=stages, completed=worst) for worst in (False, True)],
-            level=level,
-        )
-        if not (math.isfinite(low) and math.isfinite(high)):
-            why = _TROUBLED_ALONE
+        ends = [sample_of(question, weights, stages=stages, completed=worst) for worst in (False, True)]
+        low, high, why = _widened(question, found, ends, level=level)
     noise = None if question.is_tail else noise_of(sample, found.standard_error)
     detail = EstimateDetail(
         **who,
@@ -111,9 +110,7 @@ def answer_by_hand(question: Question, *, level: float = 0.95) -> tuple[Estimate
     low, high = found.low, found.high
     if not why and question.trouble.any():
         completed = [sample_by_scenario(question, completed=worst) for worst in (False, True)]
-        low, high = _widened(question, found, completed, level=level)
-        if not (math.isfinite(low) and math.isfinite(high)):
-            why = _TROUBLED_ALONE
+        low, high, why = _widened(question, found, completed, level=level)
     who = _named(question, None)
     detail = EstimateDetail(
         **who,
@@ -125,12 +122,6 @@ def answer_by_hand(question: Question, *, level: float = 0.95) -> tuple[Estimate
     )
     remark = _remark(question, np.ones(len(question.values)))
     return _record(question, who, found, (low, high), None, why, level, remark), detail
-
-
-_TROUBLED_ALONE = (
-    "refused: all runs that differ are in trouble (their reasons stand with the estimate), so nothing bounds it: mend "
-    "those runs, or draw more scenarios"
-)
 
 
 def one_number(frequency: Frequency) -> float | None:
@@ -150,10 +141,12 @@ def _named(question: Question, frequency: Frequency | None) -> dict:
     }
 
 
-def _widened(question: Question, found: Found, ends: list[Sample], *, level: float) -> tuple[float, float]:
-    """The interval from where it lies if all goes well with troubled runs to where it lies if nothing does."""
+def _widened(question: Question, found: Found, ends: list[Sample], *, level: float) -> tuple[float, float, str]:
+    """The interval from where it lies if all goes well with troubled runs to where it lies if nothing does, and why
+    it is refused: where all other runs gave the same, nothing bounds it."""
     kinder, harsher = (estimate_sample(question, sample, level=level) for sample in ends)
-    return min(found.low, kinder.low), max(found.high, harsher.high)
+    low, high = min(found.low, kinder.low), max(found.high, harsher.high)
+    return low, high, "" if math.isfinite(low) and math.isfinite(high) else _TROUBLED_ALONE
 
 
 def _pooled(sample: Sample, pooled: Sample, found: Found) -> list[NDArray[np.float64]]:

@@ -94,9 +94,7 @@ def _run_alone(task: Task, pending: Pending, runner: Runner, marks: Path) -> Non
         pending.ended(task, pool.submit(_marked, runner, task, marks).result())
     except BrokenProcessPool as error:
         _mark(marks, task).unlink(missing_ok=True)
-        pending.ended(
-            task, task.failed(EndReason.SIMULATOR_DIED, f"the process died while it simulated ({how_it_died(error)})")
-        )
+        pending.ended(task, task.failed(EndReason.SIMULATOR_DIED, how_it_died(error)))
     finally:
         pool.shutdown(wait=True, kill_workers=True)
 

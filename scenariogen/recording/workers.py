@@ -65,6 +65,6 @@ def _alone(work: Callable[[Task], Result], task: Task, when_lost: Callable[[Task
     try:
         return pool.submit(work, task).result()
     except BrokenProcessPool as error:
-        return when_lost(task, f"the process died while it simulated ({how_it_died(error)})")
+        return when_lost(task, how_it_died(error))
     finally:
         pool.shutdown(wait=True, kill_workers=True)

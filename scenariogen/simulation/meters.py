@@ -25,6 +25,10 @@ QUEUE_EVERY_S = 1.0
 GREEN, RED = "G", "r"
 
 
+_FAST_DRIVERS = 1.5
+"""Nobody exceeds the limit by more than this factor."""
+
+
 class SumoMeter(RampMeter):
     """What signal and stop line have in common: the clock, the queue, the count."""
 
@@ -37,6 +41,9 @@ class SumoMeter(RampMeter):
         self._passed = 0
         self._queues: deque[tuple[float, int]] = deque()
         self._here: set[str] = set()
+        edges = run.project.network().edges
+        fastest_mps = _FAST_DRIVERS * max(edges[name].speed_mps for name in (ramp.edge, *ramp.storage))
+        self._may_be_jumped = edges[ramp.edge].length_m < fastest_mps * run.step_length_s
         self._coming: set[str] = set()
         """Who was seen on the edges before the last one, and is not known to have come onto it."""
 
@@ -75,7 +82,10 @@ class SumoMeter(RampMeter):
                 self._queues.popleft()
         lanes = self._vehicles()
         here = {vehicle for lane in lanes for vehicle in lane}
-        gone, self._here = (self._here - here) | self._jumped(here), here
+        gone = self._here - here
+        if self._may_be_jumped:
+            gone |= self._jumped(here)
+        self._here = here
         self._passed += len(gone)
         if self._rate is not None:
             self._work(time_s, lanes, gone)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from scenariogen.errors import FrequencyError
-from scenariogen.evaluation.outcomes import LOCK_UP, exceedance_name
+from scenariogen.evaluation.answer import answer
+from scenariogen.evaluation.outcomes import ARRIVED, LOCK_UP, exceedance_name
+from scenariogen.evaluation.question import Question
 from scenariogen.simulation.contract import EndReason
 from tests.evaluation.asking import one, refused
 from tests.evaluation.synthetic import COST, counted_batch, delays, paper_weights, run, runs, true_mean
@@ -168,3 +170,19 @@ def test_a_frequency_outside_the_range_is_a_refused_record():
     found, detail = one(batch, runs(batch, a=delays(batch)), weights=error, frequency=9.0)
     refused(found, "drawn for 0.5 to 5, got 9")
     assert found.ess == 0 and detail.probability_free is None
+
+
+def test_a_difference_that_troubled_runs_alone_make_is_refused():
+    """Everybody arrives under both policies, but in a few runs whose incident did not stand: nothing bounds that."""
+    batch = counted_batch(300, seed=3)
+    same = np.full((300, 1), 1000.0)
+    other, trouble = same.copy(), np.zeros((300, 1), dtype=bool)
+    rows = [31, 62, 93, 124]
+    other[rows] -= [[5.0], [9.0], [17.0], [30.0]]
+    trouble[rows] = True
+    question = Question(
+        policy="b", versus="a", estimand=ARRIVED, values=other, baseline=same, trouble=trouble,
+        reasons={"incident not realised": len(rows)},
+    )  # fmt: skip
+    found, _ = answer(question, paper_weights(batch, 1.0), 1.0)
+    assert found.is_refused and found.value is None and "all runs that differ are in trouble" in found.verdict

@@ -202,6 +202,17 @@ def test_intervals_of_several_differences_are_wider_and_those_of_one_have_no_oth
     assert pair.low_all is None
 
 
+def test_a_policy_that_fails_on_all_busy_days_does_not_stop_the_others():
+    """It has fewer strata than the others, so the differences are not of the same runs."""
+    batch = counted_batch(900, seed=2)
+    table = delays(batch)
+    made = runs(batch, a=table, b=0.95 * table, c=0.9 * table)
+    busy = {each.index for each in batch.scenarios if len(each.incidents) >= 3}
+    kept = [each for each in made if each.policy != "b" or each.scenario not in busy]
+    found = {e.policy: e for e, _ in at(batch, kept, ("a", "b", "c"), frequency=0.5) if e.versus}
+    assert busy and not found["c"].is_refused and found["c"].low_all < found["c"].low
+
+
 def test_the_simultaneous_level_lies_between_one_interval_and_bonferroni():
     generator = np.random.default_rng(4)
     x = generator.standard_exponential((300, 1))

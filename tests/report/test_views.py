@@ -11,6 +11,7 @@ import pytest
 
 from scenariogen.errors import FrequencyError, ResultsError
 from scenariogen.evaluation import load_results
+from scenariogen.evaluation.outcomes import EMITTED
 from scenariogen.incidents.records import IncidentKind
 from scenariogen.report import as_json, attribution, people, words
 from scenariogen.report.attribution import Split, shares_of
@@ -100,6 +101,12 @@ def test_an_even_split_is_another_convention_with_the_same_sum(folder, views):
         by_edge = {each.group: each.value_veh_h for each in other.by["edge"]}
         assert any(by_edge[each.group] != pytest.approx(each.value_veh_h, rel=1e-3) for each in parts.by["edge"])
     assert "evenly" in as_json.views_json(even)["carried"][0]["split"]
+
+
+@pytest.mark.parametrize("name", EMITTED.values())
+def test_emissions_are_told_in_kilograms(name):
+    title = words.estimand_title(name)
+    assert "kilograms" in title and "Chance" not in title
 
 
 def test_hours_are_clock_hours(tmp_path):

@@ -149,6 +149,7 @@ def test_incidents_on_a_real_network_have_an_account_of_their_own(tmp_path, back
     edge = max((e for e in network.edges.values() if len(e.driving_lanes) >= 2), key=lambda e: e.length_m)
     start_s = whole.count_from_s + 60
     batch = one_incident(network, whole, edge=edge.id, start_s=start_s, duration_s=400, lanes=(edge.driving_lanes[0],))
+    assert batch.scenarios[0].condition.clock_s == 0.0, "its start is a time of day: SUMO's second 0 is midnight"
     request = RunRequest(window=whole, seed=1, folder=tmp_path / "run")
     (tmp_path / "run").mkdir()
     with SumoSimulator(project, backend=backend, project_outputs=False).open(request) as run:

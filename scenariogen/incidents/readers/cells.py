@@ -1,7 +1,7 @@
 """Cells of a file that writes its times in one way; what cannot be read is told, and an example of it."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from itertools import islice
@@ -48,6 +48,18 @@ class Cells:
         text = text_of(value)
         if text:
             self.book.note(words, rows=1, example=text[:LONGEST_EXAMPLE])
+
+
+def cells_of(
+    rows: Callable[[AccountBook], Iterable[Mapping[str, Any]]], times: Sequence[str], book: AccountBook, zone: tzinfo
+) -> Cells:
+    """How the cells of a file are read: a look at its times says in which order their dates are written.
+
+    ``rows``   reads the file, telling a book that is thrown away
+    ``times``  names of the columns with times
+    """
+    unread = AccountBook(file=book.file, format="", title="", subject=book.subject)
+    return Cells(book=book, zone=zone, day_first=day_comes_first(rows(unread), times, book))
 
 
 def day_comes_first(rows: Iterable[Mapping[str, Any]], names: Sequence[str], book: AccountBook) -> bool:

@@ -11,6 +11,7 @@ which the event was known to be open: a lower bound, so the duration is censored
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from scenariogen.accounts import AccountBook
@@ -25,7 +26,7 @@ from scenariogen.incidents.lane_words import (
     lanes_from_code,
     lanes_from_words,
 )
-from scenariogen.incidents.readers.cells import Cells, day_comes_first
+from scenariogen.incidents.readers.cells import Cells, cells_of
 from scenariogen.incidents.readers.contract import EventOptions, EventReader
 from scenariogen.incidents.readers.geometry import from_polyline
 from scenariogen.incidents.readers.rows import json_items, readable, small_letters, table_rows
@@ -65,9 +66,7 @@ class Log511Reader(EventReader):
         }
         book.derived["end"] = "PlannedEndDate (planned) or else LastUpdated (still open then: a lower bound)"
         book.derived["lanes_closed"] = f"words of LanesAffected, else EventSubType; {SOME_LANES_SAID}"
-        unread = AccountBook(file=book.file, format=self.name, title=self.title, subject=book.subject)
-        day_first = day_comes_first(_rows(head, unread), _TIMES, book)
-        cells = Cells(book=book, zone=zone, day_first=day_first)
+        cells = cells_of(partial(_rows, head), _TIMES, book, zone)
         for row in _rows(head, book):
             yield _event(row, cells)
 

@@ -8,13 +8,14 @@ the time zone of the options, UTC where none is given. ``lanes_closed`` is a num
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from scenariogen.accounts import AccountBook
 from scenariogen.errors import DataError, Problems
 from scenariogen.heads import FileHead, Made
 from scenariogen.incidents.events import EndIs, Event
 from scenariogen.incidents.lane_words import MOST_LANES, SOME_LANES_SAID, Lanes, all_lanes, certain, lanes_from_words
-from scenariogen.incidents.readers.cells import Cells, day_comes_first
+from scenariogen.incidents.readers.cells import Cells, cells_of
 from scenariogen.incidents.readers.contract import EventOptions, EventReader
 from scenariogen.incidents.readers.rows import table_rows
 from scenariogen.incidents.readers.values import count_of, direction_of, number_of, text_of, truth_of, zone_of
@@ -62,10 +63,8 @@ class MappedEventReader(EventReader):
         if "record_id" not in mapping:
             book.derived["record_id"] = "number of the row, since no column is mapped to it"
         columns = {name: source.column.strip().casefold() for name, source in mapping.items()}
-        unread = AccountBook(file=book.file, format=self.name, title=self.title, subject=book.subject)
         times = [columns[name] for name in ("start", "end") if name in columns]
-        day_first = day_comes_first(table_rows(head, unread), times, book)
-        read = _Row(mapping=mapping, cells=Cells(book=book, zone=zone, day_first=day_first))
+        read = _Row(mapping=mapping, cells=cells_of(partial(table_rows, head), times, book, zone))
         for number, row in enumerate(table_rows(head, book), start=1):
             yield _event({name: row.get(column, "") for name, column in columns.items()}, read, f"row {number}")
 

@@ -18,7 +18,7 @@ MILLISECONDS_FROM = 1e11
 _CLOCK = r"(?:[ T,]+(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d*)?)?)?$"
 _SLASHED = re.compile(r"^(\d{1,2})/(\d{1,2})/(\d{4})" + _CLOCK)
 _DOTTED = re.compile(r"^(\d{1,2})\.(\d{1,2})\.(\d{4})" + _CLOCK)
-_HALF_DAY = re.compile(r"\s*\b([ap])\.?m\.?$|(?<=\d)([ap])m$", re.I)
+_HALF_DAY = re.compile(r"\s*([ap])\.?m\.?$", re.I)
 _UTC_WORD = re.compile(r"\s+(utc|gmt|z)$", re.I)
 _RUN_TOGETHER = {12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _COMPASS = (("north", "N"), ("east", "E"), ("south", "S"), ("west", "W"))
@@ -129,7 +129,7 @@ def _calendar(text: str, *, day_first: bool) -> datetime:
         return found
     if not 1 <= found.hour <= 12:
         raise ValueError(f"got the hour {found.hour} with AM or PM, expected 1 to 12")
-    is_late = (half[1] or half[2]).lower() == "p"
+    is_late = half[1].lower() == "p"
     return found.replace(hour=found.hour % 12 + (12 if is_late else 0))
 
 

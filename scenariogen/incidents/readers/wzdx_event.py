@@ -141,13 +141,13 @@ def _lanes(properties: Mapping[str, Any], book: AccountBook) -> tuple[Lanes, int
         return (all_lanes(total) if any(_is_closed(lane) for lane in traffic) else by_impact), total
     if traffic:
         closed = sum(_is_closed(lane) for lane in traffic)
-        only_closed = impact.startswith("some-lanes-closed") and closed == len(traffic)
-        if only_closed and (total is None or total > closed):  # the open ones are not listed
+        are_some = impact.startswith("some-lanes-closed")
+        if are_some and closed == len(traffic) and (total is None or total > closed):  # the open ones are not listed
             return Lanes(closed=certain(closed), side=by_impact.side), total
         if not closed and impact in ("", *ONE_WAY_IN_TURN) and any(_status_of(lane) in IN_TURN for lane in traffic):
             return Lanes(closed=ALTERNATING), len(traffic)
         beside = any(_is_closed(lane) for lane in listed if not _is_through(lane))
-        if _agrees(impact, closed, len(traffic), beside=beside) and not (only_closed and total == closed):
+        if _agrees(impact, closed, len(traffic), beside=beside):
             return _listed(traffic, listed), len(traffic)
         book.note("list lanes that contradict the vehicle_impact: the impact is taken", rows=1)
     if by_impact.closed == certain(0) and any(_is_closed(lane) and "shoulder" in _type(lane) for lane in listed):
@@ -162,7 +162,7 @@ def _agrees(impact: str, closed: int, listed: int, *, beside: bool) -> bool:
     if impact.startswith("all-lanes-open"):
         return closed == 0
     if impact.startswith("some-lanes-closed"):
-        return closed > 0 or beside
+        return 0 < closed < listed or (not closed and beside)
     return closed > 0 or impact not in ONE_WAY_IN_TURN
 
 
