@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from scenariogen.errors import ScenarioError
 from scenariogen.evaluation.estimate import answers_at
 from scenariogen.evaluation.noise import Noise, noise_of
 from scenariogen.evaluation.outcomes import MEAN, cvar_name, outcomes, questions
+from scenariogen.evaluation.question import Question
 from scenariogen.evaluation.strata import sample_of
 from scenariogen.incidents.records import KINDS
 from scenariogen.sampling.simultaneous import bonferroni_level, simultaneous_level
+from scenariogen.scenarios.count_classes import CountClasses
 from scenariogen.scenarios.files import read_batch, write_batch
 from scenariogen.scenarios.posterior import posterior_weights
 from scenariogen.scenarios.records import RateGroup
@@ -203,14 +206,27 @@ def test_intervals_of_several_differences_are_wider_and_those_of_one_have_no_oth
 
 
 def test_a_policy_that_fails_on_all_busy_days_does_not_stop_the_others():
-    """It has fewer strata than the others, so the differences are not of the same runs."""
-    batch = counted_batch(900, seed=2)
-    table = delays(batch)
-    made = runs(batch, a=table, b=0.95 * table, c=0.9 * table)
-    busy = {each.index for each in batch.scenarios if len(each.incidents) >= 3}
-    kept = [each for each in made if each.policy != "b" or each.scenario not in busy]
-    found = {e.policy: e for e, _ in at(batch, kept, ("a", "b", "c"), frequency=0.5) if e.versus}
-    assert busy and not found["c"].is_refused and found["c"].low_all < found["c"].low
+    """It has a stratum less than the others, so that the differences are not of the same runs."""
+    number = np.repeat([-1, 0, 1, 2], [60, 120, 80, 22])  # class of incidents: none, one, two, more
+    target, proposal = np.array([0.78, 0.2, 0.02]), np.array([120, 80, 22]) / 222
+    weights = SimpleNamespace(
+        is_free=number < 0, log_w=np.where(number < 0, 0.0, np.log((target / proposal)[number])), probability_free=0.5,
+        controls=np.zeros((len(number), 0)), weight_bound=(1.0, 20.0),
+        classes=CountClasses(number=number, target=target[None, :], proposal=proposal, at_nodes=np.zeros((1, 0))),
+    )  # fmt: skip
+    generator = np.random.default_rng(0)
+    first = generator.gamma(5, 10, (len(number), 1))
+    others = {name: first - less + generator.normal(0, 5, first.shape) for name, less in (("b", 5), ("c", 3))}
+    others["b"][number == 2] = np.nan
+    asked = [
+        Question(
+            policy=name, versus="a", estimand=MEAN, values=values, baseline=first, trouble=np.isnan(values),
+            reasons={"policy raised": 22} if name == "b" else {},
+        )
+        for name, values in others.items()
+    ]  # fmt: skip
+    found = [each for each, _ in answers_at(asked, None, weights, 0.5, total=False)]
+    assert all(not each.is_refused and each.low_all < each.low for each in found)
 
 
 def test_the_simultaneous_level_lies_between_one_interval_and_bonferroni():
