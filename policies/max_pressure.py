@@ -66,6 +66,9 @@ class Junction:
         self.seen = frozenset(detectors.lanes)
         self.greens = green_states(signal.phases)
         self.served = {state: self._lanes_served(state) for state in self.greens}
+        self.lanes = sorted(
+            {lane for served in self.served.values() for before, *_, after, _ in served for lane in (before, *after)}
+        )
         self.yellow_s, self.clearance_s = change_intervals(signal.phases)
         self.green: str | None = None  # None until the first choice: the programme's own state is showing
         self.next_green = ""
@@ -90,12 +93,12 @@ class Junction:
                 )
                 self._advance(time_s)
 
-    def pressure(self, state: str) -> float:
-        """Vehicles, weighted by saturation flow, that press through a state's green links."""
-        count = self.detectors.count
+    def pressure(self, state: str, counts: dict[str, int]) -> float:
+        """Vehicles, weighted by saturation flow, that press through a state's green links; ``counts`` by lane."""
         total = 0.0
         for lane, share, outgoing, lanes_out in self.served[state]:
-            total += share * (count(lane) - sum(map(count, outgoing)) / lanes_out)
+            held = sum([counts[after] for after in outgoing])
+            total += share * (counts[lane] - held / lanes_out)
         return total
 
     def _lanes_served(self, state: str) -> tuple[tuple[str, float, tuple[str, ...], int], ...]:
@@ -116,8 +119,10 @@ class Junction:
     def _choose(self, time_s: float) -> str:
         overdue = self._overdue_link(time_s)
         options = [s for s in self.greens if overdue is None or s[overdue] in GREEN]
-        pressure = {state: self.pressure(state) for state in options}
-        best = max(options, key=lambda state: (pressure[state], -self._newest_green_s(state)))
+        counts = {lane: self.detectors.count(lane) for lane in self.lanes}  # once each, though in several states
+        pressure = {state: self.pressure(state, counts) for state in options}
+        most = max(pressure.values())
+        best = min([state for state in options if pressure[state] == most], key=self._newest_green_s)
         if overdue is None and self.green is not None and pressure[best] < pressure[self.green] + ADVANTAGE:
             return self.green
         return best

@@ -4,6 +4,7 @@ Both are as late as the lag says; both may be given a relative error, drawn from
 so that what is read when does not change what is read.
 """
 
+import math
 import random
 from collections import deque
 from typing import TYPE_CHECKING
@@ -37,6 +38,9 @@ class SumoDetectors(DetectorBank):
         self._ids = [detector_id(number) for number in range(len(lanes))]
         self._index = {lane: number for number, lane in enumerate(lanes)}
         self._readings: deque[tuple[float, list[int]]] = deque()
+        self._newest: tuple[float, list[int]] | None = None
+        """The newest reading that has reached the control room."""
+        self._due_s = -math.inf
         self._area = run.connection.lanearea
         self._by_subscription = run.by_socket
         self._loops = LoopReadings(run, self.options)
@@ -52,25 +56,28 @@ class SumoDetectors(DetectorBank):
         """Take a reading; called by the run after every step."""
         if self.loops:
             self._loops.record(time_s)
-        if not self._ids or (self._readings and time_s - self._readings[-1][0] < READING_EVERY_S - 1e-6):
+        if not self._ids:
             return
+        if time_s >= self._due_s - 1e-6:
+            self._readings.append((time_s, self._counts()))
+            self._due_s = time_s + READING_EVERY_S
+        while self._readings and self._readings[0][0] <= time_s - self.lag_s + 1e-6:
+            self._newest = self._readings.popleft()
+
+    def _counts(self) -> list[int]:
         if self._by_subscription:
             answers = self._area.getAllSubscriptionResults()
-            counts = [answers[name][self._variable] for name in self._ids]
-        else:
-            read = self._area.getLastStepVehicleNumber
-            counts = [read(name) for name in self._ids]
-        self._readings.append((time_s, counts))
-        while len(self._readings) > 1 and self._readings[1][0] <= time_s - self.lag_s + 1e-6:
-            self._readings.popleft()
+            return [answers[name][self._variable] for name in self._ids]
+        read = self._area.getLastStepVehicleNumber
+        return [read(name) for name in self._ids]
 
     def count(self, lane: str) -> int:
         number = self._index.get(lane)
         if number is None:
             raise PolicyError(f"lane {lane!r} has no detector; {len(self.lanes)} lanes have one")
-        if not self._readings or self._readings[0][0] > self._run.time_s - self.lag_s + 1e-6:
+        if self._newest is None:
             return 0
-        time_s, counts = self._readings[0]
+        time_s, counts = self._newest
         counted = counts[number]
         if not self.options.error or not counted:
             return counted

@@ -52,7 +52,8 @@ def test_it_keeps_green_off_an_exit_that_is_full():
     policy = load_policy("max_pressure")
     drive(room, signal, policy, 20, saturation_vps=0.0)
     assert signal.state == "rG"
-    assert policy.junctions[0].pressure("Gr") == -2.0 and policy.junctions[0].pressure("rG") == 3.0
+    pressure = policy.junctions[0].pressure
+    assert pressure("Gr", room.queues) == -2.0 and pressure("rG", room.queues) == 3.0
 
 
 def test_a_full_network_is_still_served():
