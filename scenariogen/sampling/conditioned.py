@@ -110,8 +110,8 @@ class ConditionedPoisson:
         check_batch(self.process, len(numbers))
         u = noise(child_seed(seed, "count"), numbers, 2)
         size = len(numbers)
-        counts = self.quantifier.draw_counts(u, self.inside.total.expand(size), self.outside.total.expand(size))
         beside = self.process if self.quantifier.mode is Mode.GIVEN_ONE else self.outside
+        counts = self.quantifier.draw_counts(u, self.inside.total.expand(size), beside.total.expand(size))
         return draw_beside(self.inside, beside, counts, numbers, seed=child_seed(seed, "point"), noise=noise)
 
     def draw(self, numbers: Int[Tensor, " batch"], *, seed: int, noise: Noise = uniform) -> SetDraws:

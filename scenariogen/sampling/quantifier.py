@@ -94,24 +94,25 @@ class Quantifier:
         return xp.log(inside)
 
     def draw_counts(
-        self, noise: Float[Tensor, "batch 2"], inside: Float[Tensor, " batch"], outside: Float[Tensor, " batch"]
+        self, noise: Float[Tensor, "batch 2"], inside: Float[Tensor, " batch"], beside: Float[Tensor, " batch"]
     ) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
-        """How many points are drawn in A, and how many beside them, each (batch,).
+        """How many points are drawn in A, and how many beside them, each (batch,), from the means of both.
 
-        Beside them means outside A, and for ``given-one`` anywhere. ``ConditionError`` where the probability is zero.
+        Beside them means outside A, and for ``given-one`` anywhere: ``beside`` is then the mean of the whole process,
+        which may be less than ``inside`` where A is an exact value. ``ConditionError`` where the probability is zero.
         """
         zero = torch.zeros(len(noise), dtype=torch.int64, device=noise.device)
         if self.mode is Mode.ANY:
-            return draw_poisson(noise[:, 0], inside, at_least_one=True), draw_poisson(noise[:, 1], outside)
+            return draw_poisson(noise[:, 0], inside, at_least_one=True), draw_poisson(noise[:, 1], beside)
         if self.mode is Mode.ALL:
             return draw_poisson(noise[:, 0], inside, at_least_one=True), zero
         if self.mode is Mode.NONE:
-            return zero, draw_poisson(noise[:, 1], outside, at_least_one=True)
+            return zero, draw_poisson(noise[:, 1], beside, at_least_one=True)
         if not (inside > 0).all():
             raise ConditionError(f"{self} needs a positive mean in A: the condition has probability zero")
         if self.mode is Mode.COUNT:
-            return zero + self.number, draw_poisson(noise[:, 1], outside)
-        return zero + 1, draw_poisson(noise[:, 1], inside + outside)
+            return zero + self.number, draw_poisson(noise[:, 1], beside)
+        return zero + 1, draw_poisson(noise[:, 1], beside)
 
     def log_density_ratio(
         self, inside: Float[Tensor, " batch"], outside: Float[Tensor, " batch"]

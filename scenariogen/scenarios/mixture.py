@@ -10,6 +10,7 @@ from scenariogen.incidents.records import KINDS
 from scenariogen.model.scenario_model import ScenarioModel
 from scenariogen.randomness import child_seed, uniform
 from scenariogen.sampling.frequency import best_shares, log_frequency_ratio
+from scenariogen.sampling.quantifier import Mode, Quantifier
 from scenariogen.scenarios.records import Design
 from scenariogen.scenarios.reweight import mixture_of
 
@@ -32,10 +33,8 @@ def with_best_shares(model: ScenarioModel, design: Design, expected_given: Tenso
     kappa = torch.tensor(design.multipliers, dtype=torch.float64)[component]
     drawn_condition = model.condition.draw(condition_noise(noise))
     factor = (drawn_condition.scale * drawn_condition.day)[:, None]
-    inside, outside = mixture.quantifier.draw_counts(
-        noise[:, 3:5], *means_in_and_outside(factor * kappa, model.expected, expected_given)
-    )
-    drawn = (inside + outside).numpy()[:, None]
+    inside, beside = drawn_counts(mixture.quantifier, noise, factor * kappa, model.expected, expected_given)
+    drawn = (inside + beside).numpy()[:, None]
     share_of_kind = (model.expected / model.expected.sum()).numpy()  # the multiplier is common to all kinds
     expected, expected_inside = (factor * model.expected).numpy(), (factor * expected_given).numpy()
 
@@ -64,7 +63,12 @@ def condition_noise(noise: Tensor) -> Tensor:
     return torch.cat([noise[:, 1:3], noise[:, 5:]], dim=1)
 
 
-def means_in_and_outside(factors: Tensor, expected: Tensor, expected_given: Tensor) -> tuple[Tensor, Tensor]:
-    """Λ in A and outside of each scenario, (batch,), from factors (batch, kind) and expected counts by kind."""
-    inside = (factors * expected_given).sum(-1)
-    return inside, ((factors * expected).sum(-1) - inside).clamp_min(0.0)
+def drawn_counts(
+    quantifier: Quantifier, noise: Tensor, factors: Tensor, expected: Tensor, expected_given: Tensor
+) -> tuple[Tensor, Tensor]:
+    """How many incidents each scenario has in A and beside, (batch,), from its noise, factors (batch, kind) and
+    expected counts by kind."""
+    inside, beside = (factors * expected_given).sum(-1), (factors * expected).sum(-1)
+    if quantifier.mode is not Mode.GIVEN_ONE:
+        beside = (beside - inside).clamp_min(0.0)
+    return quantifier.draw_counts(noise[:, 3:5], inside, beside)

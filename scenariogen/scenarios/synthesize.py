@@ -20,7 +20,7 @@ from scenariogen.sampling.discrete import draw_category
 from scenariogen.sampling.frequency import frequency_grid
 from scenariogen.sampling.points import Points
 from scenariogen.sampling.quantifier import Mode, Quantifier
-from scenariogen.scenarios.mixture import condition_noise, means_in_and_outside, noise_columns, with_best_shares
+from scenariogen.scenarios.mixture import condition_noise, drawn_counts, noise_columns, with_best_shares
 from scenariogen.scenarios.posterior import rate_groups, road_classes
 from scenariogen.scenarios.records import (
     Condition,
@@ -150,16 +150,14 @@ def _draw(
     kappa = torch.tensor(design.multipliers, dtype=torch.float64)[component]
     conditions = model.condition.draw(condition_noise(noise))
     factor = (conditions.scale * conditions.day)[:, None]
-    means = means_in_and_outside(factor * kappa, model.expected, expected_given)
-    inside, outside = (
-        torch.where(free, torch.zeros_like(c), c) for c in mixture.quantifier.draw_counts(noise[:, 3:5], *means)
-    )
+    drawn = drawn_counts(mixture.quantifier, noise, factor * kappa, model.expected, expected_given)
+    inside, beside = (torch.where(free, torch.zeros_like(c), c) for c in drawn)
     process = model.process.at(multipliers=kappa)
     untouched = mixture.quantifier.mode is Mode.GIVEN_ONE or not region.given.text
     points = draw_beside(
         process.restricted(region),
         process if untouched else process.restricted(region, inside=False),
-        (inside, outside),
+        (inside, beside),
         numbers,
         seed=child_seed(seed, "incident"),
         noise=incident_noise,

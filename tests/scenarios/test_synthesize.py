@@ -7,6 +7,7 @@ import pytest
 
 from scenariogen.errors import ConditionError, FrequencyError, ScenarioError
 from scenariogen.incidents.records import KINDS
+from scenariogen.model.given import parse_given
 from scenariogen.sampling.diagnostics import effective_sample_size
 from scenariogen.sampling.frequency import SMALLEST_SHARE
 from scenariogen.scenarios.reweight import frequency_weights
@@ -79,9 +80,13 @@ def test_probability_of_the_condition_is_the_share_that_filtering_keeps(model, d
     assert abs(seen - probability) < 4.5 * error
 
 
-def test_one_given_incident_leaves_the_others_untouched(model, days):
-    batch = synthesize(model, n=3000, frequencies=[1.0], given="capacity_left==0.35", seed=13)
-    values = [[i for i in s.incidents if i.capacity_left == 0.35] for s in batch.scenarios]
+@pytest.mark.parametrize("value", [0.35, 0.9])
+def test_one_given_incident_leaves_the_others_untouched(model, value):
+    """Also where the density in the value is higher than the expected number of all incidents, as at 0.9."""
+    density = float(model.expected_in(model.region(parse_given(f"capacity_left=={value}", model.network))).sum())
+    assert (density > float(model.expected.sum())) == (value == 0.9)
+    batch = synthesize(model, n=3000, frequencies=[1.0], given=f"capacity_left=={value}", seed=13)
+    values = [[i for i in s.incidents if i.capacity_left == value] for s in batch.scenarios]
     assert all(len(found) == 1 for found in values)
     weights = np.exp(frequency_weights(batch, 1.0).log_w)
     others = weights * np.array([len(s.incidents) - 1 for s in batch.scenarios])
