@@ -101,21 +101,24 @@ def fit_to_folder(
     from scenariogen.injection.passing_speed import project_table
     from scenariogen.model.checkpoint import save_model
     from scenariogen.model.condition_files import ConditionFiles as Files
-    from scenariogen.model.condition_files import read_condition
+    from scenariogen.model.condition_files import read_condition, read_day_types
     from scenariogen.model.fit import fit_model
     from scenariogen.simulation.scaling import scaling_account
     from scenariogen.simulation.study import study_window
 
     network, window = project.network(), study_window(project)
-    evidence = read_evidence(files, network, window)
+    conditions = conditions or Files()
+    evidence = read_evidence(files, network, window, day_types=read_day_types(conditions)[0])
     with _single_threaded():
-        learned = read_condition(conditions or Files(), network, window, clock_s=evidence.clock_s, seed=seed)
+        learned = read_condition(conditions, network, window, clock_s=evidence.clock_s, seed=seed)
         model = fit_model(
             evidence.observed,
             evidence.exposure,
             network,
             window,
             days=evidence.days,
+            days_worth=evidence.days_worth,
+            left_out=evidence.left_out,
             intensity=evidence.intensity,
             records=evidence.records,
             seed=seed,
@@ -155,6 +158,19 @@ def model_project(folder: Path) -> tuple["SumoProject", str]:
     return open_project(sumocfg), name
 
 
+def _check_project(model_folder: Path, project: "SumoProject") -> None:
+    """Raise ``ModelError`` where the project is not, or no longer, the one whose window and traffic the model has."""
+    try:
+        noted = json.loads((model_folder / PROJECT_NOTE).read_text(encoding="utf-8"))["project_hash"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # a model that was saved from Python belongs to a network, which is checked
+    if noted != project.hash:
+        raise ModelError(
+            f"the model in {model_folder} was fitted on a project with hash {str(noted)[:12]}, {project.name} has "
+            f"{project.hash[:12]}: times, traffic and frequencies in it are not this project's; fit again"
+        )
+
+
 def draw_to_file(
     model_folder: Path,
     project: "SumoProject",
@@ -174,6 +190,7 @@ def draw_to_file(
     from scenariogen.scenarios.files import write_batch
     from scenariogen.scenarios.synthesize import synthesize
 
+    _check_project(model_folder, project)
     drivers = drivers or USUAL_DRIVERS
     problems = Problems("no scenarios can be drawn for these drivers")
     for fault in driver_problems(drivers, project.network()):

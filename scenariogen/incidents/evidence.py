@@ -1,9 +1,11 @@
 """All that a model is fitted to, from files: incidents found in trajectories, a log's records, and exposure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from scenariogen.accounts import account_path
@@ -13,6 +15,7 @@ from scenariogen.incidents.exposure import Exposure, exposure
 from scenariogen.incidents.exposure_counts import exposure_from_counts
 from scenariogen.incidents.record_settings import RecordSettings
 from scenariogen.incidents.recorded import RecordedIncidents, use_records
+from scenariogen.incidents.recorded_days import DayTypes
 from scenariogen.incidents.records import OBSERVED_COLUMNS, check_observed
 from scenariogen.trajectories.records import open_trajectories
 from scenariogen.window import StudyWindow
@@ -46,20 +49,30 @@ class EvidenceFiles:
 class Evidence:
     """What the files hold.
 
-    ``observed``  incidents of ``days`` recorded days at ``intensity``; both may be none
-    ``clock_s``   clock time at SUMO's second 0
+    ``observed``    incidents of ``days`` recorded days at ``intensity``, which are numbered from 0; both may be none
+    ``days_worth``  the traffic of those days, in mean days of the exposure
+    ``left_out``    detected incidents that do not count, by the reason
+    ``clock_s``     clock time at SUMO's second 0
     """
 
     observed: pd.DataFrame
     days: int
+    days_worth: float
+    left_out: dict[str, int]
     intensity: float
     records: RecordedIncidents | None
     exposure: Exposure
     clock_s: float
 
 
-def read_evidence(files: EvidenceFiles, network: "RoadNetwork", window: StudyWindow) -> Evidence:
-    """Read and check all of it. Raises ``DataError`` that lists every problem of the first file that has some."""
+def read_evidence(
+    files: EvidenceFiles, network: "RoadNetwork", window: StudyWindow, *, day_types: DayTypes | None = None
+) -> Evidence:
+    """Read and check all of it. Raises ``DataError`` that lists every problem of the first file that has some.
+
+    ``day_types``  of the recorded days; those of no wanted type count neither as days nor as traffic
+    """
+    day_types = day_types or DayTypes()
     problems = Problems("there is not enough to fit a model to")
     if files.incidents is None and files.records is None:
         problems.add("give incidents that were detected (--incidents), records of a log (--records), or both")
@@ -75,11 +88,15 @@ def read_evidence(files: EvidenceFiles, network: "RoadNetwork", window: StudyWin
             problems.add(f"--clock: {error}")
     problems.raise_as(DataError)
     observed, days, intensity = pd.DataFrame({name: [] for name in OBSERVED_COLUMNS}), 0, files.intensity
+    left_out: dict[str, int] = {}
+    counted: tuple[int, ...] = ()
     if files.incidents is not None:
         observed = check_observed(read_incidents(files.incidents), network)
     opened = None if files.trajectories is None else open_trajectories(files.trajectories, network)
     if opened is not None and files.incidents is not None:
-        days = len(opened.days)
+        counted = day_types.counted(opened.days)
+        days = len(counted)
+        observed, left_out = _of_days(observed, files.incidents, opened.days, counted, day_types)
         intensity = float(opened.header.get("intensity", 1.0)) if intensity is None else intensity
     intensity = 1.0 if intensity is None else intensity
     if not intensity > 0:
@@ -88,17 +105,47 @@ def read_evidence(files: EvidenceFiles, network: "RoadNetwork", window: StudyWin
     if files.records is not None:
         events = read_events(files.records).to_pandas()
         zone = _zone_of(files.records)
-        records = use_records(events, network, window, files.settings, default_zone=zone, recorded_days=days)
+        records = use_records(events, network, window, files.settings, default_zone=zone, recorded_days=counted)
     if files.counts is not None:
         traffic = exposure_from_counts(
             files.counts, network, window, mapping=files.counts_mapping, counted_only=files.counted_only
         )
     else:
         assert opened is not None
-        traffic = exposure(opened, network, window)
+        traffic = exposure(opened, network, window, day_types=day_types)
     return Evidence(
-        observed=observed, days=days, intensity=intensity, records=records, exposure=traffic, clock_s=clock_s
+        observed=observed,
+        days=days,
+        days_worth=float(days) if files.counts is not None or traffic.days_worth is None else traffic.days_worth,
+        left_out=left_out,
+        intensity=intensity,
+        records=records,
+        exposure=traffic,
+        clock_s=clock_s,
     )
+
+
+def _of_days(
+    observed: pd.DataFrame, file: Path, recorded: Sequence[int], counted: Sequence[int], day_types: DayTypes
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Incidents of the counted days, which are numbered from 0, and how many are of other days.
+
+    Raises ``DataError`` where some are of days that nobody recorded: how much traffic they had is not known.
+    """
+    day = observed["day"].to_numpy(dtype=int)
+    strange = sorted({int(number) for number in day} - set(recorded))
+    if strange:
+        raise DataError(
+            f"{file} has {int(np.isin(day, strange).sum())} incidents on days that the trajectories do not have (the "
+            f"first is day {strange[0]}; recorded are {len(recorded)} days, {min(recorded)} to {max(recorded)}): give "
+            "the trajectories that they were seen in"
+        )
+    index = {number: row for row, number in enumerate(counted)}
+    of_these = np.isin(day, list(counted))
+    kept = observed.loc[of_these].assign(day=[index[int(number)] for number in day[of_these]])
+    other = int((~of_these).sum())
+    reason = f"on a recorded day that is no {' or '.join(day_types.wanted)}"
+    return kept.reset_index(drop=True), {reason: other} if other else {}
 
 
 def _zone_of(file: Path) -> str:

@@ -5,7 +5,7 @@ duration. Lanes stay what the source said of them. Nothing is filled in.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -65,24 +65,27 @@ def use_records(
     settings: RecordSettings,
     *,
     default_zone: str = "",
-    recorded_days: int = 0,
+    recorded_days: Sequence[int] = (),
 ) -> RecordedIncidents:
     """The records of a located event table that a fit on this network can use.
 
     ``default_zone``   the zone that the file itself names, for settings that name none
-    ``recorded_days``  days of the trajectories that are given beside it
+    ``recorded_days``  numbers of the recorded days whose detected incidents are given beside it
 
     Raises ``DataError`` that lists every problem.
     """
     zone = settings.time_zone or default_zone
     problems = Problems("the incident records cannot be used")
     settings.check(problems, zone)
-    if not (words(events, "edge") != "").any():
+    if len(events) and not (words(events, "edge") != "").any():
         problems.add("no record has an edge: put them on the network first, scenariogen match FILE --network NAME")
     unplanned = np.isin(words(events, "kind"), list(MODEL_KINDS)) & ~np.asarray(events["is_planned"], dtype=bool)
     unplanned &= np.asarray(events["start"].notna())
-    if not unplanned.any():
-        problems.add(f"none of the {len(events):,} records is an unplanned crash, breakdown or obstruction")
+    if not unplanned.any() and not (settings.since and settings.until):
+        problems.add(
+            f"none of the {len(events):,} records is an unplanned crash, breakdown or obstruction: that tells "
+            "something only with the time that the log covers, --records-from and --records-until"
+        )
     problems.raise_as(DataError)
     local = local_times(events["start"], zone)
     since, until = settings.span
@@ -97,14 +100,14 @@ def use_records(
     first = moment(settings.recorded_from)
     shared = np.array([], dtype="datetime64[D]")
     if first is not None:
-        shared = first.astype("datetime64[D]") + np.arange(recorded_days)
+        shared = first.astype("datetime64[D]") + np.array(recorded_days, dtype=int)
     why = reasons(events, network, clock, settings, local, shared)
     days = clock.days()
     days = days[~np.isin(days, shared)]
     table, end_s = _table(events, clock, local, days, np.flatnonzero(why == ""))
     left_out = dict(Counter(str(reason) for reason in why if reason))
     counted = int(unplanned.sum()) if since is None or until is None else 0
-    remarks = _remarks(settings, clock, span_from=counted, undated=recorded_days > 0 and first is None)
+    remarks = _remarks(settings, clock, span_from=counted, undated=len(recorded_days) > 0 and first is None)
     unsure = left_out.get(UNSURE.format(settings.least_confidence), 0)
     if unsure:
         remarks += (

@@ -14,7 +14,7 @@ from scenariogen.incidents.records import KINDS
 from scenariogen.model.dispersion import daily_dispersion, knox
 from scenariogen.model.duration_account import durations_account
 from scenariogen.model.features import CLASSES
-from scenariogen.model.levels import RECORDS, TRAJECTORIES, Levels
+from scenariogen.model.levels import RECORDS, TRAJECTORIES, Levels, traffic_of
 from scenariogen.model.mark_rows import MarkRows
 from scenariogen.model.moves import Move, mark_moves, rate_moves
 
@@ -188,6 +188,7 @@ def _dispersion(learned: Learned) -> dict:
         counts = np.bincount(records.table["day"].to_numpy(dtype=int), minlength=len(records.days))
         weight = learned.exposure.vehicle_km.sum(0)
         seen = records.clock.coverage(records.days, cells) @ (weight / weight.sum())
+        seen *= traffic_of(records, learned.exposure)
         found[RECORDS] = asdict(daily_dispersion(counts, seen, seed=learned.seed))
     return found
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,6 +20,12 @@ from scenariogen.written import written_whole
 
 SCHEMA = "scenariogen-model/1"
 TENSORS, DESCRIPTION, NETWORK = "model.safetensors", "model.json", "network.net.xml.gz"
+REQUIRED = (
+    "network_hash", "network_file", "tensors_sha256", "rate_network", "window", "condition", "info",
+)  # fmt: skip
+"""What a description must have; the table of capacities may be missing."""
+WIDENED = torch.tensor([0.0, math.log(1.6)], dtype=torch.float64)
+"""The base of durations of models that were written before it was learned."""
 
 
 def save_model(model: ScenarioModel, folder: Path) -> Path:
@@ -88,7 +95,8 @@ def load_model(folder: Path | str, network: RoadNetwork | None = None) -> Scenar
     shape = RateShape(**description["rate_network"])
     marks = Marks()
     shape.load_state_dict({k.removeprefix("shape."): v for k, v in tensors.items() if k.startswith("shape.")})
-    marks.load_state_dict({k.removeprefix("marks."): v for k, v in tensors.items() if k.startswith("marks.")})
+    heads = {k.removeprefix("marks."): v for k, v in tensors.items() if k.startswith("marks.")}
+    marks.load_state_dict({"duration_base": WIDENED, **heads})
     window = dict(description["window"])
     window["remarks"] = tuple(window["remarks"])
     demand = {k.removeprefix("demand."): v for k, v in tensors.items() if k.startswith("demand.")}
@@ -115,6 +123,10 @@ def read_description(folder: Path) -> dict:
         description = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ModelError(f"{path} is not JSON: {error}") from error
-    if description.get("schema") != SCHEMA:
-        raise ModelError(f"{path} has the schema {description.get('schema')!r}, this version reads {SCHEMA!r}")
+    schema = description.get("schema") if isinstance(description, dict) else None
+    if schema != SCHEMA:
+        raise ModelError(f"{path} has the schema {schema!r}, this version reads {SCHEMA!r}")
+    missing = [name for name in REQUIRED if name not in description]
+    if missing:
+        raise ModelError(f"{path} is damaged, it lacks {', '.join(missing)}: fit again")
     return description

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scenariogen.errors import DataError, Problems
+from scenariogen.incidents.recorded_days import DayTypes
 from scenariogen.model.condition import DAY_TYPES, ConditionTable
 from scenariogen.model.demand_table import LearnedCondition, learn_condition
-from scenariogen.model.weather import read_weather
+from scenariogen.model.weather import WeatherTable, read_weather
 from scenariogen.trajectories.columns import Place
 from scenariogen.trajectories.entries import EntryFlows, entry_flows, read_entry_counts
 from scenariogen.trajectories.records import open_trajectories
@@ -46,6 +47,19 @@ def read_condition(
     files: ConditionFiles, network: "RoadNetwork", window: StudyWindow, *, clock_s: float = 0.0, seed: int = 0
 ) -> LearnedCondition:
     """The table, with words on where each part of it came from. Raises ``DataError`` that lists every problem."""
+    types, weather = read_day_types(files)
+    return learn_condition(
+        None if files.keep_declared else _flows(files, network, window),
+        window,
+        weather=weather,
+        types=types,
+        declared=ConditionTable(clock_s=clock_s),
+        seed=seed,
+    )
+
+
+def read_day_types(files: ConditionFiles) -> tuple[DayTypes, WeatherTable | None]:
+    """Of which type recorded days are, and the table of weather. Raises ``DataError`` that lists every problem."""
     problems = Problems("the conditions cannot be learned")
     words = dict(_word(text, problems) for text in files.weather_words)
     first = _date(files.recorded_from, problems)
@@ -57,15 +71,8 @@ def read_condition(
     weather = None if files.weather is None else read_weather(files.weather, words=words)
     knows_days = first is not None or weather is not None
     day_types = [files.day_type] if files.day_type != ALL_DAYS else list(DAY_TYPES if knows_days else DAY_TYPES[:1])
-    return learn_condition(
-        None if files.keep_declared else _flows(files, network, window),
-        window,
-        weather=weather,
-        first_date=first,
-        day_types=day_types,
-        declared=ConditionTable(clock_s=clock_s),
-        seed=seed,
-    )
+    named = {} if weather is None else weather.day_types
+    return DayTypes(wanted=tuple(day_types), first_date=first, named=named), weather
 
 
 def _flows(files: ConditionFiles, network: "RoadNetwork", window: StudyWindow) -> EntryFlows | None:

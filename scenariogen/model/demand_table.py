@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
 
 import numpy as np
 
 from scenariogen.errors import DataError, ModelError
+from scenariogen.incidents.recorded_days import DayTypes
 from scenariogen.model.condition import DAY_TYPES, ConditionTable, DayKind
 from scenariogen.model.demand_check import HeldOutCheck, check_held_out
 from scenariogen.model.demand_fit import LEAST_DAYS, DemandFit, fit_demand
-from scenariogen.model.weather import WeatherTable, day_type_of
+from scenariogen.model.weather import WeatherTable
 from scenariogen.trajectories.entries import EntryFlows
 from scenariogen.units import SECONDS_PER_DAY
 from scenariogen.window import StudyWindow
@@ -34,27 +34,25 @@ def learn_condition(
     window: StudyWindow,
     *,
     weather: WeatherTable | None = None,
-    first_date: date | None = None,
-    day_types: Sequence[str] = ("weekday",),
+    types: DayTypes | None = None,
     declared: ConditionTable | None = None,
     seed: int = 0,
 ) -> LearnedCondition:
     """Kinds of day with their shares, and the pattern of demand where days are enough.
 
-    ``flows``       by entry and day; None leaves the demand as declared
-    ``first_date``  date of the recorded day 0; without it days are of the first of ``day_types`` unless the table of
-                    weather numbers days
-    ``day_types``   those that the scenarios are for; the project's demand is that of the first
-    ``declared``    the table whose clock, day multiplier and spread hold where nothing is learned
+    ``flows``     by entry and day; None leaves the demand as declared
+    ``types``     of the recorded days, and those that the scenarios are for; the project's demand is that of the first
+    ``declared``  the table whose clock, day multiplier and spread hold where nothing is learned
 
     Recorded days of another type, or without weather in a table that is given, are left out and named. Raises
     ``DataError`` or ``ModelError`` for tables that do not fit together.
     """
-    declared = declared or ConditionTable()
+    declared, types = declared or ConditionTable(), types or DayTypes()
+    day_types = types.wanted
     wrong = [name for name in day_types if name not in DAY_TYPES]
     if wrong or len(day_types) == 0:
         raise ModelError(f"day types are {list(day_types)}, expected one or both of {', '.join(DAY_TYPES)}")
-    if weather is not None and flows is not None and weather.has_dates and first_date is None:
+    if weather is not None and flows is not None and weather.has_dates and types.first_date is None:
         raise DataError(
             f"{weather.path} gives dates and recorded days have numbers: say the date of the first recorded day "
             "(--recorded-from YYYY-MM-DD)"
@@ -63,7 +61,7 @@ def learn_condition(
     words: list[str] = []
     kinds: tuple[DayKind, ...]
     if weather is not None:
-        kinds = weather.shares(hours, day_types)
+        kinds = weather.shares(hours, types)
         words += list(weather.words)
     elif len(day_types) == 1:
         kinds = (DayKind(day_type=day_types[0], weather=declared.weather),)
@@ -81,7 +79,7 @@ def learn_condition(
     )
     if flows is None:
         return LearnedCondition(table=table, words=tuple(words))
-    rows, kind, said = _days(flows, kinds, hours, weather, first_date, day_types)
+    rows, kind, said = _days(flows, kinds, hours, weather, types)
     words += said
     used = flows.of_days(rows)
     found: DemandFit = fit_demand(used, kinds, kind, reference=day_types[0], seed=seed)
@@ -111,22 +109,16 @@ def _days(
     kinds: Sequence[DayKind],
     hours: Sequence[int],
     weather: WeatherTable | None,
-    first_date: date | None,
-    day_types: Sequence[str],
+    types: DayTypes,
 ) -> tuple[list[int], list[int], list[str]]:
     """Rows of the recorded days that can be used, the numbers of their kinds, and what was left out."""
     rows, kind, other, without = [], [], [], []
     names = [(each.day_type, each.weather) for each in kinds]
     for row, number in enumerate(flows.days):
-        key = number if first_date is None else first_date + timedelta(days=number)
-        day_type, sky = day_types[0], kinds[0].weather
-        if isinstance(key, date):
-            day_type = day_type_of(key)
+        day_type, sky = types.of(number), kinds[0].weather
         if weather is not None:
-            at = key if weather.has_dates else number
-            day_type = weather.day_types.get(at, day_type)
-            sky = weather.of_day(at, hours)
-        if day_type not in day_types:
+            sky = weather.of_day(types.date_of(number) or number if weather.has_dates else number, hours)
+        if day_type not in types.wanted:
             other.append(number)
         elif sky is None:
             without.append(number)
@@ -135,7 +127,7 @@ def _days(
             kind.append(names.index((day_type, sky)))
     said = []
     if other:
-        said.append(f"{len(other)} recorded days are no {' or '.join(day_types)} and are left out: {_listed(other)}")
+        said.append(f"{len(other)} recorded days are no {' or '.join(types.wanted)} and are left out: {_listed(other)}")
     if without:
         said.append(f"{len(without)} recorded days have no weather in the table and are left out: {_listed(without)}")
     return rows, kind, said

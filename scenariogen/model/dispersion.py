@@ -27,7 +27,9 @@ class Dispersion:
     """Daily counts against a Poisson process.
 
     ``index``        variance / mean; None where there are fewer than two days or no incident
-    ``p_chi2``, ``p_draws``  probabilities of at least such a spread
+    ``p_draws``      probability of at least such a spread, from drawn counts
+    ``p_chi2``       the same by the chi-square distribution; None where less than one incident a day is expected, since
+                     it then calls one Poisson process in ten overdispersed at 5 %
     ``day_shape``    shape of a Gamma multiplier of the day that would explain it; None where counts spread no more
                      than by chance (index at most 1)
     """
@@ -35,8 +37,8 @@ class Dispersion:
     days: int
     incidents: int
     index: float | None = None
-    p_chi2: float | None = None
     p_draws: float | None = None
+    p_chi2: float | None = None
     day_shape: float | None = None
 
 
@@ -58,8 +60,8 @@ def daily_dispersion(counts: np.ndarray, seen: np.ndarray, *, seed: int) -> Disp
         days=days,
         incidents=total,
         index=float(index),
-        p_chi2=float(chi2.sf(statistic, days - 1)),
         p_draws=(as_far + 1) / (DRAWS + 1),
+        p_chi2=float(chi2.sf(statistic, days - 1)) if (total * share).min() >= 1 else None,
         day_shape=float(mean / (index - 1)) if index > 1 else None,
     )
 

@@ -73,7 +73,7 @@ def _mixture(name: str, survival) -> dict:
 def _fitted(model, minutes: float) -> float:
     """P(T > minutes) under the model."""
     weight = model.intensity.sum(1)
-    over = over_by(model.marks, model.tables, model.options, 60 * minutes)
+    over = over_by(model.marks, model.tables, 60 * minutes)
     return float(1 - (weight * over).sum() / weight.sum())
 
 

@@ -43,7 +43,7 @@ def log_shape_ratio(marks: IncidentMarks, points: Points, *, end_s: float) -> Te
     """
     start_s = points.location[:, 0]
     edge, option = points.cell // marks.cells, points.marks[:, OPTION].to(torch.int64)
-    base = marks.options.log_minutes[edge, option]
+    base = marks.tables.minutes[edge, option]
     spline = marks.heads.spline(marks.tables.duration[edge, points.kind, option])
     lower, upper, shortest = (
         torch.log(unit_to_duration(spline.icdf(torch.full_like(start_s, p)), base)) for p in (0.25, 0.75, LOWEST)

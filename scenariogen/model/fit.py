@@ -1,7 +1,7 @@
 """Fitting: where incidents fall (message passing), how many (Gamma over published priors), what they are (marks)."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from scenariogen.incidents.records import KINDS, check_observed
 from scenariogen.model.account import Learned, account
 from scenariogen.model.condition import ConditionTable
 from scenariogen.model.features import road_graph
-from scenariogen.model.levels import RECORDS, TRAJECTORIES, Seen, days_seen, learn_levels
+from scenariogen.model.levels import RECORDS, TRAJECTORIES, Seen, days_seen, learn_levels, traffic_of
 from scenariogen.model.mark_fit import fit_marks
 from scenariogen.model.mark_rows import detected_rows, joined, prior_rows, record_rows
 from scenariogen.model.marks import Marks
@@ -59,8 +59,10 @@ def fit_model(
     window: StudyWindow,
     *,
     days: int,
+    days_worth: float | None = None,
     intensity: float = 1.0,
     records: RecordedIncidents | None = None,
+    left_out: Mapping[str, int] | None = None,
     seed: int = 0,
     network_name: str = "",
     clock_s: float = 0.0,
@@ -73,6 +75,8 @@ def fit_model(
 
     ``observed``   table of ``OBSERVED_COLUMNS``, incidents of ``days`` recorded days; may be empty: priors alone
     ``exposure``   vehicle-kilometres per edge and time cell of a mean day, which is that of the records too
+    ``days_worth``  the traffic of those days in mean days of the exposure; None: as many as days
+    ``left_out``   incidents that were left out before, by the reason, for the account
     ``intensity``  the declared frequency multiplier of the recording; divided out, so that the model's frequency 1
                    is that of the road itself. Records are of the road: their intensity is 1
     ``records``    usable incidents of a log, of days of their own
@@ -94,7 +98,8 @@ def fit_model(
         local[RECORDS] = record_rows(records, network, options)
     prior = prior_rows(network, graph, options, kilometres, draws=settings.prior_draws, seed=seed)
     marks = fit_marks(joined([prior, *local.values()]), graph, options, settings=settings, seed=seed, progress=progress)
-    seen, day = _seen(table, records, network, cell_edges, marks, options, days=days * intensity)
+    worth = (days if days_worth is None else days_worth) * intensity
+    seen, day = _seen(table, records, network, exposure, marks, options, days=worth)
     times = time_features(
         (cell_edges[1:] + cell_edges[:-1]) / 2,
         start_s=window.count_from_s,
@@ -133,7 +138,7 @@ def fit_model(
     )
     learned = Learned(
         table=table,
-        left_out=dropped,
+        left_out={**(left_out or {}), **dropped},
         records=records,
         exposure=exposure,
         days=days,
@@ -196,13 +201,14 @@ def _seen(
     table: pd.DataFrame,
     records: RecordedIncidents | None,
     network: RoadNetwork,
-    cell_edges: Tensor,
+    exposure: Exposure,
     marks: Marks,
     options: LaneOptions,
     *,
     days: float,
 ) -> tuple[list[Seen], np.ndarray]:
     """What each source saw, and a number for the day of every incident, the sources one after the other."""
+    cell_edges = exposure.cell_edges_s
     shape = (len(network.edge_ids), len(cell_edges) - 1, len(KINDS))
     seen = []
     if days:
@@ -211,17 +217,17 @@ def _seen(
     day = table["day"].to_numpy(dtype=np.int64)
     if records is not None:
         tables = marks.tables(road_graph(network), options)
-        weight = days_seen(records, marks, tables, options, cell_edges.numpy())
+        weight = days_seen(records, marks, tables, cell_edges, traffic=traffic_of(records, exposure))
         seen.append(Seen(name=RECORDS, where=_where(records.table, network, cell_edges), weight=weight))
         later = day.max(initial=-1) + 1
         day = np.concatenate([day, records.table["day"].to_numpy(dtype=np.int64) + later])
     return seen, day
 
 
-def _where(table: pd.DataFrame, network: RoadNetwork, cell_edges: Tensor) -> Tensor:
+def _where(table: pd.DataFrame, network: RoadNetwork, cell_edges: np.ndarray) -> Tensor:
     """(incident, 3): edge, cell and kind indices."""
     edge = [network.edge_index[name] for name in table["edge"]]
-    cell = np.searchsorted(cell_edges.numpy(), table["start_s"].to_numpy(dtype=float), side="right") - 1
+    cell = np.searchsorted(cell_edges, table["start_s"].to_numpy(dtype=float), side="right") - 1
     kind = [[k.value for k in KINDS].index(str(name)) for name in table["kind"]]
     return torch.tensor(
         np.array([edge, np.clip(cell, 0, len(cell_edges) - 2), kind]).T.reshape(-1, 3), dtype=torch.int64

@@ -1,5 +1,7 @@
 """Conditions on incidents: ``capacity_left<=0.5 & kind==crash`` as a set A of incidents, and what it takes of each.
 
+Clauses joined by ``&`` hold together; several values of one clause, ``kind==crash,breakdown``, are alternatives.
+
 A is a product over (edge, kind, lanes) and capacity left. Its probability under the marks is a table plus a difference
 of two CDF values, so conditional draws need no rejection.
 """
@@ -52,32 +54,44 @@ def parse_given(text: str, network: RoadNetwork) -> Given:
         if name == "capacity_left":
             _capacity_clause(sign, value, bounds, found, problems)
         elif name == "lanes_blocked":
-            if value.isdigit():
+            if value.isdecimal():
                 found["blocked"].append((sign, int(value)))
             else:
                 problems.add(f"lanes_blocked is compared with {value!r}, expected a whole number")
         elif name in ("kind", "road_class", "edge") and sign == "=":
-            choices = {"kind": [k.value for k in KINDS], "road_class": [c.value for c in RoadClass]}.get(name)
-            if choices and value not in choices:
-                problems.add(f"{name} {value!r} is unknown, expected one of {', '.join(choices)}")
-            elif name == "edge" and value not in network.edges:
-                problems.add(network.unknown_edge(value))
-            else:
-                found.setdefault(name, set()).add(value)
+            found.setdefault(name, []).append(_values(name, value, network, problems))
         else:
             problems.add(f"cannot use {clause.strip()!r}; names are {_NAMES}, the last three with == only")
+    exact = found.get("value")
+    if exact is not None and any(exact == bound for bound in found.get("strict", ())):
+        problems.add(f"no capacity_left is {exact:g} and at the same time less or more than that")
     if bounds["low"] > bounds["high"]:
         problems.add(f"no capacity_left is at least {bounds['low']:g} and at most {bounds['high']:g}")
+    chosen = {name: frozenset.intersection(*found[name]) for name in ("kind", "road_class", "edge") if name in found}
+    for name, values in chosen.items():
+        if not values and not problems:
+            problems.add(f"no {name} is all of what is asked for; alternatives are separated by commas: {name}==A,B")
     problems.raise_as(ConditionError)
     return Given(
         text=given.text,
         value=found.get("value"),
         blocked=tuple(found["blocked"]),
-        kinds=frozenset(found.get("kind", set(KINDS))),
-        classes=frozenset(found.get("road_class", set(RoadClass))),
-        edges=frozenset(found["edge"]) if "edge" in found else None,
+        kinds=chosen.get("kind", frozenset(KINDS)),
+        classes=chosen.get("road_class", frozenset(RoadClass)),
+        edges=chosen.get("edge"),
         **bounds,
     )
+
+
+def _values(name: str, text: str, network: RoadNetwork, problems: Problems) -> frozenset[str]:
+    """The alternatives of a clause, an unknown one being a problem. The id of an edge may itself hold a comma."""
+    values = [text] if name == "edge" and text in network.edges else text.split(",")
+    choices = {"kind": [k.value for k in KINDS], "road_class": [c.value for c in RoadClass]}.get(name, network.edges)
+    for value in values:
+        if value not in choices:
+            unknown = f"{name} {value!r} is unknown, expected one of {', '.join(choices)}"
+            problems.add(network.unknown_edge(value) if name == "edge" else unknown)
+    return frozenset(values)
 
 
 def _capacity_clause(sign: str, text: str, bounds: dict, found: dict, problems: Problems) -> None:
@@ -88,7 +102,8 @@ def _capacity_clause(sign: str, text: str, bounds: dict, found: dict, problems: 
         return
     if math.isnan(number):
         problems.add("capacity_left is compared with nan, expected a number")
-    elif sign == "=":
+        return
+    if sign == "=":
         if not 0 <= number <= 1:
             problems.add(f"capacity_left=={number:g} has probability zero: the share lies between 0 and 1")
             return
@@ -97,7 +112,10 @@ def _capacity_clause(sign: str, text: str, bounds: dict, found: dict, problems: 
         bounds["with_one"] &= number == 1
         if 0 < number < 1:
             found["value"] = number
-    elif sign in ("<", "<="):
+        return
+    if sign in "<>":
+        found.setdefault("strict", []).append(number)
+    if sign in ("<", "<="):
         if number < 0 or (number == 0 and sign == "<"):
             problems.add(f"capacity_left{sign}{number:g} has probability zero: the share lies between 0 and 1")
         bounds["high"] = min(bounds["high"], number)

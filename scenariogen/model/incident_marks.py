@@ -68,7 +68,7 @@ class IncidentMarks(MarkDensity):
         at = (edge, kind, option)
         left = capacity.draw(self, noise[:, 1], at)
         v = self.heads.spline(self.tables.duration[at]).icdf(noise[:, 2])
-        duration = unit_to_duration(v, self.options.log_minutes[edge, option])
+        duration = unit_to_duration(v, self.tables.minutes[edge, option])
         position = self.heads.spline(self.tables.position[at]).icdf(noise[:, 3]) * self.lengths_m[edge]
         phases = draw_phases(noise[:, 4:6], duration)
         return torch.cat([option.to(phases.dtype)[:, None], position[:, None], left[:, None], phases], dim=1)
@@ -77,7 +77,7 @@ class IncidentMarks(MarkDensity):
         edge, option = cell // self.cells, marks[:, OPTION].to(torch.int64)
         at = (edge, kind, option)
         phases, length = marks[:, PHASES_S], self.lengths_m[edge]
-        v, log_slope = duration_to_unit(phases.sum(-1), self.options.log_minutes[edge, option])
+        v, log_slope = duration_to_unit(phases.sum(-1), self.tables.minutes[edge, option])
         place = self.heads.spline(self.tables.position[at]).log_prob(marks[:, POSITION_M] / length)
         return (
             self.tables.log_lanes[at],

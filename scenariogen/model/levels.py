@@ -12,14 +12,16 @@ is what each source's share in a rate means.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from scenariogen.incidents.exposure import Exposure
 from scenariogen.incidents.recorded import RecordedIncidents
+from scenariogen.incidents.recorded_days import day_type_of
 from scenariogen.incidents.records import KINDS
 from scenariogen.model.features import CLASSES, RoadGraph
 from scenariogen.model.marks import Marks, MarkTables, duration_to_unit
-from scenariogen.model.options import LaneOptions
 from scenariogen.model.rates import base_rates, prior_shapes
 
 TRAJECTORIES, RECORDS = "trajectories", "records"
@@ -70,29 +72,37 @@ def learn_levels(graph: RoadGraph, exposure: Tensor, log_shape: Tensor, seen: li
 
 
 def days_seen(
-    records: RecordedIncidents, marks: Marks, tables: MarkTables, options: LaneOptions, cell_edges_s
+    records: RecordedIncidents, marks: Marks, tables: MarkTables, cell_edges_s, *, traffic: np.ndarray | None = None
 ) -> Tensor:
     """Days of a log by edge, cell and kind: covered share of the cell times the chance to be in the log, summed.
 
     The chance is P(a ≤ T ≤ b), a the least duration of the log and b the time from the cell's middle to its end where
-    it lists closed incidents only (infinite otherwise), under the fitted durations.
+    it lists closed incidents only (infinite otherwise), under the fitted durations. ``traffic`` of each day in mean
+    days (None: 1) is how much of a day it counts for.
     """
     share = torch.tensor(records.clock.coverage(records.days, cell_edges_s), dtype=torch.float64)
+    if traffic is not None:
+        share = share * torch.tensor(traffic, dtype=torch.float64)[:, None]
     left_s = torch.tensor(records.clock.left_s(records.days, cell_edges_s), dtype=torch.float64)
     least_s, closed_only = records.settings.least_duration_s, records.settings.closed_only
     sure = (left_s > SURE_AFTER_S) | (not closed_only)
-    longer = 1 - over_by(marks, tables, options, least_s)  # (edge, kind)
+    longer = 1 - over_by(marks, tables, least_s)  # (edge, kind)
     out = (share * sure).sum(0)[None, :, None] * longer[:, None, :]
     for day, cell in torch.nonzero(~sure & (share > 0)).tolist():
-        over = over_by(marks, tables, options, float(left_s[day, cell]))
+        over = over_by(marks, tables, float(left_s[day, cell]))
         out[:, cell] += share[day, cell] * (over - (1 - longer)).clamp_min(0.0)
     return out
 
 
-def over_by(marks: Marks, tables: MarkTables, options: LaneOptions, seconds: float) -> Tensor:
+def traffic_of(records: RecordedIncidents, exposure: Exposure) -> np.ndarray:
+    """Traffic of each of a log's days in mean days of the exposure, (day,), by its type."""
+    return np.array([exposure.traffic.get(day_type_of(day), 1.0) for day in records.days.astype(object)], dtype=float)
+
+
+def over_by(marks: Marks, tables: MarkTables, seconds: float) -> Tensor:
     """P(T ≤ seconds) by edge and kind, lanes averaged out. Shape (edge, kind)."""
     if seconds <= 0:
         return torch.zeros(tables.log_lanes.shape[:2], dtype=torch.float64)
-    unit, _ = duration_to_unit(torch.tensor(seconds, dtype=torch.float64), options.log_minutes)
+    unit, _ = duration_to_unit(torch.tensor(seconds, dtype=torch.float64), tables.minutes)
     cdf = marks.spline(tables.duration).cdf(unit[:, None, :].expand(tables.log_lanes.shape))
     return (torch.exp(tables.log_lanes) * cdf).sum(-1)

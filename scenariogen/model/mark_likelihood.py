@@ -15,7 +15,7 @@ from torch import Tensor
 
 from scenariogen.model.features import RoadGraph
 from scenariogen.model.mark_rows import MarkRows
-from scenariogen.model.marks import DURATION_WIDENING, Marks, duration_to_unit
+from scenariogen.model.marks import Marks, duration_to_unit
 from scenariogen.model.options import NEVER, LaneOptions
 from scenariogen.sampling.spline import UnitSpline
 from scenariogen.sampling.supports import Unit
@@ -77,11 +77,12 @@ class MarkLikelihood:
         said, shortest, longest = rows.duration[owner], rows.shortest[owner], rows.longest[owner]
         exact = ~torch.isnan(said) & ~rows.censored[owner]
         spline = marks.spline(marks.duration.network(self.contexts)[self.triple])
-        _, log_slope = duration_to_unit(torch.where(exact, said, 60.0).clamp_min(1.0), self.minutes)
-        value = spline.log_prob(_unit(torch.where(exact, said, 60.0), self.minutes).below.clamp(1e-9, 1 - 1e-9))
+        minutes = marks.minutes(self.minutes)
+        _, log_slope = duration_to_unit(torch.where(exact, said, 60.0).clamp_min(1.0), minutes)
+        value = spline.log_prob(_unit(torch.where(exact, said, 60.0), minutes).below.clamp(1e-9, 1 - 1e-9))
         least = torch.maximum(torch.nan_to_num(said, nan=0.0), shortest)
         least = torch.where(exact, 0.0, least)
-        bounds = _unit(least, self.minutes), _unit(torch.where(exact, torch.inf, longest), self.minutes)
+        bounds = _unit(least, minutes), _unit(torch.where(exact, torch.inf, longest), minutes)
         within = _log_between(spline, *bounds)
         return torch.where(exact, value + log_slope, within)
 
@@ -95,15 +96,17 @@ class MarkLikelihood:
         """log P(a ≤ T ≤ b) of some rows, over all options of their edge and kind. Shape (chosen,)."""
         pair = self.pair[chosen]
         spline = marks.spline(marks.duration.network(self.pair_contexts)[pair])
-        bounds = (
-            _unit(each[chosen][:, None], self.pair_minutes[pair]) for each in (self.rows.shortest, self.rows.longest)
-        )
+        minutes = marks.minutes(self.pair_minutes[pair])
+        bounds = (_unit(each[chosen][:, None], minutes) for each in (self.rows.shortest, self.rows.longest))
         return torch.logsumexp(log_lanes[pair] + _log_between(spline, *bounds), dim=-1)
 
 
 def _unit(duration_s: Tensor, log_minutes: Tensor) -> Unit:
     """Durations on the unit interval, with the distance from both of its ends; 0 s and infinity are the ends."""
-    z = (torch.log(duration_s / 60.0) - log_minutes[..., 0]) / (DURATION_WIDENING * log_minutes[..., 1])
+    inside = (duration_s > 0) & torch.isfinite(duration_s)  # apart, since at the ends there is no gradient
+    log_duration = torch.log(torch.where(inside, duration_s, 60.0) / 60.0)
+    z = (log_duration - log_minutes[..., 0]) / log_minutes[..., 1]
+    z = torch.where(inside, z, torch.where(duration_s > 0, torch.inf, -torch.inf).to(z.dtype))
     return Unit(torch.special.ndtr(z), torch.special.ndtr(-z))
 
 

@@ -5,8 +5,9 @@ p(m | e, k) = p(lanes | e, k) · p(capacity | e, k, lanes) · p(T | e, k, lanes)
 * lanes: a softmax over the edge's options, starting from the published severities;
 * capacity left: atoms at 0 and 1 where they are possible, between them a conditional spline on what can be brought
   about (``incidents.capacity.reachable``);
-* duration T: a conditional spline on v = Φ((log T − μ) / (w σ)), μ and σ published for the severity, w = 1.6 so that
-  local tails may be heavier than the published ones; analytic CDF, so a censored duration enters as P(T > t);
+* duration T: a conditional spline on v = Φ((log T − μ − a σ) / (w σ)), μ and σ published for the severity, a and w
+  common to all (0 and 1 at the start), since a spline leaves the tails of its base as they are; analytic CDF, so a
+  censored duration enters as P(T > t);
 * position: a conditional spline on x / length;
 * phases: shares of detection, response and clearance are logistic-normal with declared parameters
   (Aitchison & Shen, *Logistic-normal distributions*, 1980), never learned from durations alone.
@@ -28,7 +29,6 @@ from scenariogen.sampling.contract import mlp
 from scenariogen.sampling.spline import ConditionalUnitSpline, UnitSpline
 
 CONTEXT = EDGE_FEATURES + len(KINDS) + OPTION_FEATURES
-DURATION_WIDENING = 1.6
 PHASE_MEAN = (math.log(0.2 / 0.5), math.log(0.3 / 0.5))
 """Means of log(detection / clearance) and log(response / clearance): shares of about 20, 30 and 50 %; assumption."""
 PHASE_SIGMA = 0.5
@@ -37,13 +37,15 @@ PHASE_SIGMA = 0.5
 
 @dataclass(frozen=True)
 class MarkTables:
-    """Parameters of every (edge, kind, option): log-shares of lanes and atoms, spline parameters."""
+    """Parameters of every (edge, kind, option): log-shares of lanes and atoms, spline parameters; of every (edge,
+    option) the mean and standard deviation of the base of log minutes."""
 
     log_lanes: Tensor
     log_atoms: Tensor
     capacity: Tensor
     duration: Tensor
     position: Tensor
+    minutes: Tensor
 
 
 class Marks(nn.Module):
@@ -57,6 +59,8 @@ class Marks(nn.Module):
         self.capacity = ConditionalUnitSpline(CONTEXT, bins=bins, hidden=hidden)
         self.duration = ConditionalUnitSpline(CONTEXT, bins=bins, hidden=hidden)
         self.position = ConditionalUnitSpline(CONTEXT, bins=bins, hidden=hidden)
+        self.duration_base = nn.Parameter(torch.zeros(2, dtype=torch.float64))
+        """a, and log w."""
 
     def log_lanes(self, contexts: Tensor, options: LaneOptions) -> Tensor:
         """Log-shares of the options; ``contexts`` (edge, kind, option, context), result (edge, kind, option)."""
@@ -80,7 +84,14 @@ class Marks(nn.Module):
                 capacity=self.capacity.network(contexts),
                 duration=self.duration.network(contexts),
                 position=self.position.network(contexts),
+                minutes=self.minutes(options.log_minutes),
             )
+
+    def minutes(self, log_minutes: Tensor) -> Tensor:
+        """Mean and standard deviation of the base of log minutes from the published ones, shape (..., 2) both."""
+        shift, log_width = self.duration_base
+        mean, spread = log_minutes.unbind(-1)
+        return torch.stack([mean + shift * spread, torch.exp(log_width) * spread], dim=-1)
 
     def spline(self, parameters: Tensor) -> UnitSpline:
         """The unit-interval density with these parameters."""
@@ -102,21 +113,17 @@ def mark_contexts(graph: RoadGraph, options: LaneOptions) -> Tensor:
 
 
 def duration_to_unit(duration_s: Tensor, log_minutes: Tensor) -> tuple[Tensor, Tensor]:
-    """v = Φ((log minutes − μ) / (w σ)) and log dv/dT, T in seconds."""
-    z = (torch.log(duration_s / 60.0) - log_minutes[..., 0]) / (DURATION_WIDENING * log_minutes[..., 1])
-    log_slope = (
-        -0.5 * z**2
-        - 0.5 * math.log(2 * math.pi)
-        - torch.log(DURATION_WIDENING * log_minutes[..., 1])
-        - torch.log(duration_s)
-    )
+    """v = Φ((log minutes − mean) / spread) and log dv/dT, T in seconds, with a base of :meth:`Marks.minutes`."""
+    mean, spread = log_minutes.unbind(-1)
+    z = (torch.log(duration_s / 60.0) - mean) / spread
+    log_slope = -0.5 * z**2 - 0.5 * math.log(2 * math.pi) - torch.log(spread) - torch.log(duration_s)
     return torch.special.ndtr(z), log_slope
 
 
 def unit_to_duration(v: Tensor, log_minutes: Tensor) -> Tensor:
     """Duration in seconds; inverse of :func:`duration_to_unit`."""
     z = torch.special.ndtri(v.clamp(1e-12, 1 - 1e-12))
-    return 60.0 * torch.exp(log_minutes[..., 0] + DURATION_WIDENING * log_minutes[..., 1] * z)
+    return 60.0 * torch.exp(log_minutes[..., 0] + log_minutes[..., 1] * z)
 
 
 def draw_phases(noise: Tensor, duration_s: Tensor) -> Tensor:

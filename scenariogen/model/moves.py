@@ -120,7 +120,7 @@ def _of_lanes(model, prior: MarkRows, number: int, worth: float, capacity: dict,
     at = prior.edge[rows], prior.kind[rows], prior.option[rows]
     grid = ((torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID)[None, :].expand(len(rows), GRID)
     quantile = model.marks.spline(model.tables.duration[at][:, None, :]).icdf(grid)
-    minutes = unit_to_duration(quantile, model.options.log_minutes[at[0], at[2]][:, None, :]) / 60
+    minutes = unit_to_duration(quantile, model.tables.minutes[at[0], at[2]][:, None, :]) / 60
     published = model.options.log_minutes[at[0], at[2]]
     median, spread = float(published[:, 0].exp().mean()), float(published[:, 1].mean())
     found = [

@@ -65,9 +65,10 @@ def _departure_lines(info: dict) -> list[str]:
     lines = []
     for source, found in info["dispersion"].items():
         if found["index"] is not None:
+            asymptotic = "" if found["p_chi2"] is None else f", chi-square {found['p_chi2']:.3f}"
             lines.append(
                 f"daily counts of {source}: variance / mean {found['index']:.2f} over {found['days']} days (1 for a "
-                f"Poisson process; p {found['p_draws']:.3f}, chi-square {found['p_chi2']:.3f})"
+                f"Poisson process; p {found['p_draws']:.3f}{asymptotic})"
             )
     pairs = info["clusters"]
     if pairs is not None:

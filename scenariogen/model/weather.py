@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scenariogen.errors import DataError, Problems
+from scenariogen.incidents.recorded_days import DayTypes, day_type_of
 from scenariogen.model.condition import DAY_TYPES, WEATHERS, DayKind
 
 if TYPE_CHECKING:
@@ -65,14 +66,16 @@ class WeatherTable:
         seen = Counter(found[hour] for hour in hours if hour in found) or Counter([found[-1]] if -1 in found else [])
         return max(seen, key=lambda weather: (seen[weather], WEATHERS.index(weather))) if seen else None
 
-    def shares(self, hours: Sequence[int], day_types: Sequence[str]) -> tuple[DayKind, ...]:
-        """Kinds of day and their shares among the table's days of these types, by the weather in ``hours``.
+    def shares(self, hours: Sequence[int], types: DayTypes) -> tuple[DayKind, ...]:
+        """Kinds of day and their shares among the table's days of the wanted types, by the weather in ``hours``.
 
-        A day whose type is not known counts as of the first. Raises ``DataError`` where no day remains.
+        Raises ``DataError`` where no day remains.
         """
+        day_types = types.wanted
         counted: Counter[tuple[str, str]] = Counter()
         for day in self.by_day:
-            kind, weather = self.day_types.get(day, day_types[0]), self.of_day(day, hours)
+            kind = types.of(day) if isinstance(day, int) else self.day_types[day]
+            weather = self.of_day(day, hours)
             if kind in day_types and weather is not None:
                 counted[kind, weather] += 1
         if not counted:
@@ -203,8 +206,3 @@ def _day_type(row: Mapping, day: date | int, number: int, problems: Problems) ->
             problems.add(f"row {number}: day_type is {given!r}, expected {' or '.join(DAY_TYPES)}")
         return str(given)
     return day_type_of(day) if isinstance(day, date) else ""
-
-
-def day_type_of(day: date) -> str:
-    """``weekend`` on Saturdays and Sundays; public holidays are not known here."""
-    return "weekend" if day.weekday() >= 5 else "weekday"

@@ -1,9 +1,13 @@
 """Exposure against closed forms."""
 
+from datetime import date
+
 import numpy as np
 import pytest
 
+from scenariogen.errors import DataError
 from scenariogen.incidents.exposure import Exposure, exposure
+from scenariogen.incidents.recorded_days import DayTypes
 from scenariogen.window import StudyWindow
 from tests.trajectories.handmade import LENGTH_M, Traffic, every, record, road
 
@@ -47,6 +51,23 @@ def test_mean_and_standard_error_over_days(tmp_path):
     np.testing.assert_allclose(got.standard_error, per_day.std(ddof=1) / np.sqrt(3), rtol=0.05)
     np.testing.assert_allclose(got.day_totals_km, 3 * per_day, rtol=0.02)
     assert repr(got).endswith("vehicle-km a day on 3 edges, 1 cells, 3 days)")
+
+
+def test_the_mean_day_is_of_the_first_day_type_and_other_days_are_worth_their_traffic(tmp_path):
+    """Days 0 and 2 are a Friday and a Sunday, day 1 a Saturday; the Friday has 45 km on three edges."""
+    recording = record(tmp_path, steady(10.0), steady(20.0), steady(30.0))
+    friday = date(2024, 3, 1)
+    both = DayTypes(wanted=("weekday", "weekend"), first_date=friday)
+    got = exposure(recording, road(), window(), cell_s=300, day_types=both)
+    assert got.total_km == pytest.approx(45, rel=0.02) and got.days == (0, 1, 2)
+    assert got.days_worth == pytest.approx(1 + 1 / 2 + 1 / 3, rel=0.02)
+    assert got.traffic["weekend"] == pytest.approx((1 / 2 + 1 / 3) / 2, rel=0.03) and got.traffic["weekday"] == 1
+    alone = DayTypes(wanted=("weekend",), first_date=friday)
+    got = exposure(recording, road(), window(), cell_s=300, day_types=alone)
+    assert got.total_km == pytest.approx((22.5 + 15) / 2, rel=0.02) and got.days == (1, 2)
+    assert got.days_worth == pytest.approx(2)
+    with pytest.raises(DataError, match="none of the 1 recorded days is a weekend"):
+        exposure(record(tmp_path / "one", steady(10.0)), road(), window(), day_types=alone)
 
 
 def test_edges_and_days_without_traffic_count_as_zero(tmp_path):

@@ -104,11 +104,11 @@ def test_partly_covered_days_count_in_part():
 def test_days_that_the_trajectories_cover_count_there_alone():
     rows = [{"start": f"2024-01-0{day}T00:20"} for day in (1, 2, 3, 4)]
     settings = RecordSettings(time_zone=ZONE, since="2024-01-01", until="2024-01-05", recorded_from="2024-01-02")
-    found = use_records(events(rows), two_edges(), WINDOW, settings, recorded_days=2)
+    found = use_records(events(rows), two_edges(), WINDOW, settings, recorded_days=(0, 1))
     assert found.left_out == {"on a day that the trajectories cover": 2}
     assert found.days.astype(str).tolist() == ["2024-01-01", "2024-01-04", "2024-01-05"]
     assert found.table["day"].tolist() == [0, 1]
-    undated = use_records(events(rows), two_edges(), WINDOW, RecordSettings(time_zone=ZONE), recorded_days=2)
+    undated = use_records(events(rows), two_edges(), WINDOW, RecordSettings(time_zone=ZONE), recorded_days=(0, 1))
     assert any("no dates" in remark for remark in undated.remarks)
 
 
@@ -159,3 +159,15 @@ def test_a_real_log_is_accounted_for_record_by_record(tmp_path):
     options = lane_options(network)
     possible = (lane_evidence(found.table, network, options) > NEVER).sum(1)
     assert (possible > 0).all() and (possible < options.allowed[0].sum()).any()
+
+
+def test_a_log_without_an_incident_here_is_an_observation_where_its_span_is_known():
+    planned = [{"start": IN_WINDOW, "kind": "planned_work", "is_planned": True}]
+    span = {"time_zone": ZONE, "since": "2024-01-01", "until": "2024-01-12"}
+    for rows in (events(planned).iloc[:0], events(planned)):  # nothing could be put on this network, or nothing counts
+        found = use_records(rows, two_edges(), WINDOW, RecordSettings(**span))
+        assert len(found.table) == 0 and len(found.days) == 10 and sum(found.left_out.values()) == len(rows)
+    with pytest.raises(DataError, match="--records-from and --records-until"):
+        use_records(events(planned), two_edges(), WINDOW, RecordSettings(time_zone=ZONE))
+    with pytest.raises(DataError, match="put them on the network first"):
+        use_records(events([{"start": IN_WINDOW, "edge": None}]), two_edges(), WINDOW, RecordSettings(**span))

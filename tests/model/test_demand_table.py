@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from scenariogen.errors import DataError, ModelError
+from scenariogen.incidents.recorded_days import DayTypes
 from scenariogen.model.condition import ConditionTable, DayKind
 from scenariogen.model.demand_check import check_held_out
 from scenariogen.model.demand_density import FlowFactors
@@ -40,7 +41,7 @@ def test_weather_counts_at_the_hours_of_the_study(tmp_path):
     table = read_weather(written(tmp_path, "\n".join(rows)))
     hours = clock_hours(MORNING, 0.0)
     assert hours == [7, 8]
-    shares = {kind.weather: kind.share for kind in table.shares(hours, ["weekday"])}
+    shares = {kind.weather: kind.share for kind in table.shares(hours, DayTypes(wanted=("weekday",)))}
     assert shares == {"dry": 0.25, "rain": 0.5, "fog": 0.25}
     assert table.mapping == {"clear": "dry", "light rain": "rain", "fog": "fog", "rain": "rain", "overcast": "dry",
                              "drizzle": "rain"}  # fmt: skip
@@ -50,8 +51,18 @@ def test_weather_counts_at_the_hours_of_the_study(tmp_path):
 def test_weekends_are_days_of_their_own(tmp_path):
     rows = ["date,weather"] + [f"2024-03-{4 + day:02d},{'snow' if day >= 5 else 'dry'}" for day in range(7)]
     table = read_weather(written(tmp_path, "\n".join(rows)))
-    assert [(k.day_type, k.weather, k.share) for k in table.shares([7], ["weekday"])] == [("weekday", "dry", 1.0)]
-    both = table.shares([7], ["weekday", "weekend"])
+    assert [(k.day_type, k.weather, k.share) for k in table.shares([7], DayTypes(wanted=("weekday",)))] == [
+        ("weekday", "dry", 1.0)
+    ]
+    both = table.shares(
+        [7],
+        DayTypes(
+            wanted=(
+                "weekday",
+                "weekend",
+            )
+        ),
+    )
     assert [(k.day_type, k.weather) for k in both] == [("weekday", "dry"), ("weekend", "snow")]
     assert both[1].share == pytest.approx(2 / 7)
 
@@ -117,13 +128,23 @@ def test_days_of_another_type_and_without_weather_are_left_out_and_named(tmp_pat
     known = known_days(14)
     text = "date,weather\n" + "".join(f"2024-03-{4 + day:02d},dry\n" for day in range(14) if day != 3)
     weather = read_weather(written(tmp_path, text))
-    found = learn_condition(known.flows, WINDOW, weather=weather, first_date=MONDAY)
+    found = learn_condition(known.flows, WINDOW, weather=weather, types=DayTypes(first_date=MONDAY))
     assert "4 recorded days are no weekday and are left out: 5, 6, 12, 13" in found.words
     assert "1 recorded days have no weather in the table and are left out: 3" in found.words
     with pytest.raises(DataError, match="--recorded-from"):
         learn_condition(known.flows, WINDOW, weather=weather)
     with pytest.raises(ModelError, match="day types"):
-        learn_condition(None, WINDOW, day_types=["holiday"])
+        learn_condition(None, WINDOW, types=DayTypes(wanted=("holiday",)))
+
+
+def test_days_that_the_weather_numbers_are_of_the_type_of_their_date(tmp_path):
+    known = known_days(14)
+    text = "day,weather\n" + "".join(f"{day},{'rain' if day % 3 == 0 else 'dry'}\n" for day in range(14))
+    weather = read_weather(written(tmp_path, text))
+    types = DayTypes(wanted=("weekday", "weekend"), first_date=MONDAY)
+    found = learn_condition(known.flows, WINDOW, weather=weather, types=types)
+    shares = {(kind.day_type, kind.weather): round(14 * kind.share) for kind in found.table.kinds}
+    assert shares == {("weekday", "dry"): 7, ("weekday", "rain"): 3, ("weekend", "dry"): 2, ("weekend", "rain"): 2}
 
 
 # Days held out

@@ -7,6 +7,7 @@ silence taken for an open road.
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import stats
@@ -36,7 +37,7 @@ def fitted(records: RecordedIncidents, *, kilometres: float = 4e4) -> ScenarioMo
 
 def exceeds(model: ScenarioModel, minutes: float) -> float:
     weight = model.intensity.sum(1)
-    return float(1 - (weight * over_by(model.marks, model.tables, model.options, 60 * minutes)).sum() / weight.sum())
+    return float(1 - (weight * over_by(model.marks, model.tables, 60 * minutes)).sum() / weight.sum())
 
 
 def off(model: ScenarioModel, factor: float = TRUTH.factor) -> np.ndarray:
@@ -103,6 +104,52 @@ def test_open_ends_are_lower_bounds(plain, plain_model):
     assert abs(families["model"]["log_likelihood"] - fit["log_likelihood"]) < 0.05 * len(table)
 
 
+@pytest.mark.parametrize("minutes", [30, 60, 120, 240])
+def test_without_incidents_durations_are_the_published_ones_tails_included(minutes):
+    model = fit_model(
+        no_incidents(), exposure_of(two_edges()), two_edges(), WINDOW, days=1, seed=1, settings=FitSettings()
+    )
+    families = {each["family"]: each for each in model.info["durations"]["families"]}
+    assert families["model"]["median_min"] == pytest.approx(families["published"]["median_min"], rel=0.05)
+    mean, spread = model.options.log_minutes.unbind(-1)
+    shares = torch.exp(model.options.log_prior) * model.options.allowed
+    weight = model.intensity.sum((1, 2))[:, None] * shares
+    published = float((weight * torch.special.ndtr((mean - np.log(minutes)) / spread)).sum() / weight.sum())
+    assert 0.5 < exceeds(model, minutes) / published < 1.5
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_heavier_tail_than_the_published_one_is_learned(seed):
+    """The published lognormal has P(T > 120 min) = 0.0007, these days 0.07 and 0.12."""
+    duration_s = stats.lognorm(0.9, scale=45 * MINUTES).rvs(300, random_state=np.random.default_rng(seed))
+    seen, settings = found_on(two_edges(), duration_s), FitSettings(rate_steps=10, folds=2)
+    model = fit_model(seen, exposure_of(two_edges()), two_edges(), WINDOW, days=100, seed=1, settings=settings)
+    for minutes in (60, 120):
+        share = float((duration_s > minutes * MINUTES).mean())
+        assert abs(exceeds(model, minutes) - share) < 0.35 * share
+
+
+def found_on(network, duration_s: np.ndarray) -> pd.DataFrame:
+    """Detected crashes on one lane, one after the other on the edges of a network, of 100 days."""
+    count = len(duration_s)
+    return pd.DataFrame(
+        {
+            "day": np.arange(count) % 100,
+            "edge": [network.edge_ids[number % len(network.edge_ids)] for number in range(count)],
+            "start_s": WINDOW.count_from_s + np.arange(count) % WINDOW.start_span_s,
+            "position_m": 50.0,
+            "kind": "crash",
+            "lanes": [[0]] * count,
+            "duration_s": duration_s,
+            "duration_is_censored": False,
+            "capacity_left": 0.5,
+            "capacity_left_se": 0.1,
+            "capacity_left_is_lower_bound": False,
+            "confidence": 0.9,
+        }
+    )
+
+
 def test_a_log_of_closed_incidents_is_read_as_one():
     """Taken 15 to 60 min after the starts of its third and last day, it lacks most of that day's incidents."""
     network, kilometres = two_edges(), 2e6
@@ -117,7 +164,7 @@ def test_a_log_of_closed_incidents_is_read_as_one():
 
 def test_durations_of_a_log_of_closed_incidents_are_not_those_of_the_road():
     """One day, of which 15 to 60 min were left: half an hour is well inside of what such a log can tell."""
-    network, kilometres = two_edges(), 4e6
+    network, kilometres = two_edges(), 8e6  # some 240 records: a few weigh no more than the published durations
     table = simulated(network, TRUTH, days=1, seed=9, kilometres=kilometres, taken_s=TAKEN_S, closed_only=True)
     span = {"since": "2024-01-01", "until": "2024-01-01T01:10"}
     good = fitted(used(table, network, closed_only=True, **span), kilometres=kilometres)
@@ -187,3 +234,13 @@ def test_no_day_that_counts_is_an_error():
         fitted(log)
     with pytest.raises(ModelError, match="at least 1 recorded day, or records"):
         fit_model(no_incidents(), exposure_of(two_edges()), two_edges(), WINDOW, days=0, settings=SETTINGS)
+
+
+def test_a_log_without_incidents_lowers_the_rates():
+    empty = used(
+        simulated(two_edges(), TRUTH, days=5, seed=3).iloc[:0], two_edges(), since="2024-01-01", until="2024-01-05"
+    )
+    model = fitted(empty, kilometres=2e6)
+    assert model.info["incidents_used"] == 0
+    shape, rate = model.posterior
+    assert (shape / rate <= 1 + 1e-12).all() and float((shape / rate).min()) < 0.9

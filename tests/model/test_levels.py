@@ -85,13 +85,13 @@ def test_days_seen_are_covered_days_times_the_chance_to_be_in_the_log():
     rows = [{"start": "2024-01-02T00:20"}]
     at = {"since": "2024-01-01T00:25", "until": "2024-01-03T00:55"}
     plain = used(events(rows), network, **at)
-    weight = days_seen(plain, model.marks, model.tables, model.options, cells)
+    weight = days_seen(plain, model.marks, model.tables, cells)
     np.testing.assert_allclose(weight[0, :, 0], [2.0, 3.0, 3.0])  # cells of 15 min from 00:10
     log = used(events(rows), network, closed_only=True, least_duration_s=900.0, **at)
-    weight = days_seen(log, model.marks, model.tables, model.options, cells)
+    weight = days_seen(log, model.marks, model.tables, cells)
     left_s = 3300 - (cells[0] + cells[1]) / 2
-    longer = 1 - over_by(model.marks, model.tables, model.options, 900.0)
-    last = over_by(model.marks, model.tables, model.options, float(left_s)) - (1 - longer)
+    longer = 1 - over_by(model.marks, model.tables, 900.0)
+    last = over_by(model.marks, model.tables, float(left_s)) - (1 - longer)
     np.testing.assert_allclose(weight[:, 0], longer + last, rtol=1e-6)
     assert (weight[:, 2] < 2 * longer + 1e-6).all()  # 7.5 min were left on the last day, less than the least duration
     np.testing.assert_allclose(weight[:, 2], 2 * longer, rtol=1e-6)

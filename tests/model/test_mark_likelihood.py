@@ -49,7 +49,7 @@ def test_lanes_alone_have_the_shares_of_the_options_that_remain():
 
 def test_a_bound_is_the_probability_of_what_is_above_it_over_all_lanes():
     model = small_model()
-    above = 1 - float(over_by(model.marks, model.tables, model.options, 1500.0)[0, 0])
+    above = 1 - float(over_by(model.marks, model.tables, 1500.0)[0, 0])
     found = likelihood(row(end_is="last_update", duration_s=1500.0, duration_is_censored=True))
     assert found == pytest.approx(np.log(above), abs=1e-9)
 

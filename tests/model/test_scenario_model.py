@@ -112,7 +112,7 @@ def edge_and_option(model, points):
 def test_durations_and_capacity_follow_their_cdf(model, drawn):
     edge, option = edge_and_option(model, drawn)
     at = (edge, drawn.kind, option)
-    v, _ = duration_to_unit(drawn.marks[:, PHASES_S].sum(-1), model.options.log_minutes[edge, option])
+    v, _ = duration_to_unit(drawn.marks[:, PHASES_S].sum(-1), model.tables.minutes[edge, option])
     place = model.marks.spline(model.tables.duration[at]).cdf(v)
     assert stats.kstest(place.numpy(), "uniform").pvalue > 1e-3
     low, high = (bound[edge, option] for bound in (model.options.low, model.options.high))

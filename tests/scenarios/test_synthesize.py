@@ -206,7 +206,9 @@ def test_hand_made_scenarios_have_no_weights(model):
     ["capacity_left<=-1", "capacity_left==1.5", "lanes_blocked==4", "kind==flood", "edge==nowhere", "foo==3",
      "capacity_left", "capacity_left>=0.6 & capacity_left<=0.5", "edge==second & lanes_blocked==2",
      "capacity_left==0.5 & capacity_left<=0.3", "capacity_left==0.2 & capacity_left==0.7", "capacity_left<=nan",
-     "capacity_left==0 & capacity_left==1", "capacity_left<=0.3 & capacity_left==1"],
+     "capacity_left==0 & capacity_left==1", "capacity_left<=0.3 & capacity_left==1", "lanes_blocked>=²",
+     "kind==crash & kind==breakdown", "edge==first & edge==second", "kind==crash,flood",
+     "capacity_left==0.5 & capacity_left<0.5", "capacity_left>0.5 & capacity_left==0.5"],
 )  # fmt: skip
 def test_impossible_conditions_are_refused(model, text):
     with pytest.raises(ConditionError):
