@@ -170,10 +170,11 @@ def _lane_table(
         return
     seen = [int(lane) for (lane,) in db.execute("SELECT DISTINCT road_lane FROM rows ORDER BY 1").fetchall()]
     first = min(seen, default=0)
+    from_kerb = (counted_from == "left") == network.left_hand
     made: list[tuple[str, int, int]] = []
     for name in dict.fromkeys(chain):
         edge = network.edges[name]
-        driving = edge.driving_lanes if counted_from == "right" else tuple(reversed(edge.driving_lanes))
+        driving = edge.driving_lanes if from_kerb else edge.driving_lanes[::-1]
         for lane in seen:
             if lanes is not None:
                 index = lanes[lane]

@@ -357,6 +357,16 @@ def test_lanes_counted_from_the_right_and_lanes_by_name(tmp_path: Path):
     assert account.dropped == {"on a lane that --lanes leaves out": 1}
 
 
+def test_lanes_count_from_the_kerb_which_is_on_the_left_in_left_hand_traffic(tmp_path: Path):
+    """SUMO's lane 0 is the one at the kerb, whichever side that is."""
+    frame, network = road_rows([10, 20, 30], [1, 2, 3]), replace(handmade.road(3), left_hand=True)
+    rows, account = attached(tmp_path, network, frame, chain=["before"], counted_from="left")
+    assert rows["lane"].tolist() == [0, 1, 2]
+    assert account.derived["lane"] == "source lanes 1, 2, 3 counted from the left, 1 is the first"
+    rows, _ = attached(tmp_path, network, frame, chain=["before"], counted_from="right")
+    assert rows["lane"].tolist() == [2, 1, 0]
+
+
 def test_rows_between_two_edges_are_inside_the_junction(tmp_path: Path):
     rows, account = attached(tmp_path, two_way(), road_rows([294, 300, 306], [1, 1, 1]), chain=["east1", "east2"])
     assert rows["edge"].tolist() == ["east1", ":b", "east2"]
