@@ -9,7 +9,7 @@ from scenariogen.incidents.detect_settings import DetectSettings
 from scenariogen.incidents.passing import Passings, passings
 from scenariogen.incidents.records import IncidentKind
 from scenariogen.incidents.saturation import saturation_veh_h
-from scenariogen.incidents.standing import Ends, Stands, covered_s, longest_wait_s
+from scenariogen.incidents.standing import Ends, Stands, covered_s, longest_wait_s, waited_for_lane
 from scenariogen.network import Edge, RoadNetwork
 from scenariogen.trajectories.tracks import Tracks
 
@@ -81,7 +81,7 @@ def blockages(
         edge = int(stands.edge[group[0]])
         near_end = any(ends.is_near(edge, float(stands.position_m[number]), settings) for number in group)
         if near_end:
-            group = [number for number in group if not _changed_lane(tracks, stands, number)]
+            group = [number for number in group if not waited_for_lane(tracks, stands, number, ends, settings)]
         if not group:
             continue
         candidate = _blockage(tracks, network, stands, group, near_end, settings)
@@ -117,14 +117,6 @@ def _together(stands: Stands, one: int, other: int, settings: DetectSettings) ->
         and abs(stands.begin_s[one] - stands.begin_s[other]) <= settings.same_start_s
         and abs(stands.position_m[one] - stands.position_m[other]) <= within_m
     )
-
-
-def _changed_lane(tracks: Tracks, stands: Stands, number: int) -> bool:
-    """The vehicle drove on along another lane: that is what it waited for."""
-    row = int(stands.last_row[number])
-    rows = np.arange(row + 1, min(row + 1 + 60, len(tracks.edge)))
-    rows = rows[(tracks.vehicle[rows] == tracks.vehicle[row]) & (tracks.edge[rows] == tracks.edge[row])]
-    return bool((tracks.lane[rows] != tracks.lane[row]).any())
 
 
 def _blockage(

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from scenariogen.incidents.detect_settings import DetectSettings
+from scenariogen.incidents.passing import passings
 from scenariogen.network import RoadNetwork
 from scenariogen.trajectories.tracks import Tracks
 
@@ -21,6 +22,11 @@ STOPPED_TIMES, QUEUED_TIMES = 5.0, 2.0
 """Standing so many times longer than others at a spot is another matter; the latter where those stood in queues."""
 CREEP_M = 1.0
 """A standing vehicle may creep so far between two samples."""
+NEXT_LANE_S = 120.0
+"""Who waited for another lane goes over to it within this time of moving off ..."""
+BESIDE_M, FREE_LANE_S = 20.0, 15.0
+"""... and did not wait for it where it was free over so many metres to either side, for so long at a time: twice the
+gap of 5 to 8 s that a driver needs who starts from a stand."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -233,6 +239,33 @@ def is_regular_stop(
             if float(stands.duration_s[number]) < times * usual_s:
                 return True
     return False
+
+
+def waited_for_lane(tracks: Tracks, stands: Stands, number: int, ends: Ends, settings: DetectSettings) -> bool:
+    """The vehicle drove on along another lane, which had left it no gap: that is what it waited for.
+
+    Before the line itself it may have waited for its exit as well: there, a gap beside it proves nothing.
+    """
+    row, edge = int(stands.last_row[number]), int(stands.edge[number])
+    rows = np.arange(row + 1, min(row + 1 + round(NEXT_LANE_S / tracks.period_s), len(tracks.edge)))
+    rows = rows[(tracks.vehicle[rows] == tracks.vehicle[row]) & (tracks.edge[rows] == edge)]
+    taken = tracks.lane[rows][tracks.lane[rows] != tracks.lane[row]]
+    if not len(taken):
+        return False
+    at_line = ends.is_at_line(edge, float(stands.position_m[number]), settings)
+    return at_line or _longest_gap_s(tracks, stands, number, int(taken[0])) < FREE_LANE_S
+
+
+def _longest_gap_s(tracks: Tracks, stands: Stands, number: int, lane: int) -> float:
+    """The longest time during a stand in which nobody stood or drove beside it on another lane of its edge."""
+    edge, at_m = int(stands.edge[number]), float(stands.position_m[number])
+    rows = tracks.on_edge(edge)
+    beside = rows[(tracks.lane[rows] == lane) & (np.abs(tracks.position_m[rows] - at_m) < BESIDE_M)]
+    past = passings(tracks, edge, at_m)
+    past = past.where((past.lane == lane) | (past.lane_after == lane))
+    begin_s, end_s = float(stands.begin_s[number]), float(stands.end_s[number])
+    seen_s = np.sort(np.clip(np.r_[begin_s, tracks.time_s[beside], past.time_s, end_s], begin_s, end_s))
+    return float(np.diff(seen_s).max())
 
 
 def longest_wait_s(stands: Stands, number: int, *, least: int) -> float:

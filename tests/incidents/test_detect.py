@@ -290,18 +290,43 @@ def test_vehicle_beside_the_only_lane_at_a_line_is_told_by_those_who_pass(tmp_pa
     assert row.lanes == [0] and row.capacity_left > 0
 
 
+def waits_then_changes(traffic: Traffic, *, stands_s: float, again_s: float = 0.0) -> None:
+    """A vehicle stands 25 m before the end of ``here`` from 240 s on, perhaps again 10 m farther on, and leaves along
+    lane 1."""
+    off_s = 240 + stands_s
+    gone_s = off_s + again_s + 5
+    times = np.arange(200.0, gone_s + 9, traffic.period_s)
+    x = np.interp(times, [200, 240, off_s, off_s + 5, gone_s, gone_s + 5], [500, 975, 975, 985, 985, 998])
+    speed_mps = np.interp(times, [200, 239, 240, off_s, off_s + 1], [12, 12, 0, 0, 2.0])
+    speed_mps[(times > off_s + 5) & (times <= gone_s)] = 0.0
+    rows = {"time_s": times, "vehicle": "waits", "lane": (times > gone_s) * 1, "x": x, "speed_mps": speed_mps}
+    traffic.add_rows(pd.DataFrame(rows))
+
+
 def test_driver_who_waits_for_the_other_lane_is_no_incident(tmp_path):
     """Eight minutes 25 m before the light with a free road ahead, then on along the lane beside it."""
     traffic = Traffic(end_s=1200)
     traffic.file(1, every(5, until_s=1100))
-    times = np.arange(200.0, 740.0, 2.0)
-    x = np.where(times < 240, 500 + (times - 200) * 11.875, 975.0)
-    x = np.where(times > 720, 975 + (times - 720) * 5, x)
-    waiting = pd.DataFrame(
-        {"time_s": times, "vehicle": "waits", "lane": (times > 720) * 1, "x": x, "speed_mps": np.gradient(x, times)}
-    )
-    traffic.add_rows(waiting)
+    waits_then_changes(traffic, stands_s=480.0)
     assert found_in(tmp_path, traffic, road(2, signal=True)).empty
+
+
+def test_nobody_waits_for_a_lane_that_is_free(tmp_path):
+    """The same beside a lane with gaps of half a minute: it was out of order, and turns off where it then must."""
+    traffic = Traffic(end_s=1200)
+    traffic.file(1, every(30, until_s=1100))
+    waits_then_changes(traffic, stands_s=480.0)
+    (row,) = found_in(tmp_path, traffic, road(2, signal=True)).itertuples()
+    assert row.lanes == [0] and row.duration_s == pytest.approx(480, abs=2 * traffic.period_s)
+
+
+@pytest.mark.parametrize(("period_s", "again_s", "is_found"), [(0.5, 60.0, False), (4.0, 180.0, True)])
+def test_a_lane_taken_long_afterwards_is_not_what_was_waited_for(tmp_path, period_s, again_s, is_found):
+    """Two minutes are two minutes, however often positions are sampled."""
+    traffic = Traffic(end_s=1200, period_s=period_s)
+    traffic.file(1, every(5, until_s=1100))
+    waits_then_changes(traffic, stands_s=480.0, again_s=again_s)
+    assert len(found_in(tmp_path, traffic, road(2, signal=True))) == is_found
 
 
 def test_regular_stops_are_no_incident(tmp_path):
