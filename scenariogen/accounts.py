@@ -6,7 +6,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from scenariogen.errors import DataError, Problems
 
 ACCOUNT_SUFFIX = ".account.json"
 EXAMPLES_SHOWN = 3
+READ_AS = "read as"
+"""The fact that names the format of a file whose rows went through more than one step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,22 @@ class FileAccount:
         head += [f"derived      {name}: {text}" for name, text in self.derived.items()]
         return head + [f"{'problem' if each.is_problem else 'note':<12} {each.line()}" for each in self.findings]
 
+    def then(self, later: "FileAccount") -> "FileAccount":
+        """The account of two steps, this one first: the file and the rows that were read, what is kept in the end, and
+        what was left out, derived and noticed on the way."""
+        findings = sorted((*self.findings, *later.findings), key=lambda each: not each.is_problem)
+        units = {name: text for name, text in self.units.items() if name not in later.derived}
+        return replace(
+            later,
+            file=self.file,
+            rows=self.rows,
+            dropped=dict(Counter(self.dropped) + Counter(later.dropped)),
+            facts={READ_AS: f"{self.title} ({self.format})", **self.facts, **later.facts},
+            units={**units, **later.units},
+            derived={**self.derived, **later.derived},
+            findings=tuple(findings),
+        )
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -112,6 +130,18 @@ class FileAccount:
 def account_path(result: Path) -> Path:
     """Where the account of a converted file stands: ``x.parquet`` has ``x.parquet.account.json`` beside it."""
     return result.with_name(result.name + ACCOUNT_SUFFIX)
+
+
+def account_beside(result: Path) -> FileAccount | None:
+    """The account that was saved beside a converted file, None where there is none. Raises ``DataError`` where it is
+    damaged."""
+    path = account_path(result)
+    if not path.is_file():
+        return None
+    try:
+        return FileAccount.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path} cannot be read as an account ({error}); remove it, or convert again") from error
 
 
 class AccountBook:

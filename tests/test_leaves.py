@@ -160,6 +160,25 @@ def test_an_account_survives_its_file(tmp_path):
         book.raise_problems("x.csv")
 
 
+def test_accounts_of_two_steps_are_one():
+    """What the second step drops, derives and notices comes on top; a column that it makes anew has its words."""
+    first = AccountBook(file="x.csv", format="csv", title="a table", subject="vehicles")
+    first.drop("without a time", 2)
+    first.drop("too far away", 1)
+    first.units |= {"edge": "road", "time_s": "t in ms"}
+    first.note("odd")
+    second = AccountBook(file="x.parquet", format="match", title="matched", subject="vehicles")
+    second.drop("too far away", 3)
+    second.derived["edge"] = "by a model"
+    second.problem("wrong")
+    both = first.close(kept=7, subjects=3, span=("0", "9")).then(second.close(kept=4, subjects=2, span=("1", "8")))
+    assert (both.file, both.format, both.rows, both.kept, both.subjects) == ("x.csv", "match", 10, 4, 2)
+    assert both.dropped == {"without a time": 2, "too far away": 4} and both.span == ("1", "8")
+    assert both.facts == {"read as": "a table (csv)"}
+    assert both.units == {"time_s": "t in ms"} and both.derived == {"edge": "by a model"}
+    assert [each.text for each in both.findings] == ["wrong", "odd"]
+
+
 def test_what_is_no_account_is_refused():
     for value in ({}, [], {"file": "x", "format": "y", "colour": "red"}):
         with pytest.raises(DataError, match="not an account"):

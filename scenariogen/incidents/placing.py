@@ -8,10 +8,10 @@ from typing import Literal
 
 import pandas as pd
 
-from scenariogen.accounts import FileAccount, account_path
+from scenariogen.accounts import FileAccount, Finding, account_beside
 from scenariogen.errors import DataError
 from scenariogen.heads import read_head
-from scenariogen.incidents.event_files import TIME_ZONE, event_account, read_events
+from scenariogen.incidents.event_files import read_events
 from scenariogen.incidents.files import convert_file, holds_events
 from scenariogen.incidents.locate import locate
 from scenariogen.incidents.writers.geoparquet import write_geoparquet
@@ -55,7 +55,7 @@ def place_file(
     mapping: Iterable[str] = (),
     time_zone: str = "",
 ) -> FileAccount:
-    """Write a file with the edges of ``network`` filled in, and its account beside it.
+    """Write a file with the edges of ``network`` filled in, and beside it the account of reading and placing it.
 
     Files of other formats than our own are converted first, into a temporary place. Raises ``DataError`` that lists
     every problem; then nothing is written.
@@ -67,7 +67,9 @@ def place_file(
         source = file
         if format or texts or not (is_ours(head) or holds_events(head)):
             source = Path(folder) / f"{file.name.split('.')[0]}.parquet"
-            convert_file(file, out=source, format=format, mapping=texts, time_zone=time_zone)
+            read = convert_file(file, out=source, format=format, mapping=texts, time_zone=time_zone)
+        else:
+            read = account_beside(source)
         if holds_events(read_head(source)):
             account = _place_events(source, network, out, options)
         elif options.chain:
@@ -83,6 +85,7 @@ def place_file(
             )
         else:
             _, account = match(source, out, network, noise_m=options.noise_m, origin=options.origin)
+    account = _from_the_start(read, account)
     account.save_beside(out)
     return account
 
@@ -104,8 +107,14 @@ def _place_events(source: Path, network: RoadNetwork, out: Path, options: PlaceO
         raise DataError(f"{source.name}: no incident lies on {network.path.name}: {reasons}")
     kept = pa.Table.from_pandas(placed[list(table.column_names)], schema=table.schema, preserve_index=False)
     write_geoparquet(kept.to_reader(), out)
-    if account_path(source).is_file():
-        known = event_account(source).facts
-        zone = {name: known[name] for name in (TIME_ZONE,) if name in known}
-        account = replace(account, facts={**account.facts, **zone})
     return account
+
+
+def _from_the_start(read: FileAccount | None, placed: FileAccount) -> FileAccount:
+    """The account of reading a file and placing its rows; said where rows came or went in between."""
+    if read is None:
+        return placed
+    if read.kept != placed.rows:
+        other = f"the account beside the file tells of {read.kept:,} rows, and there are {placed.rows:,}"
+        placed = replace(placed, findings=(*placed.findings, Finding(text=other)))
+    return read.then(placed)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scenariogen.accounts import AccountBook, FileAccount, account_path
+from scenariogen.accounts import AccountBook, FileAccount, account_beside
 from scenariogen.database import quoted
 from scenariogen.errors import DataError
 from scenariogen.heads import FileHead, Made, read_head
@@ -80,7 +80,7 @@ def source_of(file: Path, *, format: str = "", mapping: Iterable[str] = ()) -> S
     if head.made is Made.PARQUET and not texts:
         names = sumo_fcd.parquet_names(file)
         if fcd_names.TIME not in names:
-            return Source(file=file, view=plain_view(file), names=tuple(names), account=_account_beside(file))
+            return Source(file=file, view=plain_view(file), names=tuple(names), account=account_beside(file))
         if sumo_fcd.is_plain(head, names):
             return _fcd_source(file, names)
     reader = find_reader(head, format=format, is_mapped=bool(texts))
@@ -111,16 +111,6 @@ def _write_simulated(
     if columns.SPEED not in sumo_fcd.parquet_names(target):
         return convert(head, reader, target, options=options)
     return book.close(kept=rows)
-
-
-def _account_beside(file: Path) -> FileAccount | None:
-    path = account_path(file)
-    if not path.is_file():
-        return None
-    try:
-        return FileAccount.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path} cannot be read as an account ({error}); remove it, or convert again") from error
 
 
 def _fcd_source(file: Path, names: list[str]) -> Source:
