@@ -1,6 +1,8 @@
 """SUMO's floating-car output in its three formats gives the same trajectories."""
 
 import gzip
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ import pytest
 
 from scenariogen.errors import DataError
 from scenariogen.heads import read_head
+from scenariogen.incidents.files import inspect_file
 from scenariogen.trajectories import columns
 from scenariogen.trajectories.readers import sumo_fcd
 from scenariogen.trajectories.records import open_trajectories
@@ -100,22 +103,56 @@ def test_normalised_table_has_our_schema_and_day(tmp_path, ours):
     assert edges == list(as_fcd(ours).dropna(subset="vehicle_id")["vehicle_lane"].str.rpartition("_")[0])
 
 
-@pytest.mark.parametrize("name", ["parquet", "csv"])
-def test_persons_are_no_vehicles(tmp_path, ours, name):
-    """SUMO 1.28 writes them into the columns of vehicles, with an edge and without a lane."""
+def with_persons(ours: pd.DataFrame) -> pd.DataFrame:
     table = as_fcd(ours)
     persons = table.iloc[::50].assign(vehicle_id="p1.0", vehicle_lane=None, vehicle_edge="here")
-    table = pd.concat([table, persons], ignore_index=True).sort_values("timestep_time", kind="stable")
-    path = tmp_path / f"fcd.{name}"
-    if name == "parquet":
+    return pd.concat([table, persons], ignore_index=True).sort_values("timestep_time", kind="stable")
+
+
+def written(table: pd.DataFrame, path: Path) -> Path:
+    if path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pandas(table, preserve_index=False), path)
     else:
         table.to_csv(path, sep=";", index=False)
+    return path
+
+
+@pytest.mark.parametrize("name", ["parquet", "csv"])
+def test_persons_are_no_vehicles(tmp_path, ours, name):
+    """SUMO 1.28 writes them into the columns of vehicles, with an edge and without a lane."""
+    table = with_persons(ours)
+    path = written(table, tmp_path / f"fcd.{name}")
     opened = open_trajectories(path, road())
     found = opened.query("SELECT DISTINCT vehicle FROM trajectories")["vehicle"]
     assert set(found) == set(ours["vehicle"]) and sum(span.rows for span in opened.spans) == len(ours)
     if name == "parquet":
         assert sumo_fcd.normalise_fcd(path, 0).num_rows == len(ours)
+
+
+@pytest.mark.parametrize("name", ["parquet", "csv"])
+@pytest.mark.parametrize("lacking", [[], ["vehicle_lane"], ["vehicle_lane", "vehicle_pos"]])
+def test_persons_are_counted_among_what_was_read(tmp_path, ours, name, lacking):
+    """Also where SUMO was asked for edges and not for lanes, of which vehicles have none."""
+    table = with_persons(ours)
+    account = inspect_file(written(table.drop(columns=lacking), tmp_path / f"fcd.{name}"))
+    persons = int((table["vehicle_id"] == "p1.0").sum())
+    assert (account.rows, account.kept, account.subjects) == (len(ours) + persons, len(ours), ours["vehicle"].nunique())
+    assert account.dropped == {"of persons and containers": persons}
+
+
+@pytest.mark.parametrize("name", ["parquet", "csv", "xml"])
+def test_mesoscopic_output_is_refused_as_such(tmp_path, ours, name):
+    """Its vehicles have an edge and stand where a segment begins; their coordinates were taken for a track."""
+    if name == "xml":
+        path = as_xml(ours, tmp_path)
+        path.write_text(re.sub('lane="([a-z]+)_0"', r'edge="\1"', path.read_text()))
+    else:
+        table = as_fcd(ours)
+        nothing = pd.array([None] * len(table), dtype="string")
+        path = written(table.assign(vehicle_lane=nothing, vehicle_edge="here"), tmp_path / f"fcd.{name}")
+    for read in (open_trajectories, inspect_file):
+        with pytest.raises(DataError, match=r"--mesosim.* where the segment of an edge begins"):
+            read(path)
 
 
 def test_days_are_appended_to_one_file(tmp_path, ours):

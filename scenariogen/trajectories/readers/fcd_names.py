@@ -1,4 +1,4 @@
-"""What SUMO calls the columns of its floating-car output, and which of them a file needs."""
+"""What SUMO calls the columns of its floating-car output, which of them a file needs, and how it names lanes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +8,8 @@ from scenariogen.trajectories import columns
 
 TIME = "timestep_time"
 ID, LANE, POSITION, SPEED = "vehicle_id", "vehicle_lane", "vehicle_pos", "vehicle_speed"
+EDGE = "vehicle_edge"
+"""Where those are who are on no lane: persons, and vehicles of mesoscopic simulations."""
 SOURCES = {"id": ID, "lane": LANE, "pos": POSITION, "speed": SPEED}
 """XML attributes of what a recording holds, and the names that SUMO's Parquet and CSV give to them."""
 NEEDED: tuple[str, ...] = (TIME, *SOURCES.values())
@@ -20,6 +22,8 @@ OPTIONAL: dict[str, tuple[str, str]] = {
 """Our columns that SUMO may have, and what Parquet and CSV, and XML, call them."""
 RECORDED: tuple[str, ...] = (columns.X, columns.Y)
 """Of those, what a recording keeps."""
+MOST_DIGITS = 4
+"""Of a lane's index; more is no lane."""
 
 
 def check_names(source: Path, names: Sequence[str]) -> None:
@@ -34,3 +38,25 @@ def check_names(source: Path, names: Sequence[str]) -> None:
             f"{source} lacks {', '.join(missing)}; it has {', '.join(names[:12])}. Expected SUMO's --fcd-output with "
             "lane and pos, or x and y, of each vehicle"
         )
+
+
+def split_lanes(lanes: list[str | None], source: Path) -> tuple[list[str], list[int]]:
+    """Edges and indices of lane ids. Raises ``DataError`` for what is no lane id."""
+    names, numbers, wrong = [], [], []
+    for lane in lanes:
+        edge, _, number = (lane or "").rpartition("_")
+        if not edge or not number.isdecimal() or len(number) > MOST_DIGITS:
+            wrong.append(lane)
+            edge, number = "", "0"
+        names.append(edge)
+        numbers.append(int(number))
+    if wrong:
+        raise DataError(f"{source}: {len(wrong)} lane ids are not <edge>_<index>, the first is {wrong[0]!r}")
+    return names, numbers
+
+
+def unique_words(names: list[str]) -> tuple[list[str], list[int]]:
+    """Each word once, and which of them stands where."""
+    order: dict[str, int] = {}
+    codes = [order.setdefault(name, len(order)) for name in names]
+    return list(order), codes

@@ -116,9 +116,22 @@ def are_degrees(table: "pa.Table") -> bool | None:
 
 def is_wide(metadata: Any, name: str, most: float) -> bool:
     """True where the statistics of a Parquet column show values beyond ``most`` to either side."""
+    return any(
+        found.has_min_max and max(abs(found.min), abs(found.max)) > most for found, _ in _statistics(metadata, name)
+    )
+
+
+def is_empty(metadata: Any, name: str) -> bool:
+    """True where the statistics of a Parquet column show rows and not a value."""
+    groups = list(_statistics(metadata, name))
+    return bool(groups) and all(found.has_null_count and found.null_count == rows for found, rows in groups)
+
+
+def _statistics(metadata: Any, name: str) -> Iterator[tuple[Any, int]]:
+    """Statistics of a Parquet column and the rows they hold for, of each row group that has some."""
     index = [metadata.schema.column(number).path for number in range(metadata.num_columns)].index(name)
-    for group in range(metadata.num_row_groups):
-        found = metadata.row_group(group).column(index).statistics
-        if found is not None and found.has_min_max and max(abs(found.min), abs(found.max)) > most:
-            return True
-    return False
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        found = group.column(index).statistics
+        if found is not None:
+            yield found, group.num_rows

@@ -1,10 +1,10 @@
 """SUMO's floating-car output (``--fcd-output``) as Parquet, XML, CSV, also gzipped, to our own columns.
 
 SUMO's names: https://sumo.dlr.de/docs/Simulation/Output/FCDOutput.html. The edge is taken from the lane id
-(``<edge>_<index>``), since SUMO writes ``vehicle_edge`` only when asked. Rows of persons and containers are
-left out. Rows come sorted by time. With ``--fcd-output.attributes`` a file may lack lanes or the positions along them
-and hold coordinates alone, or lack speeds, which are then derived; what other options change about the values stands in
-:mod:`scenariogen.trajectories.readers.fcd_values`.
+(``<edge>_<index>``), since vehicles on lanes have no ``vehicle_edge``; who has one is none
+(:mod:`scenariogen.trajectories.readers.fcd_persons`). Rows come sorted by time. With ``--fcd-output.attributes`` a file
+may lack lanes or the positions along them and hold coordinates alone, or lack speeds, which are then derived; what
+other options change about the values stands in :mod:`scenariogen.trajectories.readers.fcd_values`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,6 +19,7 @@ from scenariogen.heads import FileHead, Made, open_bytes
 from scenariogen.trajectories import columns
 from scenariogen.trajectories.readers.contract import ReadOptions, TrajectoryReader
 from scenariogen.trajectories.readers.fcd_names import (
+    EDGE,
     ID,
     LANE,
     NEEDED,
@@ -29,8 +30,11 @@ from scenariogen.trajectories.readers.fcd_names import (
     SPEED,
     TIME,
     check_names,
+    split_lanes,
+    unique_words,
 )
-from scenariogen.trajectories.readers.fcd_values import in_degrees, is_number, is_wide, seconds_of
+from scenariogen.trajectories.readers.fcd_persons import PERSONS, refuse_mesoscopic, vehicles_only
+from scenariogen.trajectories.readers.fcd_values import in_degrees, is_empty, is_number, is_wide, seconds_of
 from scenariogen.trajectories.readers.fcd_xml import line_views, readable, xml_rows
 
 if TYPE_CHECKING:
@@ -64,10 +68,13 @@ class SumoFcdReader(TrajectoryReader):
             columns.CLASS: "type (SUMO)",
         }
         found: set[str] = set()
-        for table in in_degrees(_chunks(head, 0, tuple(OPTIONAL))):
-            book.rows += table.num_rows
+        kept = 0
+        for table in in_degrees(_chunks(head, 0, tuple(OPTIONAL), book)):
+            kept += table.num_rows
             found |= set(table.column_names)
             yield table
+        if not kept and PERSONS in book.dropped:
+            refuse_mesoscopic(head.path, only_persons=True)
         if columns.LON in found:
             how = "in degrees (WGS 84): vehicles move as many degrees as their speeds say (SUMO's --fcd-output.geo)"
             book.units |= {columns.LON: f"x {how}", columns.LAT: f"y {how}"}
@@ -75,11 +82,11 @@ class SumoFcdReader(TrajectoryReader):
             book.units.pop(name)
 
 
-def _chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.Table"]:
+def _chunks(head: FileHead, day: int, extra: Sequence[str], book: AccountBook) -> Iterator["pa.Table"]:
     read = {Made.PARQUET: parquet_chunks, Made.XML: xml_chunks, Made.TEXT: csv_chunks}.get(head.made)
     if read is None:
         raise DataError(f"{head.path} is {head.made.value}, which SUMO does not write trajectories as")
-    return read(head, day, extra)
+    return read(head, day, extra, book)
 
 
 def normalise_fcd(source: Path, day: int) -> "pa.Table":
@@ -132,7 +139,7 @@ def is_plain(head: FileHead, names: Sequence[str]) -> bool:
         return False
     x, y = (OPTIONAL[name][0] for name in (columns.X, columns.Y))
     with pq.ParquetFile(head.path) as file:
-        if not is_number(file.schema_arrow.field(TIME).type):
+        if not is_number(file.schema_arrow.field(TIME).type) or is_empty(file.metadata, LANE):
             return False
         if not {x, y} <= set(names) or not file.num_row_groups or is_wide(file.metadata, x, 180.0):
             return True
@@ -141,27 +148,37 @@ def is_plain(head: FileHead, names: Sequence[str]) -> bool:
     )
 
 
-def parquet_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.Table"]:
+def _wanted(names: Sequence[str], extra: Sequence[str]) -> list[str]:
+    """The columns to read: edges only where no lane tells persons from vehicles."""
+    wanted = (*NEEDED, *(OPTIONAL[name][0] for name in extra), *(() if LANE in names else (EDGE,)))
+    return [name for name in wanted if name in names]
+
+
+def parquet_chunks(
+    head: FileHead, day: int, extra: Sequence[str], book: AccountBook | None = None
+) -> Iterator["pa.Table"]:
     """A Parquet file, row group by row group."""
-    return _parquet_tables(head.path, day, extra)
+    return _parquet_tables(head.path, day, extra, book)
 
 
-def _parquet_tables(source: Path, day: int, extra: Sequence[str]) -> Iterator["pa.Table"]:
+def _parquet_tables(
+    source: Path, day: int, extra: Sequence[str], book: AccountBook | None = None
+) -> Iterator["pa.Table"]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     names = parquet_names(source)
     check_names(source, names)
-    wanted = [name for name in (*NEEDED, *(OPTIONAL[name][0] for name in extra)) if name in names]
+    wanted = _wanted(names, extra)
     try:
         with pq.ParquetFile(source) as file:
             for group in range(file.num_row_groups):
-                yield _normalise(file.read_row_group(group, columns=wanted), day, source)
+                yield _normalise(file.read_row_group(group, columns=wanted), day, source, book)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{source} cannot be read as Parquet ({error}); record it again, or copy it again") from error
 
 
-def csv_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.Table"]:
+def csv_chunks(head: FileHead, day: int, extra: Sequence[str], book: AccountBook | None = None) -> Iterator["pa.Table"]:
     """A CSV file as SUMO writes it, also gzipped, in blocks. The separator is that of the first line.
 
     Blocks of whole lines are parsed in parallel, since no cell of SUMO's holds a line break, and one ahead of what is
@@ -171,8 +188,8 @@ def csv_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.T
     from pyarrow import csv
 
     check_names(head.path, list(head.header))
-    wanted = [name for name in (*NEEDED, *(OPTIONAL[name][0] for name in extra)) if name in head.header]
-    words = [ID, LANE, OPTIONAL[columns.CLASS][0]]
+    wanted = _wanted(head.header, extra)
+    words = [ID, LANE, EDGE, OPTIONAL[columns.CLASS][0]]
     if _has_clock_times(head):
         words.append(TIME)
     types = {name: pa.string() if name in words else pa.float64() for name in wanted}
@@ -188,7 +205,7 @@ def csv_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.T
             stream.readline()
             blocks = (block for block in line_views(stream) if len(block) > 2 or bytes(block).strip())
             for table in _one_ahead(csv.read_csv(pa.BufferReader(pa.py_buffer(block)), **options) for block in blocks):
-                yield _normalise(table, day, head.path)
+                yield _normalise(table, day, head.path, book)
     except pa.ArrowInvalid as error:
         raise DataError(f"{head.path} cannot be read as SUMO's CSV: {error}") from error
 
@@ -210,11 +227,11 @@ def _one_ahead(tables: "Iterator[pa.Table]") -> "Iterator[pa.Table]":
             yield table
 
 
-def xml_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.Table"]:
+def xml_chunks(head: FileHead, day: int, extra: Sequence[str], book: AccountBook | None = None) -> Iterator["pa.Table"]:
     """An XML file, also gzipped, in blocks."""
     import pyarrow as pa
 
-    asked = (*SOURCES, *(OPTIONAL[name][1] for name in extra))
+    asked = (*SOURCES, "edge", *(OPTIONAL[name][1] for name in extra))
     names = {TIME: "time", **{theirs: ours for ours, theirs in SOURCES.items()}}
     names |= {OPTIONAL[name][0]: OPTIONAL[name][1] for name in extra}
     words = (TIME, ID, LANE, OPTIONAL[columns.CLASS][0])
@@ -223,6 +240,8 @@ def xml_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.T
         for rows in xml_rows(head, asked):
             # What the first vehicles have, all must have.
             has = has or {theirs for theirs, attribute in names.items() if rows[attribute].null_count < len(rows)}
+            if LANE not in has and rows["edge"].null_count < len(rows):
+                refuse_mesoscopic(head.path)
             check_names(head.path, sorted(has))
             lacking = [name for name, theirs in SOURCES.items() if theirs in has and rows[name].null_count]
             if lacking:
@@ -232,24 +251,19 @@ def xml_chunks(head: FileHead, day: int, extra: Sequence[str]) -> Iterator["pa.T
                 for theirs, attribute in names.items()
                 if theirs in has
             }
-            yield _normalise(pa.table(table), day, head.path)
+            yield _normalise(pa.table(table), day, head.path, book)
     except pa.ArrowInvalid as error:
         raise DataError(f"{head.path} cannot be read as SUMO's FCD XML: {error}") from error
 
 
-MOST_DIGITS = 4
-"""Of a lane's index; more is no lane."""
-
-
-def _normalise(table: "pa.Table", day: int, source: Path) -> "pa.Table":
+def _normalise(table: "pa.Table", day: int, source: Path, book: AccountBook | None) -> "pa.Table":
     import numpy as np
     import pyarrow as pa
 
     vehicles = table[ID]
     if vehicles.null_count:
         table = table.filter(vehicles.is_valid())
-    if {LANE, POSITION} <= set(table.column_names) and table[LANE].null_count:
-        table = table.filter(table[LANE].is_valid())  # persons, which SUMO writes among vehicles, without a lane
+    table = vehicles_only(table, book)
     made = {
         columns.DAY: pa.array(np.full(table.num_rows, day, dtype=np.int32)),
         columns.TIME: seconds_of(table[TIME], source),
@@ -257,8 +271,8 @@ def _normalise(table: "pa.Table", day: int, source: Path) -> "pa.Table":
     }
     if {LANE, POSITION} <= set(table.column_names):
         lanes = _one_array(table[LANE]).dictionary_encode()
-        names, numbers = _split_lanes(lanes.dictionary.to_pylist(), source)
-        edges, codes = _unique(names)
+        names, numbers = split_lanes(lanes.dictionary.to_pylist(), source)
+        edges, codes = unique_words(names)
         made |= {
             columns.EDGE: pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()).take(lanes.indices), edges),
             columns.LANE: pa.array(numbers, pa.int16()).take(lanes.indices),
@@ -279,23 +293,3 @@ def _one_array(column: "pa.ChunkedArray") -> "pa.Array":
     import pyarrow as pa
 
     return pa.concat_arrays([chunk.cast(pa.string()) for chunk in column.chunks] or [pa.array([], pa.string())])
-
-
-def _split_lanes(lanes: list[str | None], source: Path) -> tuple[list[str], list[int]]:
-    names, numbers, wrong = [], [], []
-    for lane in lanes:
-        edge, _, number = (lane or "").rpartition("_")
-        if not edge or not number.isdecimal() or len(number) > MOST_DIGITS:
-            wrong.append(lane)
-            edge, number = "", "0"
-        names.append(edge)
-        numbers.append(int(number))
-    if wrong:
-        raise DataError(f"{source}: {len(wrong)} lane ids are not <edge>_<index>, the first is {wrong[0]!r}")
-    return names, numbers
-
-
-def _unique(names: list[str]) -> tuple[list[str], list[int]]:
-    order: dict[str, int] = {}
-    codes = [order.setdefault(name, len(order)) for name in names]
-    return list(order), codes
