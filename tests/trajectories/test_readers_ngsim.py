@@ -119,6 +119,30 @@ def test_speeds_of_zero_are_not_there_where_vehicles_move(tmp_path: Path):
     assert "speed_mps" not in rows
 
 
+@pytest.mark.parametrize("drives_off_mps", [10.0, 0.0])
+def test_a_file_may_begin_with_a_vehicle_that_waits(tmp_path: Path, drives_off_mps: float):
+    """Its position creeps by a millimetre a frame, which is no movement; the rest of the file tells whether it has
+    speeds."""
+    feet = 1 / 0.3048
+    rows = [row_of_18(1, frame, local_y=frame * 0.001 * feet, speed="0.00") for frame in range(1, 1500)]
+    speed = drives_off_mps * feet
+    rows += [row_of_18(1, 1500 + frame, local_y=(1.5 + frame) * feet, speed=speed) for frame in range(20)]
+    path, account = write(tmp_path, OF_18, *rows), book()
+    assert not read_head(path).is_whole
+    found = read(path, account)
+    account.raise_problems("x")
+    if drives_off_mps:
+        assert found["speed_mps"] == pytest.approx([0.0] * 1499 + [10.0] * 20)
+    else:
+        assert "speed_mps" not in found and account.findings[0].text.startswith("columns v_Vel hold 0 only")
+
+
+def test_accelerations_that_begin_with_zeros_at_a_steady_speed_are_true(tmp_path: Path):
+    rows = [row_of_18(1, frame, local_y=5 * frame).replace(",1.5,", ",0.0,") for frame in range(1, 1500)]
+    found = read(write(tmp_path, OF_18, *rows, row_of_18(1, 1500, local_y=7500)))
+    assert found["accel_mps2"] == pytest.approx([0.0] * 1499 + [1.5 * 0.3048])
+
+
 def test_a_column_that_begins_with_zeros_and_fills_later_is_a_problem(tmp_path: Path):
     rows = [row_of_18(1, frame, local_y=frame, clock=0) for frame in range(1, 1500)]
     account = book()

@@ -10,7 +10,8 @@ What is known to go wrong with these files, and what is done here:
   two; with the location it tells them apart. Time is the frame number alone, since ``Global_Time`` is in seconds in
   some files and in milliseconds in others.
 * a re-extraction keeps the header and leaves what it did not extract at 0: a column that is 0 in the whole first
-  64 KiB is taken as not there, and said. A length, a width, a class and a lane of 0 are empty anyway.
+  64 KiB is taken as not there, and said. A length, a width, a class and a lane of 0 are empty anyway. Speeds and
+  accelerations of 0 may be true: where nobody moves against them, the whole file tells whether they are there.
 * positions along an arterial grow northwards or eastwards whichever way a vehicle drives: where ``Direction`` says
   south or west, the road's position runs the other way. ``Direction`` 1 to 4 is east, north, west, south; motorways
   have 0 or nothing there, and grow in the direction of travel.
@@ -20,6 +21,7 @@ What is known to go wrong with these files, and what is done here:
 
 import csv
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from scenariogen.accounts import AccountBook
@@ -44,6 +46,9 @@ VALUES = (
     "global_time", "local_x", "global_x", "global_y", "v_length", "v_width", "v_class", "v_vel", "v_acc", "lane_id",
 )  # fmt: skip
 """Columns that re-extractions leave at 0."""
+MOTION = ("v_vel", "v_acc")
+MOVING_MPS = 0.5
+"""Who stands creeps by millimetres, as tracked; on average over the head of a file nobody who stands is so fast."""
 PLACES = ("location", "direction")
 ZEROS = ("0", "0.0", "0.00", "0.000", "0.0000")
 CLASSES = {1: "motorcycle", 2: "car", 3: "truck"}
@@ -78,7 +83,7 @@ class NgsimReader(TrajectoryReader):
                 f"{head.path} lacks {', '.join(lacking)}, which NGSIM files have; it has {', '.join(head.header[:20])}"
             )
         there = {name: names[name] for name in (*NEEDED, *VALUES, *PLACES) if name in names}
-        empty = _empty_columns(head, there)
+        empty = self._empty_columns(head, there)
         used = {name: column for name, column in there.items() if name not in empty}
         if empty:
             book.note(f"columns {', '.join(there[name] for name in empty)} hold 0 only and are taken as not there")
@@ -97,32 +102,59 @@ class NgsimReader(TrajectoryReader):
     def _blocks(self, head: FileHead, book: AccountBook, names: list[str]) -> Iterator["pa.Table"]:
         return tables.text_blocks(head, book, names)
 
+    def _empty_columns(self, head: FileHead, there: Mapping[str, str]) -> list[str]:
+        """Columns that are 0 in every row of the head, as a re-extraction leaves them.
 
-def _empty_columns(head: FileHead, there: Mapping[str, str]) -> list[str]:
-    """Columns that are 0 in every row of the head, as a re-extraction leaves them.
+        Speeds and accelerations of 0 are true where nobody moves, or where any other is found farther on.
+        """
+        cells = _cells(head, there)
+        empty = [name for name in VALUES if cells.get(name) and set(cells[name]) <= {"", *ZEROS}]
+        doubtful = [name for name in MOTION if name in empty]
+        moving = bool(doubtful) and _is_moving(cells)
+        if not doubtful or (moving and "v_vel" in empty):
+            return empty
+        if head.is_whole:
+            return [name for name in empty if moving or name not in doubtful]
+        return [name for name in empty if name not in doubtful or not self._is_filled(head, there[name])]
 
-    Speeds and accelerations of 0 may be true: they count as not there only where some vehicle moves.
-    """
+    def _is_filled(self, head: FileHead, column: str) -> bool:
+        unread = AccountBook(file=head.path.name, format=self.name, title=self.title, subject="vehicles")
+        return any(_filled(block, column) for block in self._blocks(head, unread, [column]))
+
+
+def _cells(head: FileHead, there: Mapping[str, str]) -> dict[str, list[str]]:
     rows = [row for row in csv.reader(head.lines[1:], delimiter=head.delimiter) if len(row) == len(head.header)]
-    cells = {name: [row[head.header.index(column)].strip() for row in rows] for name, column in there.items()}
-    moving = len(set(zip(cells["vehicle_id"], cells["local_y"], strict=True))) > len(set(cells["vehicle_id"]))
-    empty = []
-    for name in VALUES:
-        found = set(cells.get(name, ()))
-        if found and found <= {"", *ZEROS} and (moving or name not in ("v_vel", "v_acc")):
-            empty.append(name)
-    return empty
+    return {name: [row[head.header.index(column)].strip() for row in rows] for name, column in there.items()}
+
+
+def _is_moving(cells: Mapping[str, list[str]]) -> bool:
+    """Some vehicle covers a distance that nobody covers who stands."""
+    tracks: dict[str, list[tuple[float, float]]] = {}
+    for vehicle, frame, at in zip(*(cells[name] for name in NEEDED), strict=True):
+        with suppress(ValueError):  # what is no number says nothing here, and is counted later
+            sample = float(frame.replace(",", "")) * FRAME_S, float(at.replace(",", "")) * METRES_PER_FOOT
+            tracks.setdefault(vehicle, []).append(sample)
+    for track in tracks.values():
+        times_s, at_m = zip(*track, strict=True)
+        if max(at_m) - min(at_m) > MOVING_MPS * (max(times_s) - min(times_s)) > 0:
+            return True
+    return False
 
 
 def _check_empty(block: "pa.Table", column: str, book: AccountBook) -> None:
     """A column that was taken as not there must stay empty to the end."""
+    count = _filled(block, column)
+    if count:
+        book.problem(f"hold a value in {column}, which is 0 in the beginning of the file: split the file", rows=count)
+
+
+def _filled(block: "pa.Table", column: str) -> int:
+    """How many cells hold another value than 0."""
     import pyarrow as pa
 
     pc = tables.compute()
     filled = pc.and_(block[column].is_valid(), pc.invert(pc.is_in(block[column], value_set=pa.array(ZEROS))))
-    count = pc.sum(filled).as_py() or 0
-    if count:
-        book.problem(f"hold a value in {column}, which is 0 in the beginning of the file: split the file", rows=count)
+    return pc.sum(filled).as_py() or 0
 
 
 def _too_many_clocks(head: FileHead, used: Mapping[str, str]) -> str:
