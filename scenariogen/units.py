@@ -5,6 +5,11 @@ reports convert.
 """
 
 import re
+from datetime import UTC, tzinfo
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from scenariogen.errors import DataError
 
 MPS_PER_KMH = 1 / 3.6
 MPS_PER_MPH = 0.44704
@@ -92,3 +97,12 @@ def duration_text(seconds: float) -> str:
     if minutes < 120:
         return f"{minutes:.0f} min" if abs(minutes - round(minutes)) < 0.05 else f"{minutes:.1f} min"
     return f"{minutes / 60:.3g} h"
+
+
+@lru_cache(maxsize=64)
+def zone_of(name: str) -> tzinfo:
+    """A time zone by its name. Raises ``DataError`` for a name that none has."""
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise DataError(f"the time zone {name!r} is unknown, expected a name such as Europe/London or UTC") from None

@@ -19,7 +19,11 @@ Map = Annotated[
 ]
 
 TimeZone = Annotated[
-    str, typer.Option(help="Zone of times without an offset in incident records, e.g. Europe/London; else UTC.")
+    str,
+    typer.Option(
+        help="Zone of times without an offset in incident records, e.g. Europe/London; else UTC. For tables of "
+        "trajectories the zone that tells the day; else what the times say."
+    ),
 ]
 CONVERTED = Path("converted.parquet")
 MATCHED = Path("matched.parquet")

@@ -23,7 +23,7 @@ from scenariogen.trajectories.convert import convert
 from scenariogen.trajectories.formats import EXAMPLE, readers
 from scenariogen.trajectories.opening import account_of, is_ours
 from scenariogen.trajectories.readers.contract import ReadOptions, TrajectoryReader
-from scenariogen.trajectories.readers.mapped import DIMENSIONS
+from scenariogen.trajectories.readers.mapped import DIMENSIONS, MappedReader
 from scenariogen.trajectories.records import open_trajectories
 
 EVENT_MARKS = ("record_id", "kind", "start")
@@ -100,9 +100,10 @@ def _convert(head: FileHead, out: Path, format: str, texts: tuple[str, ...], tim
     if isinstance(reader, EventReader):
         options = EventOptions(mapping=parse_mapping(texts, EVENT_DIMENSIONS), time_zone=time_zone)
         return convert_events(head, reader, out, options=options)
-    if time_zone:
-        raise DataError("--time-zone is for incident records; trajectories have one clock, and dates in UTC")
-    return convert(head, reader, out, options=ReadOptions(mapping=parse_mapping(texts, DIMENSIONS)))
+    if time_zone and not isinstance(reader, MappedReader):
+        raise DataError(f"--time-zone is for incident records and tables read by --map; {reader.title} has no zone")
+    options = ReadOptions(mapping=parse_mapping(texts, DIMENSIONS), time_zone=time_zone)
+    return convert(head, reader, out, options=options)
 
 
 def find_any_reader(head: FileHead, *, format: str = "", mapping: Iterable[str] = ()) -> TrajectoryReader | EventReader:

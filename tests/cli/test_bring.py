@@ -83,6 +83,18 @@ def test_a_failed_conversion_leaves_nothing_behind(table, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tracks.csv"]
 
 
+def test_a_zone_tells_the_day_of_a_table_and_of_no_other_trajectories(tmp_path):
+    path = tmp_path / "tracks.csv"
+    rows = [f"2024-05-01T{hour:02}:00:0{second}Z,1,{second}" for hour in (1, 23) for second in range(5)]
+    path.write_text("\n".join(["t,car,at", *rows]) + "\n")
+    fields = ("--map", "time=t", "--map", "vehicle=car", "--map", "road_position=at:m")
+    said = scenariogen("inspect", path, *fields, "--time-zone", "America/Denver").stdout
+    assert "2024-04-30, 2024-05-01" in said and "midnight of its date (America/Denver)" in said
+    path.write_text('<fcd-export><timestep time="0"/></fcd-export>')
+    result = scenariogen("inspect", path, "--time-zone", "America/Denver")
+    assert result.exit_code == 1 and "SUMO floating-car data has no zone" in result.stderr
+
+
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("name", "rows", "vehicles"),

@@ -1,5 +1,6 @@
 """Tables of unknown columns, by a mapping."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -84,7 +85,63 @@ def test_dates_become_recordings_and_seconds(tmp_path: Path):
     assert rows["time_s"] == [25_200.5, 0, None]
     assert rows["recording"] == ["2024-05-01", "2024-05-02", None]
     assert rows["road_m"] == [5000, 6000, 7000]
-    assert account.findings[0].rows == 1
+    assert (account.findings[0].rows, account.findings[0].examples) == (1, ("'soon'",))
+    assert account.units["time_s"] == "when, ISO 8601: seconds after midnight of its date (UTC)"
+
+
+def days(path: Path, *more: str, time_zone: str = "") -> tuple[list, list]:
+    """Recording and seconds of each row of a table with the columns when, id, s."""
+    mapping = parse_mapping(("time=when", "vehicle=id", "road_position=s", *more)[bool(more) :], DIMENSIONS)
+    asked = ReadOptions(mapping=mapping, time_zone=time_zone)
+    (table,) = MappedReader().tables(read_head(path), book(), asked)
+    return table["recording"].to_pylist(), table["time_s"].to_pylist()
+
+
+def test_times_since_1970_are_split_by_date_as_text_is(tmp_path: Path):
+    """They became one day of three, which began 54 years in; the zone that is asked for tells the date."""
+    begin = int(datetime(2024, 5, 1, 23, 30, tzinfo=UTC).timestamp() * 1000)
+    path = write(tmp_path, "when,id,s", *(f"{begin + hour * 3_600_000 + 250},1,5" for hour in (0, 1, 25)))
+    assert days(path, "time=when:ms") == (["2024-05-01", "2024-05-02", "2024-05-03"], [84_600.25, 1800.25, 1800.25])
+    recordings, seconds = days(path, "time=when:ms", time_zone="America/Denver")
+    assert recordings == ["2024-05-01", "2024-05-01", "2024-05-02"]
+    assert seconds == [17.5 * 3600 + 0.25, 18.5 * 3600 + 0.25, 18.5 * 3600 + 0.25]
+
+
+def test_an_evening_with_an_offset_is_one_day(tmp_path: Path):
+    """Seven hours west of Greenwich, the evening peak was cut in two at midnight of UTC."""
+    path = write(tmp_path, "when,id,s", "2024-05-01T16:59:00-07:00,1,5", "2024-05-01T17:01:00-07:00,1,6")
+    assert days(path) == (["2024-05-01"] * 2, [61_140, 61_260])
+    assert days(path, time_zone="UTC") == (["2024-05-01", "2024-05-02"], [86_340, 60])
+
+
+@pytest.mark.parametrize(
+    ("text", "time_s"),
+    [
+        ("20240501T080400Z", 29_040),
+        ("20240501T080400-0700", 29_040),
+        ("2024/05/01 08:04:00", 29_040),
+        ("2024-05-01 08:04", 29_040),
+        ("2024-05-01", 0),
+        ("2024-05-01T8:04:00+02:00", 29_040),
+    ],
+)
+def test_forms_of_iso_8601(tmp_path: Path, text: str, time_s: float):
+    assert days(write(tmp_path, "when,id,s", f"{text},1,5")) == (["2024-05-01"], [time_s])
+
+
+@pytest.mark.parametrize("text", ["05/01/2024 08:04:00", "08:04:00", "2024-13-45T08:00:00"])
+def test_times_that_cannot_be_read_are_shown_with_those_that_can(tmp_path: Path, text: str):
+    """It was said that all rows were without a time."""
+    path = write(tmp_path, "when,id,s", f"{text},1,5", f"{text},2,5")
+    with pytest.raises(DataError, match=rf"such as '{text}'; expected ISO 8601 \(2024-05-01T08:04:00Z, .*when:ms"):
+        days(path)
+
+
+def test_a_zone_is_asked_for_times_with_a_date_only(tmp_path: Path):
+    with pytest.raises(DataError, match="the times in t have no date"):
+        list(MappedReader().tables(read_head(sample(tmp_path)), book(), replace(options(), time_zone="UTC")))
+    with pytest.raises(DataError, match="the time zone 'Mars' is unknown"):
+        days(write(tmp_path, "when,id,s", "2024-05-01T08:04:00,1,5"), time_zone="Mars")
 
 
 def test_a_recording_column_and_dates_are_joined(tmp_path: Path):

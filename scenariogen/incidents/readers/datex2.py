@@ -17,7 +17,8 @@ from scenariogen.incidents.events import Event
 from scenariogen.incidents.readers.contract import EventOptions, EventReader
 from scenariogen.incidents.readers.datex2_situation import local, situation_event, type_of
 from scenariogen.incidents.readers.rows import readable
-from scenariogen.incidents.readers.values import time_of, zone_of
+from scenariogen.incidents.readers.values import time_of
+from scenariogen.units import zone_of
 
 MARKS = ("datex2.eu/schema/", "levelC/schema/")
 """Parts of namespaces: of the standard, and of profiles that keep its names."""

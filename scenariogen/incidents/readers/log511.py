@@ -30,9 +30,9 @@ from scenariogen.incidents.readers.cells import Cells, cells_of
 from scenariogen.incidents.readers.contract import EventOptions, EventReader
 from scenariogen.incidents.readers.geometry import from_polyline
 from scenariogen.incidents.readers.rows import json_items, readable, small_letters, table_rows
-from scenariogen.incidents.readers.values import count_of, direction_of, text_of, truth_of, zone_of
+from scenariogen.incidents.readers.values import count_of, direction_of, text_of, truth_of
 from scenariogen.incidents.vocabulary import kind_of_words
-from scenariogen.units import SECONDS_PER_DAY
+from scenariogen.units import SECONDS_PER_DAY, zone_of
 
 MARKS = ("startdate", "lastupdated", "eventsubtype", "eventtype", "lanesaffected", "isfullclosure", "directionoftravel")
 MARKS_NEEDED = 4

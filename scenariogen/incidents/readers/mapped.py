@@ -18,9 +18,10 @@ from scenariogen.incidents.lane_words import MOST_LANES, SOME_LANES_SAID, Lanes,
 from scenariogen.incidents.readers.cells import Cells, cells_of
 from scenariogen.incidents.readers.contract import EventOptions, EventReader
 from scenariogen.incidents.readers.rows import table_rows
-from scenariogen.incidents.readers.values import count_of, direction_of, number_of, text_of, truth_of, zone_of
+from scenariogen.incidents.readers.values import count_of, direction_of, number_of, text_of, truth_of
 from scenariogen.incidents.vocabulary import ALWAYS_PLANNED, kind_of_words
 from scenariogen.mapping import Source, missing_columns
+from scenariogen.units import zone_of
 
 EVENT_DIMENSIONS: dict[str, str | None] = {
     "record_id": None,

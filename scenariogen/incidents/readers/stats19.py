@@ -13,8 +13,8 @@ from scenariogen.heads import FileHead, Made
 from scenariogen.incidents.events import Event, EventKind
 from scenariogen.incidents.readers.contract import Bounds, EventOptions, EventReader
 from scenariogen.incidents.readers.rows import table_rows
-from scenariogen.incidents.readers.values import count_of, number_of, text_of, time_of, zone_of
-from scenariogen.units import MPS_PER_MPH
+from scenariogen.incidents.readers.values import count_of, number_of, text_of, time_of
+from scenariogen.units import MPS_PER_MPH, zone_of
 
 IDS = ("collision_index", "accident_index")
 SEVERITIES = ("collision_severity", "accident_severity")

@@ -17,7 +17,8 @@ from scenariogen.incidents.events import EndIs, Event, EventKind, Points
 from scenariogen.incidents.lane_words import NOTHING_SAID, SOME_LANES_SAID, Lanes, all_lanes, lanes_from_words
 from scenariogen.incidents.readers.contract import Bounds, EventOptions, EventReader
 from scenariogen.incidents.readers.rows import table_rows
-from scenariogen.incidents.readers.values import number_of, text_of, time_of, zone_of
+from scenariogen.incidents.readers.values import number_of, text_of, time_of
+from scenariogen.units import zone_of
 
 _PHRASE_ENDS = re.compile(r"[.;,]\s|[.;,]$|\s-\s|\bdue to\b|\bbecause of\b", re.I)
 _LANES = re.compile(

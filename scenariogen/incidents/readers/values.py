@@ -3,11 +3,7 @@
 import math
 import re
 from datetime import UTC, datetime, tzinfo
-from functools import lru_cache
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-from scenariogen.errors import DataError
 
 NOTHING = frozenset({"", "none", "null", "nan", "na", "n/a", "no data", "undefined", "unknown", "-", "-1"})
 """Cells, in small letters, that say nothing."""
@@ -73,15 +69,6 @@ def direction_of(value: Any) -> str:
         if word.startswith(begin) and not any(word.startswith(begin + other) for other, _ in _COMPASS):
             return letter
     return _COMPASS_CODES.get(word, "")
-
-
-@lru_cache(maxsize=64)
-def zone_of(name: str) -> tzinfo:
-    """A time zone by its name. Raises ``DataError`` for a name that none has."""
-    try:
-        return ZoneInfo(name) if name else UTC
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise DataError(f"the time zone {name!r} is unknown, expected a name such as Europe/London or UTC") from None
 
 
 def time_of(value: Any, zone: tzinfo = UTC, *, day_first: bool = False) -> datetime | None:

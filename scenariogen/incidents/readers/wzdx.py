@@ -21,8 +21,9 @@ from scenariogen.incidents.lane_words import SOME_LANES_SAID
 from scenariogen.incidents.readers.contract import EventOptions, EventReader
 from scenariogen.incidents.readers.geometry import from_geojson, from_text
 from scenariogen.incidents.readers.rows import json_items, table_rows
-from scenariogen.incidents.readers.values import list_of, mapping_of, number_of, text_of, time_of, zone_of
+from scenariogen.incidents.readers.values import list_of, mapping_of, number_of, text_of, time_of
 from scenariogen.incidents.readers.wzdx_event import IMPACTS_SAID, FeedInfo, road_event
+from scenariogen.units import zone_of
 
 HEADERS = ("feed_info", "road_event_feed_info")
 _JSON_MARKS = ('"road_event_feed_info"', '"core_details"', '"vehicle_impact"', '"road_event_id"')

@@ -20,10 +20,12 @@ CHUNK_ROWS = 500_000
 class ReadOptions:
     """What a user may say about a file.
 
-    ``mapping``  field to column and unit, for tables of unknown columns
+    ``mapping``    field to column and unit, for tables of unknown columns
+    ``time_zone``  name of the zone by which times with a date are split into days; empty: what they say, else UTC
     """
 
     mapping: Mapping[str, Source] = field(default_factory=dict)
+    time_zone: str = ""
 
 
 class TrajectoryReader(ABC):

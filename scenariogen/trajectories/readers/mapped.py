@@ -1,11 +1,12 @@
 """Any table with one row per vehicle and time, through a column mapping: no code for a set of unknown columns.
 
 ``--map time=t:s --map vehicle=id --map x=x:m --map y=y:m --map speed=v:km/h``. Times are numbers with a unit, frame
-counts (``frame:1/25s``), or ISO 8601 text; text is split by date into recordings and becomes the seconds after
-midnight (of UTC where it carries an offset). Text tables and Parquet.
+counts (``frame:1/25s``), or ISO 8601 text; what has a date is split by it into recordings
+(:mod:`scenariogen.trajectories.readers.dates`). Text tables and Parquet.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scenariogen.accounts import AccountBook
@@ -15,6 +16,14 @@ from scenariogen.mapping import Source, missing_columns
 from scenariogen.trajectories import columns
 from scenariogen.trajectories.readers import tables
 from scenariogen.trajectories.readers.contract import ReadOptions, TrajectoryReader
+from scenariogen.trajectories.readers.dates import (
+    Calendar,
+    are_dates,
+    calendar_of,
+    check_some,
+    split_dates,
+    split_numbers,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,9 +54,7 @@ ONLY_ROAD = "road"
 """Name of the road where positions along one are mapped and no name for it."""
 PLACES_BY_FIELDS = (("edge", "lane", "position"), ("road_position",), ("x", "y"), ("lon", "lat"))
 SI_UNITS = {"time": "s", "speed": "m/s", "acceleration": "m/s2", "length": "m", "angle": "degrees"}
-CLOCK_FIRST_ROWS = 100
 PARQUET_ROWS = 100_000
-_DATE = r"^\s*\d{4}-\d{2}-\d{2}"
 
 
 class MappedReader(TrajectoryReader):
@@ -67,14 +74,11 @@ class MappedReader(TrajectoryReader):
         if "road_position" in mapping and "road" not in mapping:
             book.units[columns.ROAD] = "one road"
         wanted = list(dict.fromkeys(source.column for source in mapping.values()))
-        are_dates: bool | None = None
+        clock: _Clock | None = None
         for block in _blocks(head, book, wanted):
-            if are_dates is None:
-                are_dates = _are_dates(block, mapping["time"])
-                if are_dates:
-                    book.units[columns.TIME] = f"{mapping['time'].column}, ISO 8601: seconds after midnight of its date"
-                    book.units.setdefault(columns.RECORDING, f"the date in {mapping['time'].column}")
-            yield _table(block, mapping, book, are_dates=are_dates)
+            if clock is None:
+                clock = _clock(block, mapping["time"], options.time_zone, book)
+            yield _table(block, mapping, book, clock)
 
 
 def _said(name: str, source: Source) -> str:
@@ -136,7 +140,43 @@ def _blocks(head: FileHead, book: AccountBook, names: Sequence[str]) -> Iterator
         raise DataError(f"{head.path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
 
 
-def _table(block: "pa.Table", mapping: Mapping[str, Source], book: AccountBook, *, are_dates: bool) -> "pa.Table":
+@dataclass(frozen=True, kw_only=True)
+class _Clock:
+    """How a column of times is read: as text or timestamps with dates, or as numbers; with the calendar of dates."""
+
+    source: Source
+    is_text: bool
+    calendar: Calendar | None
+
+    def read(self, block: "pa.Table", book: AccountBook) -> tuple["pa.Array", "pa.Array | None"]:
+        """Seconds, after midnight where there are dates, and those."""
+        column = self.source.column
+        if self.is_text and self.calendar is not None:
+            return split_dates(tables.one_array(block[column]), self.calendar, column, book)
+        seconds = tables.numbers(block, column, book, factor=self.source.factor)
+        return (seconds, None) if self.calendar is None else split_numbers(seconds, self.calendar)
+
+
+def _clock(block: "pa.Table", source: Source, time_zone: str, book: AccountBook) -> _Clock:
+    """The clock of a file, by its first rows. Raises ``DataError`` where no time among them can be read."""
+    times = tables.one_array(block[source.column])
+    is_text = not source.unit and are_dates(times)
+    unread = AccountBook(file=book.file, format=book.format, title=book.title, subject=book.subject)
+    numbers_s = None if is_text else tables.numbers(block, source.column, unread, factor=source.factor)
+    calendar = calendar_of(times, source.column, time_zone, numbers_s)
+    clock = _Clock(source=source, is_text=is_text, calendar=calendar)
+    check_some(times, clock.read(block, unread)[0], source.column)
+    if calendar is not None:
+        book.units[columns.TIME] = f"{source.column}, {calendar.words}"
+        book.units.setdefault(columns.RECORDING, f"the date in {source.column}")
+    elif time_zone:
+        raise DataError(
+            f"--time-zone {time_zone}: the times in {source.column} have no date, so no zone tells their day"
+        )
+    return clock
+
+
+def _table(block: "pa.Table", mapping: Mapping[str, Source], book: AccountBook, clock: _Clock) -> "pa.Table":
     import pyarrow as pa
 
     pc = tables.compute()
@@ -144,8 +184,8 @@ def _table(block: "pa.Table", mapping: Mapping[str, Source], book: AccountBook, 
     dates: pa.Array | None = None
     for name, source in mapping.items():
         column, dimension = FIELDS[name]
-        if name == "time" and are_dates:
-            made[column], dates = _split_dates(tables.one_array(block[source.column]), source.column, book)
+        if name == "time":
+            made[column], dates = clock.read(block, book)
         elif dimension is not None:
             values = tables.numbers(block, source.column, book, factor=source.factor)
             made[column] = tables.single(values) if columns.arrow_type(column) == pa.float32() else values
@@ -160,36 +200,3 @@ def _table(block: "pa.Table", mapping: Mapping[str, Source], book: AccountBook, 
         joined = dates if named is None else pc.binary_join_element_wise(named.cast(pa.string()), dates, " ")
         made[columns.RECORDING] = tables.words(joined)
     return pa.table(made)
-
-
-def _are_dates(block: "pa.Table", source: Source) -> bool:
-    """True where times are timestamps, or where most of the first cells begin like ``2024-05-01``."""
-    import pyarrow as pa
-
-    pc = tables.compute()
-    column = tables.one_array(block[source.column])
-    if pa.types.is_temporal(column.type):
-        return True
-    if source.unit or not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return False
-    first = pc.drop_null(column).slice(0, CLOCK_FIRST_ROWS)
-    like = pc.sum(pc.match_substring_regex(first, _DATE)).as_py() or 0
-    return 2 * like > len(first)
-
-
-def _split_dates(times: "pa.Array", column: str, book: AccountBook) -> tuple["pa.Array", "pa.Array"]:
-    """Seconds after midnight, and the dates."""
-    import pandas as pd
-    import pyarrow as pa
-
-    if pa.types.is_temporal(times.type) and not pa.types.is_timestamp(times.type):
-        raise DataError(f"the column {column} is of the type {times.type}, expected timestamps, text or numbers")
-    stamps = pd.to_datetime(pd.Series(times.to_pandas()), format="ISO8601", utc=True, errors="coerce")
-    wrong = int(stamps.isna().sum()) - times.null_count
-    if wrong:
-        book.note(f"hold something else than an ISO 8601 time in {column}: taken as empty", rows=wrong)
-    seconds = (stamps - stamps.dt.normalize()).dt.total_seconds()
-    return (
-        pa.array(seconds, pa.float64(), from_pandas=True),
-        pa.array(stamps.dt.strftime("%Y-%m-%d"), pa.string(), from_pandas=True),
-    )
