@@ -39,6 +39,7 @@ class Demand:
     ``rate_per_s``                     vehicles per second while the entry lasts; 0 for single vehicles
     ``persons``                        persons, containers and flows of them (carried along, not counted)
     ``triggered``                      vehicles that wait for a passenger, with no departure of their own
+    ``calibrators``                    calibrators that add and remove vehicles as SUMO runs (not counted)
     ``out_of_order``                   entries of route files that SUMO drops since they are not sorted by time
     ``flying_start``                   most vehicles enter at speed (SUMO's default), not from standstill
     ``journeys``                       a sample, evenly spaced in file order
@@ -50,6 +51,7 @@ class Demand:
     rate_per_s: np.ndarray = field(repr=False)
     persons: int = 0
     triggered: int = 0
+    calibrators: int = 0
     out_of_order: int = 0
     flying_start: bool = True
     journeys: tuple[Journey, ...] = field(default=(), repr=False)
@@ -116,7 +118,7 @@ class _Reader:
         self.journeys: list[Journey] = []
         self.stride = 1
         self.seen = 0
-        self.persons = self.triggered = self.out_of_order = 0
+        self.persons = self.triggered = self.calibrators = self.out_of_order = 0
         self.standing_starts = 0.0
         self.routes: dict[str, tuple[str, ...]] = {}
         self.problems: list[str] = []
@@ -128,6 +130,8 @@ class _Reader:
                 self.routes[element.get("id", "")] = tuple(element.get("edges", "").split())
             elif element.tag in (*VEHICLE_TAGS, *FLOW_TAGS, *PERSON_TAGS):
                 self._entry(element, source, order)
+            elif element.tag == "calibrator":
+                self.calibrators += _calibrates_flow(element)
 
     def _entry(self, element: Element, source: Path, order: FileOrder) -> None:
         has_begin = element.get("depart") is None and element.tag not in VEHICLE_TAGS
@@ -189,6 +193,11 @@ class _Reader:
         self.seen += 1
 
 
+def _calibrates_flow(calibrator: Element) -> bool:
+    """Whether it changes how many vehicles there are, not their speed alone; its flows may stand in another file."""
+    return bool(calibrator.get("file")) or any(flow.get("vehsPerHour") for flow in calibrator.iter("flow"))
+
+
 def _flow_rate(element: Element, span_s: float) -> tuple[float, float | None]:
     """Vehicles per second and, where the flow says it, their number."""
     number = element.get("number")
@@ -246,6 +255,7 @@ def read_demand(
         rate_per_s=table[:, 3],
         persons=reader.persons,
         triggered=reader.triggered,
+        calibrators=reader.calibrators,
         out_of_order=reader.out_of_order,
         flying_start=bool(reader.standing_starts <= finite.sum() / 2),
         journeys=tuple(reader.journeys),

@@ -89,6 +89,11 @@ def open_project(sumocfg: str | Path) -> SumoProject:
         begin_s=begin_s,
         on_problem=problems.add,
     )
+    if "load-state" in options:
+        problems.add(
+            f"load-state is {options['load-state']!r}: a run counts every vehicle from its departure and cannot begin "
+            "among those of a saved state; leave load-state out and begin early enough for traffic to build up"
+        )
     if demand.is_empty and not problems:
         problems.add(_no_vehicles(path, inputs, demand))
     if times["step-length"] is not None and times["step-length"] <= 0:
@@ -204,6 +209,11 @@ def _nested(files: list[Path], problems: Problems) -> list[Path]:
 def _no_vehicles(path: Path, inputs: Mapping[str, tuple[Path, ...]], demand: Demand) -> str:
     if demand.out_of_order:
         return "SUMO would drop all of its demand: route files must be sorted by departure time"
+    if demand.calibrators:
+        return (
+            f"it has no demand but that of its calibrators ({demand.calibrators}), which SUMO makes up while it runs: "
+            "what cannot enter for a queue waits nowhere and is not counted as late; write it as flows of a route file"
+        )
     read = [file.name for name in ("route-files", "additional-files") for file in inputs.get(name, ())]
     if not inputs.get("route-files"):
         return f"it has no demand: {path.name} names no route-files with vehicles, trips or flows to simulate"

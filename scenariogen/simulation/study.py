@@ -64,6 +64,11 @@ def study_window(
         remarks.append(
             f"{demand.out_of_order} vehicles are not sorted by departure in the route files and SUMO drops them"
         )
+    if demand.calibrators:
+        remarks.append(
+            f"calibrators ({demand.calibrators}) add and remove vehicles as SUMO runs: what they cannot add for a queue "
+            "is not counted as late, and what they remove counts until the end"
+        )
     return StudyWindow(
         begin_s=begin,
         count_from_s=begin + warm_up,

@@ -9,6 +9,7 @@ import pytest
 from scenariogen.errors import ProjectError
 from scenariogen.simulation.overrides import overrides
 from scenariogen.simulation.project import open_project
+from scenariogen.simulation.study import study_window
 from tests.simulation.small import PLAIN, line, small_project, vehicle, write_project
 from tests.support import resco, shared_data
 
@@ -176,3 +177,29 @@ def test_overrides_say_what_and_why(tmp_path):
     assert defaults["collision.action"] == "teleport (SUMO's default)"
     off = small_project(tmp_path / "off", ROUTES, options='<time-to-teleport value="0"/>')
     assert "time-to-teleport" not in {each.option for each in overrides(off)}
+
+
+def test_a_saved_state_is_refused_by_its_name(tmp_path):
+    """Runs began at second 0 all the same, among vehicles of second 600, and played the demand once more."""
+    write_project(tmp_path, ROUTES, options='<load-state value="state.xml.gz"/>')
+    (tmp_path / "state.xml.gz").write_bytes(gzip.compress(b"<snapshot/>"))
+    (said,) = problems_of(tmp_path / "small.sumocfg")
+    assert "load-state is 'state.xml.gz'" in said and "begin early enough" in said
+
+
+CALIBRATOR = '<calibrator id="c" edge="bc" pos="0"><route id="r" edges="bc cd"/>{}</calibrator>'
+CALIBRATED = CALIBRATOR.format('<flow begin="0" end="6000" route="r" vehsPerHour="900" speed="13" type="plain"/>')
+
+
+def test_demand_of_calibrators_alone_is_refused_by_their_name(tmp_path):
+    write_project(tmp_path, PLAIN, additional=CALIBRATED)
+    (said,) = problems_of(tmp_path / "small.sumocfg")
+    assert "that of its calibrators (1)" in said and "write it as flows of a route file" in said
+
+
+def test_calibrators_beside_other_demand_are_remarked_on(tmp_path):
+    by_speed = CALIBRATOR.format('<flow begin="0" end="6000" route="r" speed="13" type="plain"/>')
+    remarks = study_window(small_project(tmp_path / "one", ROUTES, additional=CALIBRATED)).remarks
+    assert any("calibrators (1) add and remove vehicles" in remark for remark in remarks)
+    remarks = study_window(small_project(tmp_path / "two", ROUTES, additional=by_speed)).remarks
+    assert not any("calibrators" in remark for remark in remarks)
