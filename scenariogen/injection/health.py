@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scenariogen.injection.connection import Link
+from scenariogen.simulation.options import parse_time_s
 
 LOOK_EVERY_S = 60.0
 STATISTICS = {
@@ -29,7 +30,11 @@ GROWING = ("loaded", "inserted", "left", "teleports", "collisions", "emergency_s
 class AttachedHealth:
     """SUMO's totals since the simulation began; the last look, and what stood out over all of them.
 
-    ``expected``      vehicles that SUMO still has to do with: running, waiting and not yet due
+    ``expected``      SUMO's ``getMinExpectedNumber``: persons, and vehicles that run, wait or are not yet due, without
+                      those that wait for a person, as idle taxis do; so it may be less than those that run
+    ``discarded``     vehicles that went without ever entering: SUMO dropped them (``max-depart-delay``, a broken route)
+                      or they are what a ``scale`` below 1 leaves out; None where arrived vehicles are kept
+                      (``keep-after-arrival``) and cannot be told from them
     ``own_inserted``, ``own_running``  vehicles that stand for incidents, which the totals include
     ``waiting_most``  most vehicles that were due and could not enter
     ``looks``         how often the totals were read
@@ -46,6 +51,7 @@ class AttachedHealth:
     collisions: int
     emergency_stops: int
     emergency_brakings: int
+    discarded: int | None = None
     own_inserted: int = 0
     own_running: int = 0
     waiting_most: int = 0
@@ -64,8 +70,11 @@ class AttachedHealth:
             found.append(f"loaded {self.loaded} is less than inserted {self.inserted} + waiting {self.waiting}")
         if self.inserted < self.running:
             found.append(f"inserted {self.inserted} is less than running {self.running}")
-        if self.expected < self.running + self.waiting:
-            found.append(f"expected {self.expected} is less than running {self.running} + waiting {self.waiting}")
+        if self.discarded is not None and not 0 <= self.discarded <= self.loaded - self.inserted - self.waiting:
+            found.append(
+                f"discarded {self.discarded} is not what loaded {self.loaded} - inserted {self.inserted} - waiting "
+                f"{self.waiting} leaves room for"
+            )
         if not self.own_running <= self.own_inserted <= self.inserted:
             found.append(f"{self.own_running} of {self.own_inserted} own vehicles run, of {self.inserted} inserted")
         for name in GROWING if before is not None else ():
@@ -80,6 +89,7 @@ class HealthLog:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._last: AttachedHealth | None = None
+        self._keeps_arrived = parse_time_s(link.option("keep-after-arrival")) > 0
         self.due_s = float("-inf")
 
     def look(self, now_s: float, *, own_inserted: int = 0, own_running: int = 0) -> AttachedHealth:
@@ -91,6 +101,7 @@ class HealthLog:
         seen = AttachedHealth(
             time_s=now_s,
             expected=int(ask.getMinExpectedNumber()),
+            discarded=None if self._keeps_arrived else self._discarded(**totals),
             own_inserted=own_inserted,
             own_running=own_running,
             **totals,
@@ -104,6 +115,11 @@ class HealthLog:
         )
         self.due_s = now_s + LOOK_EVERY_S
         return self._last
+
+    def _discarded(self, *, loaded: int, inserted: int, running: int, **_: int) -> int:
+        """Of all vehicles that SUMO no longer has, those that never entered."""
+        gone = loaded - len(self._link.vehicle.getLoadedIDList())
+        return gone - (inserted - running)
 
     @property
     def last(self) -> AttachedHealth | None:

@@ -18,6 +18,7 @@ from scenariogen.errors import SimulationError
 from scenariogen.incidents.records import Incident, IncidentKind
 from scenariogen.injection.attach import Injection
 from scenariogen.injection.vehicle_mix import DEFAULT_TRAFFIC, Traffic
+from scenariogen.injection.warned import untold
 from scenariogen.network import RoadClass, RoadNetwork, read_network
 from scenariogen.scenarios.records import Drivers, Scenario
 
@@ -145,7 +146,8 @@ class _Saturated:
                 network=self._rig.network,
                 passing_speed=lambda incident, edge: min(speeds[starts[incident.start_s]], self._rig.limit_mps),
             )
-            self._injection.__enter__()
+            with untold("max-depart-delay"):
+                self._injection.__enter__()
         except BaseException:
             libsumo.close()
             raise

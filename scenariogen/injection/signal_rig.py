@@ -8,6 +8,7 @@ as a share of the same approach without incident.
 
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from scenariogen.injection.rig import (
     traffic_options,
 )
 from scenariogen.injection.vehicle_mix import DEFAULT_TRAFFIC, Traffic
+from scenariogen.injection.warned import untold
 from scenariogen.network import RoadClass, read_network
 from scenariogen.scenarios.records import Drivers, Scenario
 
@@ -103,9 +105,10 @@ class SignalRig:
             )
             speed = min(speed_mps, self.limit_mps)
             arrived = []
-            with Injection(
-                libsumo, scenario, network=self.network, passing_speed=lambda incident, edge: speed
-            ) as injection:
+            asked = Injection(libsumo, scenario, network=self.network, passing_speed=lambda incident, edge: speed)
+            with ExitStack() as stack:
+                with untold("max-depart-delay"):
+                    injection = stack.enter_context(asked)
                 for _ in range(round((SETTLE_CYCLES + COUNTED_CYCLES) * CYCLE_S / self.traffic.step_s)):
                     libsumo.simulationStep()
                     arrived.append(sum(v.startswith("entry") for v in libsumo.simulation.getArrivedIDList()))

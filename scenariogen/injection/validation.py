@@ -18,6 +18,8 @@ from scenariogen.simulation.xmlfiles import children
 from scenariogen.units import clock_text
 
 _SHORTEST_HEADWAY_S = 1.0
+_TELEPORTS = {"time-to-teleport": 0.0, "time-to-teleport.highways": 0.0, "time-to-teleport.disconnected": -1.0}
+"""Options after whose seconds SUMO moves a waiting vehicle ahead, each with the largest number that means never."""
 
 
 def check_scenario(scenario: Scenario, network: RoadNetwork, link: Link, *, with_capacity: bool = True) -> None:
@@ -69,11 +71,16 @@ def capacity_problem(incident: Incident, network: RoadNetwork) -> str | None:
 def option_warnings(link: Link) -> list[str]:
     """Options of the running simulation under which incidents do not play out as they should."""
     found = []
-    teleport_s = parse_time_s(link.option("time-to-teleport"))
-    if teleport_s > 0:
+    for name, never_s in _TELEPORTS.items():
+        if (teleport_s := parse_time_s(link.option(name))) > never_s:
+            found.append(
+                f"{name} is {teleport_s:g} s: SUMO takes vehicles that wait that long out of the queue behind an "
+                f"incident; start it with --{name} -1"
+            )
+    if (delay_s := parse_time_s(link.option("max-depart-delay"))) >= 0:
         found.append(
-            f"time-to-teleport is {teleport_s:g} s: SUMO takes vehicles that wait that long out of the queue behind an "
-            "incident; start it with --time-to-teleport -1"
+            f"max-depart-delay is {delay_s:g} s: SUMO drops vehicles that a queue keeps from entering for that long, "
+            "with the time they would have lost; start it with --max-depart-delay -1"
         )
     if link.step_s > _SHORTEST_HEADWAY_S:
         found.append(

@@ -1,5 +1,6 @@
 """What many injections warned of, told once: those into runs of one project have the same warnings, by the hundred."""
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,10 +13,13 @@ MOST = 3
 
 
 @contextmanager
-def untold() -> Iterator[None]:
-    """A context in which an injection begins without telling its ``warnings``, which whoever began it keeps."""
+def untold(about: str = "") -> Iterator[None]:
+    """A context in which an injection begins without telling its ``warnings``, which whoever began it keeps.
+
+    ``about``  only those that begin with this text are not told
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InjectionWarning)
+        warnings.filterwarnings("ignore", re.escape(about), InjectionWarning)
         yield
 
 

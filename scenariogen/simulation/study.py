@@ -66,8 +66,8 @@ def study_window(
         )
     if demand.calibrators:
         remarks.append(
-            f"calibrators ({demand.calibrators}) add and remove vehicles as SUMO runs: what they cannot add for a queue "
-            "is not counted as late, and what they remove counts until the end"
+            f"calibrators ({demand.calibrators}) add and remove vehicles as SUMO runs: what they cannot add for a "
+            "queue is not counted as late, and what they remove counts until the end"
         )
     return StudyWindow(
         begin_s=begin,

@@ -271,6 +271,7 @@ def test_lanes_are_blocked_from_either_side():
 
 
 @pytest.mark.sumo
+@pytest.mark.filterwarnings("error::scenariogen.injection.InjectionWarning")  # of options that rigs set
 def test_before_a_signal_a_lane_costs_the_less_the_farther_away_it_is_blocked():
     close, middle, far = (each.measured for each in stop_line_losses(seeds=(1,), lanes=(2,)) if each.asked is None)
     assert 0.40 < close < 0.55 and 0.58 < middle < 0.78 and 0.90 < far < 1.0
@@ -284,6 +285,7 @@ def test_the_signal_serves_a_steady_queue():
 
 
 @pytest.mark.sumo
+@pytest.mark.filterwarnings("error::scenariogen.injection.InjectionWarning")  # of options that rigs set
 def test_levels_at_which_traffic_on_one_side_of_inner_lanes_would_queue_are_left_out():
     """Of four lanes of a street with the second one blocked, walking speed delayed half the capacity left by 52 s."""
     row = {

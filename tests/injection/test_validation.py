@@ -76,6 +76,17 @@ def test_teleporting_and_vanishing_vehicles_are_warned_about(start, road):
     assert len(injection.warnings) == 2
 
 
+@pytest.mark.parametrize("name", ["max-depart-delay", "time-to-teleport.highways", "time-to-teleport.disconnected"])
+def test_options_that_take_vehicles_out_of_a_queue_in_other_ways_are_warned_about(start, road, name):
+    sumo = start("libsumo", road(2), None, f"--{name}", "20")
+    with (
+        pytest.warns(InjectionWarning, match=rf"{name} is 20 s.*start it with --{name} -1"),
+        inject(sumo, roads.scenario(roads.incident(start_s=3, capacity_left=0.3)), network=road(2)) as injection,
+    ):
+        pass
+    assert len(injection.warnings) == 1
+
+
 @pytest.mark.filterwarnings("ignore::scenariogen.injection.InjectionWarning")
 def test_options_are_read_in_sumos_spelling_of_times(start, road):
     spelled = ("--time-to-teleport", "0:05:00", "--lanechange.duration", "0:00:03")
