@@ -43,9 +43,10 @@ def attach(
     with common.progress("simulated seconds") as update:
         reports = inject_by_port(
             port,
-            chosen,
+            scenario,
             host=host,
             order=order,
+            index=index,
             network=net,
             wait_s=wait,
             progress=lambda now_s: update(int(now_s), int(last_s)),

@@ -15,6 +15,7 @@ from typing import Any
 
 from scenariogen.errors import ConnectionLostError, SimulationError
 from scenariogen.incidents.records import Incident
+from scenariogen.injection.asked import network_asked, scenario_asked
 from scenariogen.injection.attributes import LedgerLaneSpeeds
 from scenariogen.injection.awareness import Awareness
 from scenariogen.injection.blockers import Blockers
@@ -30,7 +31,7 @@ from scenariogen.injection.records import InjectionWarning, RealisedEffect, Real
 from scenariogen.injection.stretch import SlowStretches
 from scenariogen.injection.validation import check_scenario, closure_warnings, option_warnings
 from scenariogen.injection.values import Ledger
-from scenariogen.network import Edge, RoadNetwork, read_network
+from scenariogen.network import Edge, RoadNetwork
 from scenariogen.scenarios.records import Scenario
 from scenariogen.simulation.incidentboard import IncidentBoard
 from scenariogen.simulation.outages import FallibleDetectors
@@ -71,6 +72,7 @@ def inject(
 class Injection:
     """A scenario that happens in a running simulation. Made by :func:`inject`.
 
+    ``index`` says which scenario of a file with several.
     ``passing_speed`` replaces the measured capacity table, which calibration has to do before there is one: it gives
     the speed (m/s) in the stretch past an incident, and no share of capacity is then checked or promised.
     ``detectors`` are those that a policy reads, for outages to reach; ``board`` is where its control room learns of
@@ -85,6 +87,7 @@ class Injection:
         connection: Any,
         scenario: Scenario | str | Path,
         *,
+        index: int | None = None,
         network: RoadNetwork | str | Path | None = None,
         blocker_id: Callable[[int, int], str] = default_blocker_id,
         passing_speed: Callable[[Incident, Edge], float] | None = None,
@@ -101,6 +104,7 @@ class Injection:
         self._board = board
         self._connection = connection
         self._scenario = scenario
+        self._index = index
         self._network = network
         self._blocker_id = blocker_id
         self._was_entered = False
@@ -119,8 +123,8 @@ class Injection:
         if self._was_entered:
             raise SimulationError("this injection was entered before: call inject(...) again for another run")
         link = self._link = Link(self._connection)
-        scenario = self._read_scenario()
-        network = self._read_network(link)
+        network = network_asked(self._network, link)
+        scenario = scenario_asked(self._scenario, network, self._index)
         check_scenario(scenario, network, link, with_capacity=self._passing_speed is None)
         self._was_entered = True
         passing_speed = self._passing_speed
@@ -337,23 +341,6 @@ class Injection:
     def _look(self, now_s: float) -> None:
         if self._health:
             self._health.look(now_s, own_inserted=len(self.own_vehicles), own_running=len(self.own_present))
-
-    def _read_scenario(self) -> Scenario:
-        if isinstance(self._scenario, str | Path):
-            from scenariogen.scenarios.files import read_scenario
-
-            return read_scenario(self._scenario)
-        return self._scenario
-
-    def _read_network(self, link: Link) -> RoadNetwork:
-        if isinstance(self._network, RoadNetwork):
-            return self._network
-        path = Path(self._network or link.option("net-file"))
-        if not path.is_file():
-            raise SimulationError(
-                f"the simulation's network file {path} is not here: name it, inject(..., network='path/to/net.xml')"
-            )
-        return read_network(path)
 
 
 def _never(reason: str) -> str:

@@ -75,10 +75,8 @@ def _check(project: SumoProject, batch: ScenarioBatch, scenario: Scenario) -> No
             f"made for a project with hash {batch.project_hash[:12]}, {project.name} has {project.hash[:12]}: name the "
             "project that it was made for"
         )
-    elif batch.network_hash and batch.network_hash != network.sha256:
-        problems.add(
-            f"made for a network with hash {batch.network_hash[:12]}, {network.path.name} has {network.sha256[:12]}"
-        )
+    elif fault := batch.made_elsewhere(network):
+        problems.add(fault)
     faults = scenario_problems(scenario, network, batch.window)
     problems.extend(faults)
     if not faults:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scenariogen.errors import ConnectionLostError, SimulationError
-from scenariogen.injection.attach import inject
+from scenariogen.injection.attach import Injection
 from scenariogen.injection.records import RealisedEffect, RealisedIncident
 from scenariogen.scenarios.records import Scenario
 
@@ -31,6 +31,7 @@ def inject_by_port(
     *,
     host: str = "localhost",
     order: int = ORDER,
+    index: int | None = None,
     network: "RoadNetwork | str | Path | None" = None,
     wait_s: float = 10.0,
     progress: Callable[[float], None] | None = None,
@@ -39,6 +40,7 @@ def inject_by_port(
     each effect, in that order.
 
     ``order``     our number among the clients; each has its own, and calls ``setOrder`` before its first step
+    ``index``     which scenario of a file with several
     ``wait_s``    how long to look for the port
     ``progress``  called with the simulation second after every step
 
@@ -49,7 +51,7 @@ def inject_by_port(
     connection = _connect(host, port, wait_s)
     try:
         _take_place(connection, order, host, port)
-        with inject(connection, scenario, network=network) as injection:
+        with Injection(connection, scenario, index=index, network=network) as injection:
             due = (*injection.report(), *injection.effects_report())
             last_s = max((each.asked.end_s for each in due), default=float("-inf"))
             now_s = float(connection.simulation.getTime())

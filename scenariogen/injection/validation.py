@@ -7,6 +7,7 @@ from pathlib import Path
 from scenariogen.errors import Problems, ScenarioError
 from scenariogen.incidents import capacity
 from scenariogen.incidents.records import Incident
+from scenariogen.injection.asked import network_problems
 from scenariogen.injection.connection import Link
 from scenariogen.injection.effects.closure import closure_problems
 from scenariogen.network import RoadNetwork
@@ -27,6 +28,7 @@ def check_scenario(scenario: Scenario, network: RoadNetwork, link: Link, *, with
     problems = Problems(f"scenario {scenario.index} cannot be injected")
     now_s = link.time_s()
     end_s = float(link.simulation.getEndTime())
+    problems.extend(network_problems(network, link, [incident.edge for incident in scenario.incidents]))
     running = set(link.edge.getIDList()) if scenario.incidents else set()
     for number, incident in enumerate(scenario.incidents):
         faults = incident.problems(network)

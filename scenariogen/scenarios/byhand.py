@@ -101,11 +101,8 @@ def with_effect(batch: ScenarioBatch, effect: Effect, network: RoadNetwork, inde
     Raises ``ScenarioError`` that lists everything that cannot happen on this network or within the batch's window.
     """
     problems = Problems(f"this {effect.kind} cannot happen")
-    if batch.network_hash and batch.network_hash != network.sha256:
-        problems.add(
-            f"the scenarios were made for a network with hash {batch.network_hash[:12]}, {network.path.name} has "
-            f"{network.sha256[:12]}: name the project that they were made for"
-        )
+    if fault := batch.made_elsewhere(network):
+        problems.add(f"the scenarios were {fault}: name the project that they were made for")
     window = batch.window
     faults = effect_problems([effect], network, begin_s=window.begin_s, end_s=window.end_s)
     problems.extend(fault.removeprefix(f"effect 0 ({effect.kind}): ") for fault in faults)

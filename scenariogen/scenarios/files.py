@@ -103,7 +103,11 @@ def open_batch(path: Path | str, *, trusted: bool = False) -> ScenarioBatch:
 
 def read_scenario(path: Path | str, index: int | None = None) -> Scenario:
     """One scenario of a file: the only one, or the one whose ``index`` is given."""
-    batch = read_batch(path)
+    return scenario_of(read_batch(path), path, index)
+
+
+def scenario_of(batch: ScenarioBatch, path: Path | str, index: int | None = None) -> Scenario:
+    """As :func:`read_scenario`, where the batch of the file was read already."""
     if index is None:
         if len(batch) != 1:
             raise ScenarioError(f"{path} holds {len(batch)} scenarios: say which by its index")

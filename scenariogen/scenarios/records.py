@@ -211,14 +211,20 @@ class ScenarioBatch:
         incidents = sum(len(scenario.incidents) for scenario in self.scenarios)
         return f"ScenarioBatch({len(self)} scenarios, {incidents} incidents, {self.network_name})"
 
+    def made_elsewhere(self, network: RoadNetwork) -> str:
+        """In words, that it was made for another network; empty where it was made for this one, or nobody knows."""
+        if not self.network_hash or self.network_hash == network.sha256:
+            return ""
+        return (
+            f"made for a network with hash {self.network_hash[:12]}, this one ({network.path.name}) has "
+            f"{network.sha256[:12]}"
+        )
+
     def check(self, network: RoadNetwork) -> None:
         """Raise a ``ScenarioError`` that lists every incident that cannot happen on ``network``."""
         problems = Problems("scenarios do not fit the network")
-        if self.network_hash and self.network_hash != network.sha256:
-            problems.add(
-                f"made for a network with hash {self.network_hash[:12]}, this one ({network.path.name}) has "
-                f"{network.sha256[:12]}: sample again for this network"
-            )
+        if fault := self.made_elsewhere(network):
+            problems.add(f"{fault}: sample again for this network")
         for scenario in self.scenarios:
             problems.extend(scenario_problems(scenario, network, self.window))
         problems.raise_as(ScenarioError)

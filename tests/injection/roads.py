@@ -4,8 +4,12 @@ from pathlib import Path
 
 from scenariogen.incidents.records import Incident, IncidentKind
 from scenariogen.injection.rig import build_network
+from scenariogen.network import RoadNetwork
+from scenariogen.scenarios.byhand import one_incident
 from scenariogen.scenarios.effects import Effect
+from scenariogen.scenarios.files import write_batch
 from scenariogen.scenarios.records import Drivers, Scenario
+from scenariogen.window import StudyWindow
 
 MOTORWAY_MPS = 110 / 3.6
 STREET_MPS = 50 / 3.6
@@ -107,6 +111,13 @@ def scenario(
 ) -> Scenario:
     drivers = Drivers(reroute_share=reroute_share, reroute_after_s=reroute_after_s)
     return Scenario(index=0, seed=seed, incidents=incidents, drivers=drivers, effects=effects)
+
+
+def scenario_file(path: Path, network: RoadNetwork, *, start_s: float, duration_s: float) -> Path:
+    """A scenario file with one incident by hand on the middle edge, made for that network."""
+    window = StudyWindow(begin_s=0, count_from_s=0, incidents_until_s=100, end_s=150, demand_end_s=150)
+    batch = one_incident(network, window, edge="middle", start_s=start_s, duration_s=duration_s, lanes=(0,))
+    return write_batch(batch, path)
 
 
 def stand_still(connection, *, edge: str, lanes: int, position_m: float, name: str = "wall") -> None:

@@ -110,16 +110,20 @@ def test_a_scenario_that_cannot_happen_there_leaves_the_simulation_alone(road, t
 
 
 def test_from_the_command_line(road, tmp_path):
-    from scenariogen.scenarios.byhand import one_incident
-    from scenariogen.scenarios.files import write_batch
-    from scenariogen.window import StudyWindow
     from tests.cli.runner import scenariogen
 
     network = road(2)
-    window = StudyWindow(begin_s=0, count_from_s=0, incidents_until_s=100, end_s=150, demand_end_s=150)
-    batch = one_incident(network, window, edge="middle", start_s=20, duration_s=30, lanes=(0,))
-    file = write_batch(batch, tmp_path / "one.json")
+    file = roads.scenario_file(tmp_path / "one.json", network, start_s=20, duration_s=30)
     with driven(tmp_path, network) as (port, _, _):
         result = scenariogen("attach", file, "--port", port)
     assert result.exit_code == 0, result.stderr
     assert "on middle at 250 m, lanes [0], from 00:00:20 for 30 s" in result.stdout
+
+
+def test_a_file_that_was_made_for_another_network_is_refused_from_the_command_line(road, tmp_path):
+    from tests.cli.runner import scenariogen
+
+    file = roads.scenario_file(tmp_path / "one.json", road(3), start_s=20, duration_s=30)
+    with driven(tmp_path, road(2), steps=40) as (port, _, _):
+        result = scenariogen("attach", file, "--port", port, "--index", 0)
+    assert result.exit_code == 1 and "one.json was made for a network with hash" in result.stderr

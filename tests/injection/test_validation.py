@@ -1,5 +1,9 @@
 """Bad input: every problem said at once, before anything happens."""
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 
 from scenariogen.errors import ScenarioError, SimulationError
@@ -56,6 +60,39 @@ def test_a_network_that_is_not_the_simulations_is_noticed(start, road, diamond):
     asked = roads.incident(edge="direct", capacity_left=0.0)
     with pytest.raises(ScenarioError, match="not in the running simulation"):
         inject(sumo, roads.scenario(asked), network=diamond).__enter__()
+
+
+def test_a_file_that_was_made_for_another_network_is_refused(start, road, tmp_path):
+    """Same ids and lengths, other limits: nothing but the hash tells."""
+    file = roads.scenario_file(tmp_path / "one.json", road(2), start_s=3, duration_s=30)
+    sumo = start("libsumo", road(2, roads.STREET_MPS))
+    with pytest.raises(ScenarioError, match=r"one\.json was made for a network with hash .* make it anew"):
+        inject(sumo, file).__enter__()
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, "network_hash": ""}))  # nobody knows what it was made for
+    with inject(sumo, file) as injection:
+        roads.run_until(sumo, 5)
+        assert injection.own_present
+
+
+@pytest.mark.parametrize("backend", ["libsumo", "traci"])
+@pytest.mark.parametrize("edge", ["middle", "after"])
+def test_another_network_that_lies_where_sumos_path_leads_from_here_is_noticed(
+    start, road, tmp_path, monkeypatch, backend, edge
+):
+    """SUMO gives the path as it was given, relative to a folder that need not be ours."""
+    theirs = road(2)
+    monkeypatch.chdir(theirs.path.parent)
+    sumo = start(backend, Path(theirs.path.name))
+    other = re.sub(rf'(id="{edge}_[^>]* length)="500.00"', r'\1="450.00"', theirs.path.read_text())
+    (tmp_path / theirs.path.name).write_text(other)
+    monkeypatch.chdir(tmp_path)
+    asked = roads.scenario(roads.incident(start_s=3, capacity_left=0.3))
+    said = rf"lane '{edge}_0', here 450\.00 m long, is 500\.00 m long there: name the network file"
+    with pytest.raises(ScenarioError, match=said):
+        inject(sumo, asked).__enter__()
+    with inject(sumo, asked, network=theirs.path):
+        pass
 
 
 def test_a_network_file_that_is_not_there(start, road):
