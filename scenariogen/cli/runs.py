@@ -35,8 +35,9 @@ def run(
 ) -> None:
     """Simulate one scenario, also to watch it.
 
-    Says what became of each incident and what the scenario cost. In the window blocked lanes are red, the stretch that
-    drivers pass slowly is amber, and vehicles have the colour of their speed. A screenshot needs a display or Xvfb.
+    Says what became of each incident and each effect, and what the scenario cost. In the window blocked lanes are red,
+    the stretch that drivers pass slowly is amber, and vehicles have the colour of their speed. A screenshot needs a
+    display or Xvfb.
     With --queue, a picture of the queues is written beside the table, an .svg of the same name.
 
     \b
@@ -78,7 +79,7 @@ def run(
         update(1, 1)
     if result.failed:
         raise SimulationError(f"{result.end_reason}: {result.error}")
-    incidents = _loaded(result.incidents)
+    incidents, effects = _loaded(result.incidents), _loaded(result.effects)
     if json:
         common.print_json(
             {
@@ -94,18 +95,25 @@ def run(
                 "delay_by_class": _loaded(result.delay_by_class),
                 "queue": queue,
                 "incidents": incidents,
+                "effects": effects,
             }
         )
         return
     print(chosen[0])
-    for each in incidents:
-        print(f"  {each['kind']} on {each['edge']}: {_told(each)}")
+    for line in _lines(incidents, effects):
+        print(f"  {line}")
     print(
         f"{result.policy}: {result.system_delay_veh_h:,.1f} vehicle-hours of delay, {result.arrived:,} of "
         f"{result.due:,} vehicles arrived; {result.end_reason}"
     )
     if queue is not None:
         print(f"queues by minute in {queue}, drawn in {queue.with_suffix('.svg')}")
+
+
+def _lines(incidents: list[dict], effects: list[dict]) -> list[str]:
+    """What became of all that was asked, a line each."""
+    lines = [f"{each['kind']} on {each['edge']}: {_told(each)}" for each in incidents]
+    return lines + [f"effect {each['number']}, {each['asked']['effect']}: {_told_effect(each)}" for each in effects]
 
 
 def _told(incident: dict) -> str:
@@ -117,11 +125,25 @@ def _told(incident: dict) -> str:
     times += [(opened_s, f"lane {lane} open") for lane, opened_s in phases["reopened"]]
     by = ", ".join(f"{count} {source}" for source, count in incident["rerouted_by"].items())
     parts = [
-        f"stood {clock_text(done['start_s'])}-{'the end' if done['end_s'] is None else clock_text(done['end_s'])}",
+        f"stood {_span(done)} at {done['position_m']:.0f} m",
         *(f"{text} {clock_text(time_s)}" for time_s, text in sorted(times)),
         f"{incident['rerouted']} drivers took another way" + (f" ({by})" if by else ""),
     ]
-    return ", ".join(parts)
+    return ", ".join(parts) + (f" ({incident['reason']})" if incident["reason"] else "")
+
+
+def _told_effect(effect: dict) -> str:
+    """What became of an effect, with what it did in numbers, for people."""
+    if not effect["realised"]:
+        return f"not realised, {effect['reason']}"
+    told = [f"{name} {count}" for name, count in effect["counts"].items()]
+    note = "; ".join([*told, *([effect["reason"]] if effect["reason"] else [])])
+    return f"held {_span(effect)}" + (f" ({note})" if note else "")
+
+
+def _span(happened: dict) -> str:
+    end_s = happened["end_s"]
+    return f"{clock_text(happened['start_s'])}-{'the end' if end_s is None else clock_text(end_s)}"
 
 
 def _loaded(text: str) -> Any:

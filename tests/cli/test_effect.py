@@ -107,6 +107,8 @@ def test_a_day_without_incidents_is_begun(project, tmp_path):
     refused(*typed, "--new", says=("exists: leave --new away",))
     ran = scenariogen("run", "--sumocfg", project, "--scenarios", snow, "--json")
     assert ran.exit_code == 0 and json.loads(ran.stdout)["arrived"] > 0
+    (effect,) = json.loads(ran.stdout)["effects"]
+    assert effect["realised"] and effect["asked"]["effect"] == "weather"
 
 
 def test_drivers_look_at_an_incident_from_the_opposite_carriageway_while_it_stands(project, one):

@@ -2,7 +2,7 @@
 
 import json
 
-from scenariogen.cli.runs import _told
+from scenariogen.cli.runs import _lines, _told, _told_effect
 from scenariogen.scenarios.drivers import Drivers
 from scenariogen.scenarios.files import read_scenario
 from scenariogen.scenarios.records import LanesReopen
@@ -58,17 +58,32 @@ def test_all_that_is_wrong_is_said_at_once_and_nothing_is_written(tmp_path):
 def test_people_are_told_the_phases_in_order_and_by_whom_drivers_knew():
     incident = {
         "realised": True, "reason": "", "rerouted": 5, "rerouted_by": {"queue": 2, "sign": 3},
-        "happened": {"start_s": 25_200.0, "end_s": 27_000.0},
+        "happened": {"start_s": 25_200.0, "end_s": 27_000.0, "position_m": 192.4},
         "phases": {
             "detected_s": 25_500.0, "responded_s": 25_800.0, "reopened": [[1, 26_400.0]], "clear_s": 27_000.0,
             "recovered_s": None,
         },
     }  # fmt: skip
     assert _told(incident) == (
-        "stood 07:00-07:30, detected 07:05, responders there 07:10, lane 1 open 07:20, "
+        "stood 07:00-07:30 at 192 m, detected 07:05, responders there 07:10, lane 1 open 07:20, "
         "5 drivers took another way (2 queue, 3 sign)"
     )
     phases = {**incident["phases"], "recovered_s": 27_300.0, "reopened": []}
     told = _told({**incident, "phases": phases, "rerouted": 0, "rerouted_by": {}})
     assert told.endswith("responders there 07:10, queue gone 07:35, 0 drivers took another way")
+    moved = _told({**incident, "reason": "it stands -58 m from the asked position"})
+    assert moved.endswith("(2 queue, 3 sign) (it stands -58 m from the asked position)")
     assert _told({**incident, "realised": False, "reason": "no room"}) == "not realised, no room"
+
+
+def test_people_are_told_what_became_of_effects():
+    surge = {"realised": True, "reason": "", "start_s": 600.0, "end_s": None, "counts": {"added": 0, "refused": 3}}
+    assert _lines([], [{**surge, "number": 2, "asked": {"effect": "demand_surge"}}]) == [
+        "effect 2, demand_surge: held 00:10-the end (added 0; refused 3)"
+    ]
+    assert _told_effect(surge) == "held 00:10-the end (added 0; refused 3)"
+    signal = {**surge, "counts": {}, "end_s": 1200.0}
+    assert _told_effect(signal) == "held 00:10-00:20"
+    cut = {**signal, "reason": "the simulation was left before its end"}
+    assert _told_effect(cut) == "held 00:10-00:20 (the simulation was left before its end)"
+    assert _told_effect({**signal, "realised": False, "reason": "nobody reads it"}) == "not realised, nobody reads it"
