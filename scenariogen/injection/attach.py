@@ -29,7 +29,7 @@ from scenariogen.injection.occurrence import Occurrence, Phase, Place, passing_s
 from scenariogen.injection.passing_speed import asks_for_capacity, passing_speeds
 from scenariogen.injection.records import InjectionWarning, RealisedEffect, RealisedIncident
 from scenariogen.injection.stretch import SlowStretches
-from scenariogen.injection.validation import check_scenario, closure_warnings, option_warnings
+from scenariogen.injection.validation import check_scenario, closure_warnings, option_warnings, output_warnings
 from scenariogen.injection.values import Ledger
 from scenariogen.network import Edge, RoadNetwork
 from scenariogen.scenarios.records import Scenario
@@ -130,6 +130,8 @@ class Injection:
         passing_speed = self._passing_speed
         if scenario.incidents or scenario.effects:
             self.warnings = (*option_warnings(link), *closure_warnings(scenario.incidents, network))
+            if not self._sumocfg:  # a run of ours reads its outputs itself
+                self.warnings += tuple(output_warnings(scenario, link, self._blocker_id))
             if passing_speed is None and (scenario.incidents or asks_for_capacity(scenario.effects)):
                 passing_speed = passing_speeds(
                     link, network, scenario.incidents, effects=scenario.effects, sumocfg=self._sumocfg

@@ -1,6 +1,6 @@
 """What is checked before anything happens: the scenario against the network and the simulation it is to happen in."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,15 +10,19 @@ from scenariogen.incidents.records import Incident
 from scenariogen.injection.asked import network_problems
 from scenariogen.injection.connection import Link
 from scenariogen.injection.effects.closure import closure_problems
+from scenariogen.injection.effects.demand_surge import PREFIX as SURGE_PREFIX
 from scenariogen.network import RoadNetwork
 from scenariogen.scenarios.drivers import driver_problems
-from scenariogen.scenarios.effects import Closure, effect_problems
+from scenariogen.scenarios.effects import Closure, DemandSurge, effect_problems
 from scenariogen.scenarios.records import Scenario
 from scenariogen.simulation.options import parse_time_s
 from scenariogen.simulation.xmlfiles import children
 from scenariogen.units import clock_text
 
 _SHORTEST_HEADWAY_S = 1.0
+_WITH_OUR_VEHICLES = (
+    "tripinfo-output", "vehroute-output", "statistic-output", "summary-output", "fcd-output", "netstate-dump",
+)  # fmt: skip
 _TELEPORTS = {"time-to-teleport": 0.0, "time-to-teleport.highways": 0.0, "time-to-teleport.disconnected": -1.0}
 """Options after whose seconds SUMO moves a waiting vehicle ahead, each with the largest number that means never."""
 
@@ -96,6 +100,20 @@ def option_warnings(link: Link) -> list[str]:
             "--collision.action warn"
         )
     return found
+
+
+def output_warnings(scenario: Scenario, link: Link, blocker_id: Callable[[int, int], str]) -> list[str]:
+    """Outputs of the running simulation in which vehicles of ours stand among the others."""
+    written = [name for name in _WITH_OUR_VEHICLES if link.option(name)]
+    ours = [f"vehicles that stand for incidents ({blocker_id(0, 0)} and so on)"] if scenario.incidents else []
+    if any(isinstance(effect, DemandSurge) for effect in scenario.effects):
+        ours.append(f"those that a surge adds ({SURGE_PREFIX}*)")
+    if not written or not ours:
+        return []
+    return [
+        f"{', '.join(written)}: SUMO writes and counts there {' and '.join(ours)} as well; leave them out by their "
+        "ids, see own_vehicles and surge_vehicles of the injection"
+    ]
 
 
 @lru_cache(maxsize=4)

@@ -8,6 +8,7 @@ import pytest
 
 from scenariogen.errors import ScenarioError, SimulationError
 from scenariogen.injection import InjectionWarning, inject
+from scenariogen.scenarios.effects import DemandSurge
 from tests.injection import roads
 
 pytestmark = pytest.mark.sumo
@@ -122,6 +123,28 @@ def test_options_that_take_vehicles_out_of_a_queue_in_other_ways_are_warned_abou
     ):
         pass
     assert len(injection.warnings) == 1
+
+
+@pytest.mark.parametrize("asked", ["incident", "surge"])
+def test_outputs_that_hold_our_vehicles_are_told_with_their_ids(start, road, tmp_path, asked):
+    """They stood among the others in somebody's trips and statistics, and nobody was told."""
+    incidents = [roads.incident(start_s=20, capacity_left=0.3)] if asked == "incident" else []
+    surge = DemandSurge(start_s=0, duration_s=60, factor=2)
+    what = roads.scenario(*incidents, effects=() if incidents else (surge,))
+    trips = tmp_path / "trips.xml"
+    written = ("--tripinfo-output", str(trips), "--tripinfo-output.write-unfinished", "true")
+    sumo = start("libsumo", road(2), roads.flows(tmp_path, lanes=2, per_lane_veh_h=900), *written)
+    ours = "incident.0.0" if incidents else "surge."
+    with (
+        pytest.warns(InjectionWarning, match=rf"^tripinfo-output: .*\({re.escape(ours)}.*leave them out by their ids"),
+        inject(sumo, what, network=road(2)) as injection,
+    ):
+        roads.run_until(sumo, 60)
+    assert len(injection.warnings) == 1
+    own = injection.own_vehicles | injection.surge_vehicles
+    sumo.close()
+    assert own and all(vehicle.startswith(ours) for vehicle in own)
+    assert any(f'id="{vehicle}"' in trips.read_text() for vehicle in own)
 
 
 @pytest.mark.filterwarnings("ignore::scenariogen.injection.InjectionWarning")
