@@ -4,15 +4,17 @@
 SUMO's insertion checks, so the spot is chosen first (:mod:`scenariogen.injection.placement`). It then stands by
 ``setStop``, which other drivers see far ahead and which is exempt from teleporting; a speed of 0 would be neither.
 Parameters are set on the vehicle, so that its private type goes when it goes; what is left behind is one entry in
-SUMO's list of routes for each blocked edge, which no vehicle uses.
+SUMO's list of routes for each blocked edge, which no vehicle uses (and one vehicle type, where SUMO's default type
+makes taxis).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from scenariogen.injection.connection import PARKED, REMOVE_VAPORIZED, Link
+from scenariogen.injection.connection import PARKED, REMOVE_VAPORIZED, STOPPED, STOPPED_PARKING, Link
 from scenariogen.injection.lanes import LaneMap
-from scenariogen.injection.placement import OnLane, Spot, find_spot
+from scenariogen.injection.placement import OnLane, Spot, find_spots
+from scenariogen.injection.vehicle_mix_reading import DEFAULT_TYPE
 from scenariogen.simulation.options import is_true, parse_time_s
 
 SEARCH_M = 100.0
@@ -23,6 +25,9 @@ _ENTRY_M = 100.0
 """Before this, SUMO may still insert somebody close behind a vehicle that began its way on the same edge."""
 _FAILSAFE_S = 5.0
 """A stop lasts this much longer than asked, should nobody be there any more to end it."""
+_IS_TAXI = "has.taxi.device"
+_NO_TAXI = "blocked"
+"""Our own vehicle type, where there has to be one."""
 _COLOUR = (200, 30, 30, 255)
 NO_EMISSIONS = "Zero/default"
 """Emission class of vehicles that stand for an incident, so that a run's emissions are those of its traffic."""
@@ -33,9 +38,11 @@ class Blocker:
     """One vehicle of ours on the road."""
 
     id: str
+    edge: str
     lane: int
     position_m: float
     length_m: float
+    parked: bool
 
 
 class Blockers:
@@ -47,6 +54,7 @@ class Blockers:
         self._ever: frozenset[str] = frozenset()
         self._present: dict[str, Blocker] = {}
         self._routes: dict[str, str] = {}
+        self._taxis_everywhere = float(link.option("device.taxi.probability")) > 0
         self._reach_over = any(parse_time_s(link.option(o)) > 0 for o in ("lateral-resolution", "lanechange.duration"))
         self._half_step_s = link.step_s / 2 if _is_ballistic(link) else 0.0
 
@@ -60,43 +68,42 @@ class Blockers:
         """Ids of those on the road now."""
         return frozenset(self._present)
 
-    def put(
-        self,
-        vehicle: str,
-        *,
-        edge: str,
-        lane: int,
-        asked_m: float,
-        duration_s: float,
-        parked: bool = False,
-        search_m: float = SEARCH_M,
-    ) -> tuple[Blocker | None, str]:
-        """Put a vehicle on a lane, standing, or say why it cannot be done now."""
-        lane_id = f"{edge}_{lane}"
-        spot = find_spot(
-            self._traffic(lane_id, asked_m),
-            lane_length_m=self._lanes.length_m(lane_id),
+    def find(
+        self, edge: str, lanes: Sequence[int], *, asked_m: float, search_m: float = SEARCH_M
+    ) -> tuple[Spot | None, ...]:
+        """A spot on each of several lanes, side by side if possible; None for a lane that has no room now."""
+        names = [f"{edge}_{lane}" for lane in lanes]
+        return find_spots(
+            [self._traffic(name, asked_m) for name in names],
+            lane_lengths_m=[self._lanes.length_m(name) for name in names],
             asked_m=asked_m,
             search_m=search_m,
             step_s=self._link.step_s,
         )
-        if spot is None:
-            return None, f"no spot within {search_m:.0f} m on lane {lane} where the traffic behind could still stop"
+
+    def put(
+        self, vehicle: str, spot: Spot, *, edge: str, lane: int, duration_s: float, parked: bool = False
+    ) -> tuple[Blocker | None, str]:
+        """Put a vehicle on a spot that was found in this very step, standing, or say why SUMO refuses it."""
         refusal = self._insert(vehicle, edge, lane, spot, duration_s, parked)
         if refusal:
             return None, f"SUMO refused a vehicle on lane {lane}: {refusal}"
-        blocker = Blocker(id=vehicle, lane=lane, position_m=spot.position_m, length_m=spot.length_m)
+        blocker = Blocker(
+            id=vehicle, edge=edge, lane=lane, position_m=spot.position_m, length_m=spot.length_m, parked=parked
+        )
         self._ever |= {vehicle}
         self._present[vehicle] = blocker
         return blocker, ""
 
     def stands(self, blocker: Blocker) -> bool:
-        """Whether it is still on the road and at its stop."""
+        """Whether it is still at its stop, and on its lane unless it was parked beside it."""
         state, refusal = self._link.attempt(self._link.vehicle.getStopState, blocker.id)
         if refusal:
             self._present.pop(blocker.id, None)
             return False
-        return bool(int(state) & 1)
+        if not int(state) & STOPPED or bool(int(state) & STOPPED_PARKING) is not blocker.parked:
+            return False
+        return blocker.parked or self._link.vehicle.getLaneID(blocker.id) == f"{blocker.edge}_{blocker.lane}"
 
     def remove(self, blockers: Iterable[Blocker]) -> None:
         """Take vehicles off the road. Those that somebody else removed meanwhile are passed over."""
@@ -113,7 +120,7 @@ class Blockers:
         route, refusal = self._route(edge)
         if refusal:
             return refusal
-        refusal = link.attempt(own.add, vehicle, route, "DEFAULT_VEHTYPE", "now", "first", "base", "0")[1]
+        refusal = link.attempt(own.add, vehicle, route, self._type(), "now", "first", "base", "0")[1]
         if refusal:
             return refusal
         settings: list[tuple[Callable, tuple]] = [
@@ -134,6 +141,17 @@ class Blockers:
                 link.attempt(own.remove, vehicle, REMOVE_VAPORIZED)
                 return refusal
         return ""
+
+    def _type(self) -> str:
+        """SUMO's default type, or a copy of it where that makes its vehicles taxis, which park as soon as they idle."""
+        types = self._link.vehicle_type
+        made_taxis = is_true(types.getParameter(DEFAULT_TYPE, _IS_TAXI)) or self._taxis_everywhere
+        if not made_taxis:
+            return DEFAULT_TYPE
+        if _NO_TAXI not in types.getIDList():
+            types.copy(DEFAULT_TYPE, _NO_TAXI)
+            types.setParameter(_NO_TAXI, _IS_TAXI, "false")
+        return _NO_TAXI
 
     def _route(self, edge: str) -> tuple[str, str]:
         """The id of a route that consists of one edge, added where nobody has done so in this simulation."""

@@ -16,6 +16,9 @@ VAR_LANEPOSITION = 0x56
 VAR_SPEED_FACTOR = 0x5E
 REMOVE_VAPORIZED = 3
 PARKED = 1
+"""Flag of ``setStop``."""
+STOPPED, STOPPED_PARKING = 1, 2
+"""Bits of ``getStopState``."""
 Point = tuple[float, float]
 
 

@@ -7,6 +7,7 @@ from enum import Enum
 from scenariogen.incidents import capacity
 from scenariogen.incidents.phases import IncidentPhase
 from scenariogen.incidents.records import Incident, IncidentKind
+from scenariogen.injection.blockade import Blockade
 from scenariogen.injection.blockers import Blocker, Blockers
 from scenariogen.injection.detours import Obstacle
 from scenariogen.injection.lanes import LaneMap
@@ -21,9 +22,6 @@ from scenariogen.units import clock_text
 STANDS_WITHIN_S = 2.0
 """An incident that does not stand this long after its time is given up and reported as not realised."""
 _CHECK_EVERY_S = 10.0
-_SECOND_VEHICLE_GAP_M = 1.0
-_SECOND_VEHICLE_SEARCH_M = 10.0
-_SHIFT_WORTH_SAYING_M = 20.0
 
 
 class Phase(Enum):
@@ -82,15 +80,19 @@ class Occurrence:
         if lanes_reopen is LanesReopen.ONE_BY_ONE and not self.is_passed_at_the_side:
             self._openings = list(reopenings(incident, self._edge))
         self._anchor: Blocker | None = None
-        self._standing: dict[int, Blocker] = {}
-        self._company: list[Blocker] = []
-        self._vehicles: tuple[str, ...] = ()
+        self._blockade = Blockade(
+            number,
+            incident,
+            place.blockers,
+            place.blocker_id,
+            lanes=incident.lanes or self._edge.driving_lanes[:1],  # at the side: beside the lane next to the kerb
+            parked=self.is_passed_at_the_side,
+        )
         self._start_s: float | None = None
         self._end_s: float | None = None
-        self._position_m: float | None = None
         self._reason = ""
         self._speed_mps: float | None = None
-        self._checked_s = 0.0
+        self._check_due_s = 0.0
 
     @property
     def due_s(self) -> float:
@@ -100,7 +102,7 @@ class Occurrence:
             return float("inf")
         if self.phase is Phase.WAITING:
             return self.incident.start_s
-        return min(self.incident.end_s, self._checked_s + _CHECK_EVERY_S)
+        return min(self.incident.end_s, self._check_due_s, self._blockade.closes_up_due_s)
 
     @property
     def is_passed_at_the_side(self) -> bool:
@@ -132,7 +134,7 @@ class Occurrence:
     @property
     def stands_at_m(self) -> float:
         """Where it stands or stood, metres from the start of the edge; as asked before it does."""
-        return self.incident.position_m if self._position_m is None else self._position_m
+        return self.incident.position_m if self._start_s is None else self._blockade.position_m
 
     def obstacle(self) -> Obstacle:
         """What drivers meet and are told of, as it is since the last phase began."""
@@ -171,10 +173,14 @@ class Occurrence:
             if now_s >= self.incident.end_s - 1e-6:
                 self.advance(now_s)
                 self.end(now_s, "")
-            elif now_s >= self._checked_s + _CHECK_EVERY_S:
-                self._checked_s = now_s
-                if not all(self._place.blockers.stands(blocker) for blocker in self._standing.values()):
-                    self.end(now_s, f"its vehicles were moved or removed by somebody else before {clock_text(now_s)}")
+                return
+            if now_s >= self._check_due_s - 1e-6:
+                self._check_due_s = now_s + _CHECK_EVERY_S
+                if not self._blockade.stands():
+                    before = f"before {clock_text(now_s)}"
+                    self.end(now_s, f"its vehicles were moved, parked or removed by somebody else {before}")
+                    return
+            self._blockade.close_up(now_s)  # what is put now stands after the next step
 
     def end(self, now_s: float, reason: str, *, simulation_is_gone: bool = False) -> None:
         """Take it off the road, now, whatever phase it is in. ``reason`` is kept where it says something new."""
@@ -182,33 +188,32 @@ class Occurrence:
             return
         if self.phase is Phase.STANDING:
             self._end_s = now_s
-            self._reason = "; ".join(part for part in (self._reason, reason) if part)
-        else:
-            self._reason = reason
+        self._reason = reason
         self.phase = Phase.OVER
         if not simulation_is_gone:
             self._place.stretches.remove(self.number)
-            self._place.blockers.remove([*self._standing.values(), *self._company])
+            self._blockade.remove()
 
     def report(
         self, *, rerouted_by: Mapping[str, int], returned: int = 0, recovered_s: float | None = None
     ) -> RealisedIncident:
         """What became of it so far. The arguments are what :class:`RealisedIncident` says of drivers."""
         stood = self._start_s is not None
+        reasons = [text for text in (*(self._blockade.remarks() if stood else ()), self._reason) if text]
         return RealisedIncident(
             number=self.number,
             asked=self.incident,
             realised=stood,
-            reason=self._reason if stood or self._reason else "its time has not come yet",
+            reason="; ".join(reasons) or ("" if stood else "its time has not come yet"),
             start_s=self._start_s,
             end_s=self._end_s,
             lanes=() if not stood or self.is_passed_at_the_side else self.incident.lanes,
-            position_m=self._position_m,
+            position_m=self._blockade.position_m if stood else None,
             stretch_speed_mps=self._speed_mps if stood else None,
             rerouted=sum(rerouted_by.values()),
             rerouted_by=rerouted_by,
             returned=returned,
-            vehicles=self._vehicles,
+            vehicles=self._blockade.vehicles if stood else (),
             detected_s=self.detected_s,
             responded_s=self.responded_s,
             reopened=tuple(self._reopened),
@@ -220,72 +225,30 @@ class Occurrence:
         if now_s > deadline_s + 1e-6:
             self.end(now_s, f"the simulation was stepped past its start and is at {clock_text(now_s)}")
             return
-        why = self._put_blockers(now_s)
+        is_last = now_s + self._place.step_s > deadline_s + 1e-6
+        why = self._blockade.put(now_s, is_last=is_last)
         if not why:
             self._stand(now_s)
-        elif now_s + self._place.step_s > deadline_s + 1e-6:
+        elif is_last:
             self.end(now_s, why)
-
-    def _put_blockers(self, now_s: float) -> str:
-        """Put a vehicle on each lane where none of ours stands yet; why it did not work, or an empty text."""
-        asked_m = self.incident.position_m
-        why = ""
-        for count, lane in enumerate(self._lanes_to_stand_on()):
-            if lane not in self._standing:
-                blocker, why_not = self._put(count, lane, asked_m, now_s)
-                why = why or why_not
-                if blocker is None:
-                    continue
-                self._standing[lane] = blocker
-            asked_m = self._standing[lane].position_m  # beside the first one, where that is possible
-        return why
-
-    def _put(self, count: int, lane: int, asked_m: float, now_s: float, **options) -> tuple[Blocker | None, str]:
-        return self._place.blockers.put(
-            self._place.blocker_id(self.number, count),
-            edge=self.incident.edge,
-            lane=lane,
-            asked_m=asked_m,
-            duration_s=self.incident.end_s - now_s,
-            parked=self.is_passed_at_the_side,
-            **options,
-        )
-
-    def _lanes_to_stand_on(self) -> tuple[int, ...]:
-        if self.incident.lanes:
-            return self.incident.lanes
-        return self._edge.driving_lanes[:1]  # at the side: beside the lane next to the kerb
 
     def _stand(self, now_s: float) -> None:
         self.phase = Phase.STANDING
-        self._start_s = self._checked_s = now_s
-        first = next(iter(self._standing.values()))
-        if self.incident.kind is IncidentKind.CRASH and len(self._standing) == 1 and not self.is_passed_at_the_side:
-            self._add_second_vehicle(first, now_s)
-        positions = [blocker.position_m for blocker in self._standing.values()]
-        self._position_m = sum(positions) / len(positions)
-        self._vehicles = tuple(blocker.id for blocker in (*self._standing.values(), *self._company))
-        shift_m = self._position_m - self.incident.position_m
-        if abs(shift_m) > _SHIFT_WORTH_SAYING_M:
-            self._reason = f"it stands {shift_m:+.0f} m from the asked position, where traffic left room"
-        self._anchor = first
-        self._speed_mps = self._slow_traffic(first)
+        self._start_s = now_s
+        self._check_due_s = now_s + self._place.step_s
+        if self.incident.kind is IncidentKind.CRASH and not self.is_passed_at_the_side:
+            self._blockade.add_second_vehicle(now_s)
+        self._anchor = self._blockade.front
+        self._speed_mps = self._slow_traffic(self._anchor)
 
     def _open(self, opening: Reopening, now_s: float) -> None:
         """One lane opens; past those still blocked traffic may drive faster."""
-        self._place.blockers.remove([self._standing.pop(opening.lane)])
+        self._blockade.open(opening.lane)
         self._now_is = opening.after
         self._obstacle = None
         self._reopened.append((opening.lane, now_s))
         if self._anchor is not None:
             self._slow_traffic(self._anchor)
-
-    def _add_second_vehicle(self, first: Blocker, now_s: float) -> None:
-        """A crash on one lane has two vehicles, one behind the other, where there is room: it blocks no more."""
-        behind_m = first.position_m - first.length_m - _SECOND_VEHICLE_GAP_M
-        second, _ = self._put(1, first.lane, behind_m, now_s, search_m=_SECOND_VEHICLE_SEARCH_M)
-        if second is not None:
-            self._company.append(second)
 
     def _slow_traffic(self, anchor: Blocker) -> float | None:
         """The reduced-speed stretch, where the vehicles alone leave more capacity than the scenario says; its speed."""

@@ -8,6 +8,7 @@ from scenariogen.incidents.capacity import is_inner, reachable
 from scenariogen.incidents.records import IncidentKind
 from scenariogen.injection import inject
 from scenariogen.injection.attach import Injection
+from scenariogen.injection.placement import stand_abreast
 from scenariogen.network import read_network
 from tests.injection import roads
 from tests.support import copy_project, resco, shared_data
@@ -247,3 +248,87 @@ def test_blockers_carry_the_ids_they_are_given(start, road):
         roads.run_until(sumo, 5)
         assert sumo.vehicle.getIDList() == ("car_1000",)
         assert injection.own_present == {"car_1000"}
+
+
+def test_a_road_that_is_closed_lets_nobody_through(start, road, tmp_path):
+    """Each lane once had a spot of its own up to 100 m from the others', and traffic wove past between them."""
+    sumo = start("libsumo", road(3), roads.flows(tmp_path, lanes=3, per_lane_veh_h=900), "--step-length", "0.2")
+    closed = [
+        roads.incident(start_s=begin_s, duration_s=60, lanes=(0, 1, 2), capacity_left=0, kind=IncidentKind.BREAKDOWN)
+        for begin_s in (100, 250, 400)
+    ]
+    with inject(sumo, roads.scenario(*closed), network=road(3)) as injection:
+        for asked in closed:
+            roads.run_until(sumo, asked.start_s + 15)
+            ours = [v for v in sumo.vehicle.getIDList() if v in injection.own_vehicles]
+            places = [(sumo.vehicle.getLanePosition(v), sumo.vehicle.getLength(v)) for v in ours]
+            assert sorted(sumo.vehicle.getLaneID(v) for v in ours) == ["middle_0", "middle_1", "middle_2"]
+            assert stand_abreast(places)
+            rear = min(front - length for front, length in places)
+            behind = {v for v in sumo.edge.getLastStepVehicleIDs("middle") if sumo.vehicle.getLanePosition(v) <= rear}
+            roads.run_until(sumo, asked.start_s + 58)
+            still = {v for v in behind if v in sumo.edge.getLastStepVehicleIDs("middle")}
+            assert behind and still == behind
+        roads.run_until(sumo, 462)
+    for report in injection.report():
+        assert report.realised and report.start_s - report.asked.start_s <= 2
+        assert report.end_s == pytest.approx(report.asked.end_s, abs=0.2)
+        assert len(report.vehicles) == 3 or "stood apart, and traffic could pass" in report.reason
+
+
+def test_vehicles_that_stand_apart_are_told_and_move_up_when_there_is_room(start, road):
+    """On each lane somebody stands in the way for a while."""
+    network = road(2)
+    sumo = start("libsumo", network)
+    sumo.route.add("long", ["middle"])
+    sumo.vehicle.add("train", "long")
+    sumo.vehicle.setLength("train", 150)
+    sumo.vehicle.moveTo("train", "middle_0", 300)
+    sumo.vehicle.setStop("train", "middle", 300, 0, 1e6)
+    sumo.vehicle.add("wall", "long")
+    sumo.vehicle.setLength("wall", 290)
+    sumo.vehicle.moveTo("wall", "middle_1", 499)
+    sumo.vehicle.setStop("wall", "middle", 499, 1, 1e6)
+    asked = roads.incident(start_s=10, duration_s=60, lanes=(0, 1), capacity_left=0)
+    with inject(sumo, roads.scenario(asked), network=network) as injection:
+        roads.run_until(sumo, 20)
+        (report,) = injection.report()
+        assert report.realised and report.start_s == 12
+        assert "its vehicles stand apart, on lane 0 at" in report.reason
+        sumo.vehicle.remove("train")
+        sumo.vehicle.remove("wall")
+        roads.run_until(sumo, 24)
+        (report,) = injection.report()
+        positions = [sumo.vehicle.getLanePosition(v) for v in injection.own_present]
+    assert max(positions) - min(positions) <= 1.5
+    assert report.position_m == pytest.approx(sum(positions) / 2)
+    assert "until 00:00:21 its vehicles stood apart" in report.reason
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("made_by", ["an option", "the default type"])
+def test_where_every_car_is_a_taxi_ours_still_block_their_lanes(start, road, tmp_path, backend, made_by):
+    """SUMO parks a taxi that idles, which blocks nothing."""
+    options, routes = ("--device.taxi.probability", "1"), None
+    if made_by == "the default type":
+        options, routes = (), tmp_path / "types.rou.xml"
+        parameter = '<param key="has.taxi.device" value="true"/>'
+        routes.write_text(f'<routes><vType id="DEFAULT_VEHTYPE" vClass="passenger">{parameter}</vType></routes>')
+    sumo = start(backend, road(2), routes, *options)
+    with inject(sumo, roads.scenario(roads.incident(start_s=3, capacity_left=0.3)), network=road(2)) as injection:
+        roads.run_until(sumo, 15)
+        assert [(sumo.vehicle.getLaneID(v), sumo.vehicle.getStopState(v)) for v in injection.own_present] == [
+            ("middle_0", 1)
+        ]
+
+
+def test_somebody_who_parks_our_vehicle_is_noticed(start, road):
+    sumo = start("libsumo", road(2))
+    with inject(sumo, roads.scenario(roads.incident(start_s=10, capacity_left=0.3)), network=road(2)) as injection:
+        roads.run_until(sumo, 20)
+        at_m = sumo.vehicle.getLanePosition("incident.0.0")
+        sumo.vehicle.resume("incident.0.0")
+        sumo.vehicle.setStop("incident.0.0", "middle", at_m, 0, 1e6, 1)
+        roads.run_until(sumo, 40)
+        (report,) = injection.report()
+    assert report.end_s <= 31 and "parked" in report.reason

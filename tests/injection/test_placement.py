@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scenariogen.injection.placement import LENGTHS_M, OnLane, braking_distance_m, find_spot
+from scenariogen.injection.placement import LENGTHS_M, OnLane, braking_distance_m, find_spot, find_spots, stand_abreast
 
 
 def car(front_m: float, speed_mps: float = 0.0, length_m: float = 5.0) -> OnLane:
@@ -70,6 +70,23 @@ def test_whoever_follows_one_that_brakes_hard_can_stop_behind_it():
     queue = [car(5 + 7.501 * n) for n in range(4)]  # nobody moves, so nobody is too close
     standing = find_spot(queue, lane_length_m=500, asked_m=35, search_m=20, step_s=1)
     assert standing.position_m - standing.length_m < 5 + 7.501 * 3 + 2.5 + 1e-2 or standing.position_m == 35
+
+
+def test_several_lanes_have_their_spots_side_by_side_where_there_is_room():
+    """A lane alone would take the asked spot; the other one has no room there."""
+    free, queue = [], [car(200 + 7.501 * n) for n in range(10)]
+    spots = find_spots([free, queue], lane_lengths_m=[500, 500], asked_m=220, search_m=100, step_s=1)
+    assert {spot.length_m for spot in spots} == {5.0} and stand_abreast((s.position_m, s.length_m) for s in spots)
+    full = [car(400, length_m=390)]
+    first, second = find_spots([free, full], lane_lengths_m=[500, 500], asked_m=220, search_m=100, step_s=1)
+    assert first.position_m == 220 and second is None
+
+
+def test_abreast_are_vehicles_that_nobody_fits_between():
+    assert stand_abreast([(100, 5), (104, 5), (97.5, 2)])
+    assert not stand_abreast([(100, 5), (110, 5)])
+    assert not stand_abreast([(100, 0.0005), (102.5, 0.0005)])
+    assert stand_abreast([(100, 5)]) and stand_abreast([])
 
 
 def test_braking_distance_is_the_sum_of_euler_steps():
