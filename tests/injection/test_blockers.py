@@ -282,7 +282,7 @@ def test_vehicles_that_stand_apart_are_told_and_move_up_when_there_is_room(start
     sumo = start("libsumo", network)
     sumo.route.add("long", ["middle"])
     sumo.vehicle.add("train", "long")
-    sumo.vehicle.setLength("train", 150)
+    sumo.vehicle.setLength("train", 170)
     sumo.vehicle.moveTo("train", "middle_0", 300)
     sumo.vehicle.setStop("train", "middle", 300, 0, 1e6)
     sumo.vehicle.add("wall", "long")
