@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element
 
 from scenariogen.errors import ProjectError
 from scenariogen.injection.connection import Link
+from scenariogen.injection.started_files import started_files
 from scenariogen.injection.vehicle_mix import DEFAULT_STEP_S, Traffic, make_traffic
 from scenariogen.simulation.options import parse_time_s
 from scenariogen.simulation.references import input_references
@@ -49,11 +50,7 @@ def running_traffic(link: Link) -> Traffic:
     defined. Raises ``ProjectError`` where files cannot be read from here, or who drives cannot be known.
     """
     options = {name: link.option(name) for name in DRIVING_OPTIONS}
-    names = [name.strip() for option in ("additional-files", "route-files") for name in link.option(option).split(",")]
-    files = [Path(name) for name in names if name]
-    missing = [str(file) for file in files if not file.is_file()]
-    if missing:
-        raise ProjectError(f"{', '.join(missing)} cannot be read from here")
+    files = started_files(link, "additional-files", "route-files")
     if not files and all(name.startswith("DEFAULT_") for name in link.handle.vehicletype.getIDList()):
         return make_traffic([(1.0, {})], step_s=link.step_s, options=_changed(options))
     return read_traffic(files, step_s=link.step_s, options=options)

@@ -1,9 +1,12 @@
 """Failed signals obey nobody, and come back in the phase of an undisturbed clock."""
 
+import re
+
 import pytest
 
 from scenariogen.injection import inject
 from scenariogen.injection.attributes import least_permissive
+from scenariogen.injection.timetables import read_timetable
 from scenariogen.network import read_network
 from scenariogen.scenarios.effects import SignalFailure
 from tests.injection import roads
@@ -238,3 +241,67 @@ def test_an_all_way_stop_beneath_a_signal_holds_when_it_is_dark(start, signal_ro
     failed = SignalFailure(signal="c", start_s=50, duration_s=137, mode=mode)
     with inject(sumo, roads.scenario(effects=(failed,)), network=network):
         assert set(trace(sumo, 60)[-1][4]) == ({"w"} if mode == "off" else {"o"})
+
+
+@pytest.fixture(scope="module")
+def actuated(signal_road, tmp_path_factory):
+    """The crossing with an actuated signal, and a timetable that puts another plan in force from 100 to 300 s."""
+    folder = tmp_path_factory.mktemp("timetable")
+    path = folder / "actuated.net.xml"
+    text = signal_road.path.read_text(encoding="utf-8")
+    path.write_text(text.replace('type="static"', 'type="actuated"'), encoding="utf-8")
+    length = len(re.findall('state="([^"]*)"', text[text.index("<tlLogic") :])[0])
+    plan = "".join(f'<phase duration="{20 + n}" state="{letter * length}"/>' for n, letter in enumerate("Gyr"))
+    timetable = folder / "timetable.add.xml"
+    timetable.write_text(
+        f'<additional><tlLogic id="c" programID="peak" type="static" offset="0">{plan}</tlLogic>'
+        '<WAUT id="w" refTime="20" startProg="0"><wautSwitch time="80" to="peak"/>'
+        '<wautSwitch time="280" to="0"/></WAUT><wautJunction wautID="w" junctionID="c"/></additional>',
+        encoding="utf-8",
+    )
+    return read_network(path), timetable
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_after_the_repair_the_plan_holds_that_a_timetable_switched_to_meanwhile(start, actuated, backend):
+    """SUMO's timetable passes over a signal that is set directly, and the plan from before once ran on instead."""
+    network, timetable = actuated
+    lights = []
+    for fails in (False, True):
+        sumo = start(backend, network, None, "-a", str(timetable))
+        with inject(sumo, roads.scenario(effects=(FAILED,) if fails else ()), network=network) as injection:
+            lights.append(trace(sumo, 320))
+        sumo.close()
+    plans = [[(light[0], light[4]) for light in each] for each in lights]
+    assert plans[0][100][0] == "peak" and plans[1][190:299] == plans[0][190:299]
+    assert plans[1][310][0] == plans[0][310][0] == "0"
+    (report,) = injection.effects_report()
+    assert "'peak' in force at 00:01:40" in report.reason
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_a_policy_sets_meanwhile_comes_before_the_timetable(start, actuated, backend):
+    network, timetable = actuated
+    sumo = start(backend, network, None, "-a", str(timetable))
+    with inject(sumo, roads.scenario(effects=(FAILED,)), network=network):
+        trace(sumo, 120)
+        sumo.trafficlight.setProgram("c", "0")
+        trace(sumo, 200)
+        assert sumo.trafficlight.getProgram("c") == "0"
+
+
+def test_a_timetable_with_a_period_is_followed_from_day_to_day(actuated, tmp_path):
+    (tmp_path / "inner.add.xml").write_text(
+        '<additional><WAUT id="w" refTime="0:00:30" startProg="0" period="200"><wautSwitch time="50" to="peak"/>'
+        '<wautSwitch time="150" to="0"/></WAUT><wautJunction wautID="w" junctionID="c"/></additional>',
+        encoding="utf-8",
+    )
+    outer = tmp_path / "outer.add.xml"
+    outer.write_text('<additional><include href="inner.add.xml"/></additional>', encoding="utf-8")
+    timetable = read_timetable([actuated[0].path, outer], "c")
+    assert timetable.switched(0, 80) is None
+    assert timetable.switched(0, 81) == (80, "peak")
+    assert timetable.switched(0, 281) == (280, "peak")
+    assert timetable.switched(300, 400) == (380, "0")
+    assert timetable.switched(390, 400) is None
+    assert read_timetable([actuated[0].path, outer], "other").switched(0, 1000) is None

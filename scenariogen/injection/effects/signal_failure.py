@@ -11,16 +11,21 @@ phase begins anew). The same is done to ``online``, the programme under which SU
 Signals under another kind of programme (actuated, NEMA, delay-based) are set directly. After the repair they are
 restarted into the programme that was in force, at the point that its own logic has reached meanwhile, or get the state
 that the policy wrote last; where nobody had set one before, an unused programme ``online`` remains in their list.
+SUMO's ``WAUT`` passes over a signal that is set directly: what it would have put in force meanwhile is then restarted.
 
 What a policy writes meanwhile is noticed before the next step and does not show; it is what comes back afterwards.
 """
 
+from scenariogen.errors import ProjectError
 from scenariogen.injection.attributes import ONLINE, PROGRAMME_STATES, SIGNAL_DISPLAY, STATIC, WITHOUT_SIGNAL, programme
 from scenariogen.injection.effects.contract import ActiveEffect
-from scenariogen.injection.values import Attribute
+from scenariogen.injection.started_files import started_files
+from scenariogen.injection.timetables import Timetable, read_timetable
+from scenariogen.injection.values import Attribute, Overwritten
 from scenariogen.network import RoadNetwork
 from scenariogen.scenarios.effects import FailureMode, SignalFailure
 from scenariogen.simulation.xmlfiles import children
+from scenariogen.units import clock_text
 
 _RAIL = (1, 2)
 """Types of rail signals and rail crossings, which follow trains and nothing else."""
@@ -40,6 +45,8 @@ class ActiveSignalFailure(ActiveEffect):
         links = len(link.traffic_light.getRedYellowGreenState(signal))
         self._state = failed_state(self.scene.network, links, signal, FailureMode(self.asked.mode))
         self._claimed: dict[tuple[str, object], Attribute] = {}
+        self._timetable: Timetable | None = None
+        self._base_since_s = now_s
         self._take_over()
         return ""
 
@@ -59,6 +66,33 @@ class ActiveSignalFailure(ActiveEffect):
             self.overwrites += not self._is_claimed(SIGNAL_DISPLAY, signal)
         self._take_over()
 
+    def undo(self, *, early: bool) -> None:
+        """Repair it, into the programme that is due now where a timetable would have switched meanwhile."""
+        self._follow_timetable()
+        super().undo(early=early)
+
+    def overwritten(self, found: Overwritten) -> None:
+        super().overwritten(found)
+        if found.attribute == SIGNAL_DISPLAY.name:
+            self._base_since_s = self.scene.link.time_s()
+
+    def _follow_timetable(self) -> None:
+        ledger, signal = self.scene.ledger, self.asked.signal
+        if self._timetable is None or ledger.base(SIGNAL_DISPLAY, signal)[0] == ONLINE:
+            return  # SUMO follows it by itself, or passes over a signal that a policy sets
+        switched = self._timetable.switched(self._base_since_s, self.scene.link.time_s())
+        if switched is not None:
+            at_s, name = switched
+            ledger.rebase(SIGNAL_DISPLAY, signal, (name, None))
+            self.notes.append(f"its timetable put programme {name!r} in force at {clock_text(at_s)}, as it is since")
+
+    def _read_timetable(self) -> None:
+        try:
+            files = started_files(self.scene.link, "net-file", "additional-files")
+            self._timetable = read_timetable(files, self.asked.signal)
+        except ProjectError as error:
+            self.notes.append(f"whether a timetable (WAUT) switches it meanwhile is not known: {error}")
+
     def _take_over(self) -> None:
         """Claim whatever is in force."""
         link, signal = self.scene.link, self.asked.signal
@@ -73,6 +107,9 @@ class ActiveSignalFailure(ActiveEffect):
 
     def _claim(self, attribute: Attribute, thing: str | tuple[str, str]) -> None:
         if not self._is_claimed(attribute, thing):
+            if attribute is SIGNAL_DISPLAY:
+                self._base_since_s = self.scene.link.time_s()
+                self._read_timetable()
             self._claimed[attribute.name, thing] = attribute
             self.scene.ledger.claim(self.owner, attribute, thing, self._state)
 
