@@ -4,7 +4,9 @@ import pytest
 
 from scenariogen.errors import ScenarioError
 from scenariogen.injection import inject
-from scenariogen.scenarios.effects import Closure
+from scenariogen.injection.effects.rerouters import read_closings
+from scenariogen.injection.records import InjectionWarning
+from scenariogen.scenarios.effects import VEHICLE_CLASSES, Closure
 from tests.injection import roads
 from tests.injection.places import Ground
 
@@ -166,3 +168,83 @@ def test_without_internal_lanes_the_edge_itself_is_closed_and_the_report_says_so
         assert {lane: sumo.lane.getAllowed(lane) for lane in before} == before
     (report,) = injection.effects_report()
     assert report.realised and "no internal lanes" in report.reason
+
+
+def rerouter(folder):
+    """Somebody else's roadworks on one lane from 100 to 200 s, in a file that an additional file includes."""
+    (folder / "works.add.xml").write_text(
+        '<additional><rerouter id="works" edges="before"><interval begin="100" end="200">'
+        '<closingLaneReroute id="middle_0" allow="authority bus"/></interval></rerouter></additional>',
+        encoding="utf-8",
+    )
+    path = folder / "outer.add.xml"
+    path.write_text('<additional><include href="works.add.xml"/></additional>', encoding="utf-8")
+    return path
+
+
+def permissions(sumo, until: float) -> list[frozenset[str]]:
+    """What the lane allows after each step."""
+    found = []
+    while sumo.simulation.getTime() < until:
+        sumo.simulationStep()
+        found.append(frozenset(sumo.lane.getAllowed("middle_0")))
+    return found
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("classes", [(), ("truck",)])
+@pytest.mark.parametrize(("begin_s", "end_s"), [(130, 160), (50, 150), (150, 250), (50, 250), (210, 230)])
+def test_a_rerouter_that_closes_the_lane_too_ends_as_it_would_have(
+    start, road, tmp_path, backend, classes, begin_s, end_s
+):
+    """Its closure is there for a time only; written back as the lane's own it once held for good."""
+    works = rerouter(tmp_path)
+    sumo = start(backend, road(2), None, "-a", str(works))
+    usual = permissions(sumo, 260)
+    sumo.close()
+    assert usual[150] == {"authority", "bus"}
+    sumo = start(backend, road(2), None, "-a", str(works))
+    closed = Closure(start_s=begin_s, duration_s=end_s - begin_s, lanes=("middle_0",), classes=classes)
+    roads.run_until(sumo, 40)
+    with inject(sumo, roads.scenario(effects=(closed,)), network=road(2)) as injection:
+        found = usual[:40] + permissions(sumo, 260)
+    denied = frozenset(classes) or VEHICLE_CLASSES
+    wanted = [allowed - (denied if begin_s <= n + 1 < end_s else frozenset()) for n, allowed in enumerate(usual)]
+    assert found == wanted
+    assert "overwritten_by_others" not in injection.effects_report()[0].counts
+
+
+def test_within_a_rerouters_closure_the_network_says_what_a_lane_allows_for_good(start, road, tmp_path):
+    sumo = start("libsumo", road(2), None, "-a", str(rerouter(tmp_path)))
+    before = permissions(sumo, 120)[0]
+    closed = Closure(start_s=130, duration_s=40, lanes=("middle_0",))
+    with inject(sumo, roads.scenario(effects=(closed,)), network=road(2)):
+        found = permissions(sumo, 220)
+    assert not found[20] and found[60] == {"authority", "bus"} and found[-1] == before
+
+
+def test_an_injection_that_ends_within_a_rerouters_closure_says_that_the_lane_is_open(start, road, tmp_path):
+    sumo = start("libsumo", road(2), None, "-a", str(rerouter(tmp_path)))
+    before = permissions(sumo, 1)[0]
+    closed = Closure(start_s=50, duration_s=100, lanes=("middle_0",))
+    with (
+        pytest.warns(InjectionWarning, match="00:02:50, while a rerouter closes middle_0"),
+        inject(sumo, roads.scenario(effects=(closed,)), network=road(2)),
+    ):
+        roads.run_until(sumo, 170)
+    assert permissions(sumo, 260)[-1] == before
+
+
+def test_closings_of_edges_and_lanes_are_read_as_sumo_takes_them(tmp_path):
+    path = tmp_path / "r.add.xml"
+    path.write_text(
+        '<additional><rerouter id="r" edges="a"><interval begin="0:01:00" end="90"><closingLaneReroute id="e_0"/>'
+        '<closingReroute id="e"/><closingReroute id="f" disallow="bus"/></interval></rerouter></additional>',
+        encoding="utf-8",
+    )
+    found = read_closings([path], {"e_0", "e_1", "f_1", "g_0"})
+    assert {lane: [(c.begin_s, c.end_s) for c in each] for lane, each in found.items()} == {
+        "e_0": [(60, 90)],
+        "f_1": [(60, 90)],
+    }
+    assert found["e_0"][0].denied == VEHICLE_CLASSES - {"authority"} and found["f_1"][0].denied == {"bus"}

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from scenariogen.injection.attributes import LANE_PERMISSIONS
 from scenariogen.injection.connection import Link
-from scenariogen.injection.effects.contract import ActiveEffect
+from scenariogen.injection.effects.contract import ActiveEffect, Scene
 from scenariogen.injection.effects.places import entrances, lanes_of
 from scenariogen.network import RoadNetwork
 from scenariogen.scenarios.effects import VEHICLE_CLASSES, Closure
@@ -27,9 +27,9 @@ class ActiveClosure(ActiveEffect):
     asked: Closure
 
     def apply(self, now_s: float) -> str:
-        network, lanes = self.scene.network, self.scene.lanes
+        network = self.scene.network
         edges, single = closed_places(network, self.asked)
-        internal, direct = entrances(network, lanes, lanes_of(network, edges, single))
+        internal, direct = entrances(network, self.scene.lanes, lanes_of(network, edges, single))
         denied = frozenset(self.asked.classes) or VEHICLE_CLASSES
         if direct:
             self.notes.append("the network has no internal lanes there, departures onto the closed edge are lost")
@@ -57,6 +57,13 @@ class ActiveClosure(ActiveEffect):
 
     def counts(self) -> dict[str, int]:
         return {"inside_when_closed": self._were_inside, "could_not_leave": len(self._inside)}
+
+
+def claimed_lanes(scene: Scene, closure: Closure) -> list[str]:
+    """Lanes of edges whose own permissions the closure claims, beside those of internal lanes."""
+    edges, single = closed_places(scene.network, closure)
+    _, direct = entrances(scene.network, scene.lanes, lanes_of(scene.network, edges, single))
+    return list(dict.fromkeys([*direct, *single]))
 
 
 def closed_places(network: RoadNetwork, closure: Closure) -> tuple[list[str], list[str]]:

@@ -5,8 +5,10 @@ from functools import partial
 from scenariogen.injection.effects.contract import Scene
 from scenariogen.injection.effects.lifecycle import EffectOccurrence
 from scenariogen.injection.effects.registry import active_effect
+from scenariogen.injection.effects.rerouters import RerouterClosures
 from scenariogen.injection.occurrence import Phase
 from scenariogen.injection.records import RealisedEffect
+from scenariogen.scenarios.effects import Closure
 from scenariogen.scenarios.records import Scenario
 
 COMPARE_S = 5.0
@@ -22,6 +24,7 @@ class Effects:
             EffectOccurrence(active_effect(number, effect, scene), step_s=scene.link.step_s)
             for number, effect in enumerate(scenario.effects)
         )
+        self._rerouters = RerouterClosures((e for e in scenario.effects if isinstance(e, Closure)), scene)
         self._compared_s = float("-inf")
 
     def __bool__(self) -> bool:
@@ -31,7 +34,7 @@ class Effects:
     @property
     def due_s(self) -> float:
         """When :meth:`update` has something to do next."""
-        due_s = min((each.due_s for each in self._all), default=float("inf"))
+        due_s = min((*(each.due_s for each in self._all), self._rerouters.due_s))
         return min(due_s, self._compared_s + COMPARE_S) if len(self._ledger) else due_s
 
     @property
@@ -51,6 +54,7 @@ class Effects:
 
     def update(self, now_s: float) -> None:
         """Do what is due, and now and then look what somebody else wrote."""
+        self._rerouters.update(now_s)
         for each in self._all:
             each.update(now_s)
         if len(self._ledger) and now_s >= self._compared_s + COMPARE_S - 1e-6:
@@ -58,13 +62,15 @@ class Effects:
             by_owner = {each.effect.owner: each.effect for each in self._all}
             for found in self._ledger.refresh():
                 for owner in found.owners:
-                    by_owner[str(owner)].overwritten(found)
+                    if str(owner) in by_owner:  # rerouters are no effect
+                        by_owner[str(owner)].overwritten(found)
 
     def end(self, now_s: float, reason: str) -> None:
         """End all that has not ended. ``reason`` says "before its end", and is turned for what never began.
 
         One that SUMO refuses to undo does not keep the others from it; the first refusal is raised at the end.
         """
+        self._rerouters.end(now_s)
         ends = (partial(each.end, now_s, _turned(reason, each)) for each in self._all)
         self._link.all_in_turn((*ends, self._ledger.release_all))
 
