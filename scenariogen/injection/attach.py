@@ -28,6 +28,7 @@ from scenariogen.injection.listener import Clock, Interception, add_listener
 from scenariogen.injection.occurrence import Occurrence, Phase, Place, passing_speed_mps
 from scenariogen.injection.passing_speed import asks_for_capacity, passing_speeds
 from scenariogen.injection.records import InjectionWarning, RealisedEffect, RealisedIncident
+from scenariogen.injection.saved_states import take_back_loaded, warn_of_saving
 from scenariogen.injection.stretch import SlowStretches
 from scenariogen.injection.validation import check_scenario, closure_warnings, option_warnings, output_warnings
 from scenariogen.injection.values import Ledger
@@ -99,6 +100,7 @@ class Injection:
         self._passing_speed = passing_speed
         self._sumocfg = sumocfg
         self._counts = counts
+        self._was_loaded = False
         self._health: HealthLog | None = None
         self._detectors = detectors
         self._board = board
@@ -178,6 +180,8 @@ class Injection:
             next_due=lambda: self._due_s,
             before_end=lambda why: self.finish(f"{why} before its end"),
             before_step=self._effects.before_step,
+            before_save=lambda: warn_of_saving(link, self._stretches, self._ledger, self._blockers),
+            after_load=self._state_was_loaded,
         )
         self._due_s = self._clock.now_s
         self._is_on = True
@@ -253,8 +257,14 @@ class Injection:
                 self._let_go(reason)
             self._remove_listener()
 
+    def _state_was_loaded(self) -> None:
+        self._was_loaded = True
+        self.finish("a saved state was loaded before its end")
+
     def _undo(self, reason: str) -> None:
         now_s = self._link.time_s()
+        if self._was_loaded or now_s < self._clock.now_s - self._link.step_s * 1.5:
+            take_back_loaded(self._link, self._stretches, self._ledger, self._blockers)
         self._look(now_s)
         if self._effects:
             self._effects.end(now_s, reason)

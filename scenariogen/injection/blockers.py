@@ -111,6 +111,12 @@ class Blockers:
             if self._present.pop(blocker.id, None) is not None:
                 self._link.attempt(self._link.vehicle.remove, blocker.id, REMOVE_VAPORIZED)
 
+    def take_back_loaded(self) -> None:
+        """A saved state was loaded: ours are in it, also those that had gone since it was saved."""
+        for vehicle in self._ever.intersection(self._link.vehicle.getIDList()):
+            self._link.attempt(self._link.vehicle.remove, vehicle, REMOVE_VAPORIZED)
+        self._present.clear()
+
     def forget(self) -> None:
         """The simulation is gone, and our vehicles with it."""
         self._present.clear()

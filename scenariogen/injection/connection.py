@@ -5,6 +5,7 @@ rest of the injection is called positionally. libsumo is the module itself; ``tr
 on to a current connection, and the connection in force when we attach is the one that is used throughout.
 """
 
+import sys
 from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any
 
@@ -44,6 +45,12 @@ class Link:
     def time_s(self) -> float:
         """The simulation's own second."""
         return float(self.simulation.getTime())
+
+    def simulation_domains(self) -> list[Any]:
+        """The objects whose ``loadState`` may be called: the ``traci`` module has one beside the connection's."""
+        module = sys.modules.get("traci")
+        of_module = None if self.direct or module is None else module.simulation
+        return [self.simulation, *([of_module] if getattr(of_module, "_connection", None) is self.handle else [])]
 
     def option(self, name: str) -> str:
         """One of the simulation's options as text."""

@@ -45,11 +45,13 @@ def add_listener(link: Link, on_step: Callable[[float], bool], on_removed: Calla
 
 
 class Interception:
-    """Replaces ``simulationStep``, ``close`` and ``load`` on a connection, and puts them back.
+    """Replaces ``simulationStep``, ``close`` and ``load`` on a connection, ``loadState`` and ``saveState`` of its
+    simulation, and puts them back.
 
     A long step is split where ``next_due`` says so, so that nothing due within it is lost; ``before_end`` is called
     before the simulation is closed or loaded anew, ``before_step`` before each step: what a policy wrote since the
-    step before can be undone before anything moves.
+    step before can be undone before anything moves. ``before_save`` is called before a state is saved, ``after_load``
+    once one was loaded: what is in force is part of a state.
     """
 
     def __init__(
@@ -60,12 +62,11 @@ class Interception:
         next_due: Callable[[], float],
         before_end: Callable[[str], None],
         before_step: Callable[[], None] = lambda: None,
+        before_save: Callable[[], None] = lambda: None,
+        after_load: Callable[[], None] = lambda: None,
     ) -> None:
-        self._handle = link.handle
-        self._originals: dict[str, Any] = {}
-        self._ours: dict[str, Any] = {}
-        self._was_own: dict[str, bool] = {}
-        step = self._handle.simulationStep
+        self._replaced: list[tuple[Any, str, Any, Any]] = []  # object, name, what it had of its own (or None), ours
+        step = link.handle.simulationStep
 
         def simulation_step(*args: Any, **kwargs: Any) -> Any:
             before_step()
@@ -74,39 +75,50 @@ class Interception:
             return step(*args, **kwargs)
 
         def split(target_s: float) -> None:
-            while self._originals and target_s - clock.now_s > clock.step_s * (1 + 1e-9):
+            while self._replaced and target_s - clock.now_s > clock.step_s * (1 + 1e-9):
                 due_s = max(next_due(), clock.now_s + clock.step_s)
                 if due_s >= target_s - 1e-9:
                     return
                 step(due_s)
 
-        def ends(name: str, reason: str) -> Callable[..., Any]:
-            original = getattr(self._handle, name)
+        self._replace(link.handle, "simulationStep", simulation_step)
+        self._surround(link.handle, "close", before=lambda: before_end("the simulation was closed"))
+        self._surround(link.handle, "load", before=lambda: before_end("the simulation was loaded anew"))
+        for domain in link.simulation_domains():
+            self._surround(domain, "saveState", before=before_save)
+            self._surround(domain, "loadState", after=after_load)
 
-            def wrapped(*args: Any, **kwargs: Any) -> Any:
-                if self._originals:
-                    before_end(reason)
-                return original(*args, **kwargs)
+    def _surround(
+        self,
+        owner: Any,
+        name: str,
+        *,
+        before: Callable[[], None] = lambda: None,
+        after: Callable[[], None] = lambda: None,
+    ) -> None:
+        original = getattr(owner, name)
 
-            return wrapped
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            if self._replaced:
+                before()
+            answer = original(*args, **kwargs)
+            if self._replaced:
+                after()
+            return answer
 
-        self._replace("simulationStep", simulation_step)
-        self._replace("close", ends("close", "the simulation was closed"))
-        self._replace("load", ends("load", "the simulation was loaded anew"))
+        self._replace(owner, name, wrapped)
 
-    def _replace(self, name: str, wrapped: Callable[..., Any]) -> None:
-        self._was_own[name] = name in vars(self._handle)
-        self._originals[name] = getattr(self._handle, name)
-        self._ours[name] = wrapped
-        setattr(self._handle, name, wrapped)
+    def _replace(self, owner: Any, name: str, wrapped: Callable[..., Any]) -> None:
+        self._replaced.append((owner, name, vars(owner).get(name), wrapped))
+        setattr(owner, name, wrapped)
 
     def undo(self) -> None:
         """Put everything back. Safe to call twice."""
-        while self._originals:
-            name, original = self._originals.popitem()
-            if vars(self._handle).get(name) is not self._ours[name]:
+        while self._replaced:
+            owner, name, own, wrapped = self._replaced.pop()
+            if vars(owner).get(name) is not wrapped:
                 continue  # somebody wrapped ours meanwhile: theirs stays, and ours only passes calls on
-            if self._was_own[name]:
-                setattr(self._handle, name, original)
+            if own is not None:
+                setattr(owner, name, own)
             else:  # a connection object finds its methods on its class again
-                delattr(self._handle, name)
+                delattr(owner, name)

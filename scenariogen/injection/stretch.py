@@ -131,6 +131,7 @@ class SlowStretches:
         self._link = link
         self._zones: dict[int | str, _Zone] = {}
         self._held: dict[str, _Held] = {}
+        self._usual: dict[str, float] = {}  # of vehicles that left: what others had given them
         self._compared_s = float("-inf")
 
     def __bool__(self) -> bool:
@@ -197,6 +198,14 @@ class SlowStretches:
             self.remove(owner)
         self._release(list(self._held))
 
+    def take_back_loaded(self, rounding: float) -> None:
+        """A saved state was loaded: factors in it may be ours, rounded, also of vehicles that had left since."""
+        usual = self._usual | {vehicle: held.base for vehicle, held in self._held.items()}
+        self._held.clear()
+        for vehicle, factor in self._link.speed_factors(usual.keys() & set(self._link.vehicle.getIDList())):
+            if factor < usual[vehicle] - rounding:
+                self._write(vehicle, usual[vehicle])
+
     def forget(self) -> None:
         """The simulation is gone."""
         self._zones.clear()
@@ -249,7 +258,9 @@ class SlowStretches:
 
     def _release(self, vehicles: list[str]) -> None:
         """Give vehicles their factors back, unless they are gone or somebody else has written one since."""
-        changed = {vehicle: held for vehicle in vehicles if (held := self._held.pop(vehicle)).ours != held.base}
+        left = {vehicle: self._held.pop(vehicle) for vehicle in vehicles}
+        self._usual |= {vehicle: held.base for vehicle, held in left.items()}
+        changed = {vehicle: held for vehicle, held in left.items() if held.ours != held.base}
         if not changed:
             return
         for vehicle, factor in self._link.speed_factors(changed):

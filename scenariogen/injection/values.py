@@ -60,6 +60,7 @@ class _Entry:
     thing: Hashable
     base: Any
     ours: Any
+    written: set[Any] = field(default_factory=set)
     claims: dict[Hashable, Any] = field(default_factory=dict)
 
 
@@ -71,6 +72,7 @@ class Ledger:
         self._entries: dict[tuple[str, Hashable], _Entry] = {}
         self._owned: dict[Hashable, dict[tuple[str, Hashable], None]] = {}
         self._waiting: list[tuple[str, Hashable]] = []
+        self._ended: dict[tuple[str, Hashable], _Entry] = {}
         self._most = _COMPARED_AT_ONCE if link.direct else _COMPARED_AT_ONCE_BY_SOCKET
 
     def __len__(self) -> int:
@@ -139,7 +141,7 @@ class Ledger:
             entry.claims.pop(owner, None)
             is_there = key in self._entries
             if is_there and not entry.claims:
-                del self._entries[key]
+                self._ended[key] = self._entries.pop(key)
         if is_there:
             self._enforce(entry)
 
@@ -161,6 +163,18 @@ class Ledger:
     def release_all(self) -> None:
         """Every claim ends. What cannot be written back does not keep the rest from it; it is raised at the end."""
         self._link.all_in_turn(partial(self.release, owner) for owner in list(self._owned))
+
+    def take_back_loaded(self, rounding: float) -> None:
+        """A saved state was loaded: values in it may be ours, rounded, also where the last claim has gone since.
+
+        They are not taken for somebody else's; each base comes back.
+        """
+        for entry in (*self._ended.values(), *self._entries.values()):
+            held = self._read(entry.attribute, entry.thing)
+            if any(_is_same(value, held, rounding) for value in entry.written):
+                entry.ours = held
+                if not entry.claims and not _is_same(entry.base, held, rounding):
+                    self._link.attempt(entry.attribute.write, self._link, entry.thing, entry.base)
 
     def forget(self) -> None:
         """The simulation is gone."""
@@ -193,6 +207,8 @@ class Ledger:
         else:
             entry.attribute.write(self._link, entry.thing, wanted)
         entry.ours = self._read(entry.attribute, entry.thing)
+        if entry.claims:
+            entry.written.add(entry.ours)
 
     def _read(self, attribute: Attribute, thing: Hashable) -> Any:
         if not attribute.may_vanish:
@@ -206,6 +222,12 @@ class Ledger:
         self._entries.pop(key, None)
         for owner in entry.claims:
             self._owned.get(owner, {}).pop(key, None)
+
+
+def _is_same(value: Any, held: Any, rounding: float) -> bool:
+    if isinstance(value, float) and isinstance(held, float):
+        return abs(value - held) <= rounding
+    return bool(value == held)
 
 
 class _Gone:
