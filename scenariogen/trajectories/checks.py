@@ -8,9 +8,10 @@ import numpy as np
 
 from scenariogen.errors import DataError, Problems
 from scenariogen.trajectories import columns
+from scenariogen.trajectories.checks_units import check_units
 from scenariogen.trajectories.columns import PLACES, Place
+from scenariogen.trajectories.motion import median_period_s
 from scenariogen.trajectories.records import DaySpan, connect
-from scenariogen.units import METRES_PER_FOOT, MPS_PER_KMH, MPS_PER_MPH
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,20 +26,7 @@ NUMBER_TYPES = (
 )  # fmt: skip
 MAX_SPEED_MPS = 90.0
 """No road vehicle in a record of traffic is faster; larger figures are km/h or feet per second."""
-UNIT_SAMPLE_ROWS = 100_000
-"""Units are judged on whole vehicles, as many as hold about so many rows."""
-UNIT_DISTANCE_M = 100.0
-"""Vehicles that moved less say too little about units."""
 POSITION_SLACK_M = 1.0
-
-UNIT_NAMES: tuple[tuple[float, str], ...] = (
-    (MPS_PER_KMH, "speed_mps looks like km/h"),
-    (MPS_PER_MPH, "speed_mps looks like miles per hour"),
-    (METRES_PER_FOOT, "speed_mps looks like feet per second"),
-    (1 / METRES_PER_FOOT, "position_m looks like feet"),
-    (1 / 3.6 / METRES_PER_FOOT, "position_m looks like feet and speed_mps like km/h"),
-)
-"""Distance covered over distance that the speeds promise, where units are mixed up."""
 
 
 def check_file(
@@ -63,7 +51,7 @@ def check_file(
         _check_values(connection, source.names, problems)
         _check_order(source, problems)
         if Place.EDGE in columns.places(source.names):
-            _check_units(connection, int(days["rows"].to_numpy().sum()), period_s, problems)
+            check_units(connection, path, int(days["rows"].to_numpy().sum()), period_s, problems)
             if network is not None:
                 _check_network(connection, network, header, problems)
     except duckdb_error() as error:
@@ -124,16 +112,13 @@ def _day_table(connection: "duckdb.DuckDBPyConnection") -> "pd.DataFrame":
 
 def _period_s(connection: "duckdb.DuckDBPyConnection", days: "pd.DataFrame", problems: Problems) -> float:
     """Median time between the samples of one vehicle, on the day with most rows."""
-    day = int(days.loc[days["rows"].idxmax(), "day"])
-    times = connection.execute(
-        "SELECT median(gap) FROM (SELECT time_s - lag(time_s) OVER (PARTITION BY vehicle ORDER BY time_s) AS gap "
-        "FROM (SELECT vehicle, time_s FROM trajectories WHERE day = ? LIMIT 50000)) WHERE gap > 0",
-        [day],
-    ).fetchone()
-    if times is None or times[0] is None:
+    busiest = days.loc[days["rows"].idxmax()]
+    rows = f"(SELECT day, vehicle, time_s FROM trajectories WHERE day = {int(busiest['day'])})"
+    period_s = median_period_s(connection, rows, int(busiest["rows"]))
+    if period_s is None:
         problems.add("no vehicle has two samples, so nothing can be said about movement")
         return float("nan")
-    return float(times[0])
+    return period_s
 
 
 def _check_values(connection: "duckdb.DuckDBPyConnection", names: Sequence[str], problems: Problems) -> None:
@@ -188,53 +173,6 @@ def _check_order(source: "Source", problems: Problems) -> None:
                 )
                 return
             last = (day[-1], time_s[-1])
-
-
-def _check_units(connection: "duckdb.DuckDBPyConnection", rows: int, period_s: float, problems: Problems) -> None:
-    """Do positions move as the speeds say, vehicle by vehicle?"""
-    if not np.isfinite(period_s):
-        return
-    every = max(1, rows // UNIT_SAMPLE_ROWS)
-    moved = connection.execute(
-        # Numbers stand in the text: as a parameter of the query the modulus takes ten times as long.
-        f"""
-        WITH steps AS (
-            SELECT day, vehicle, edge, time_s, position_m, speed_mps,
-                   lag(edge) OVER w AS edge_0, lag(time_s) OVER w AS time_0,
-                   lag(position_m) OVER w AS position_0, lag(speed_mps) OVER w AS speed_0
-            FROM trajectories WHERE hash(vehicle) % {every:d} = 0
-            WINDOW w AS (PARTITION BY day, vehicle ORDER BY time_s)
-        )
-        SELECT sum(position_m - position_0) AS covered_m,
-               sum((speed_mps + speed_0) / 2 * (time_s - time_0)) AS promised_m,
-               count(*) FILTER (WHERE time_s = time_0) AS doubled
-        FROM steps WHERE edge = edge_0 AND time_s - time_0 < {3 * period_s}
-        GROUP BY day, vehicle
-        """
-    ).df()
-    doubled = int(moved["doubled"].to_numpy().sum())
-    if doubled:
-        problems.add(f"{doubled:,} rows or more repeat a vehicle at the same second; expected one row each")
-    covered_m, promised_m = moved["covered_m"].to_numpy(dtype=float), moved["promised_m"].to_numpy(dtype=float)
-    enough = (covered_m > UNIT_DISTANCE_M) | (promised_m > UNIT_DISTANCE_M)
-    if not enough.any():
-        return
-    ratio = covered_m[enough] / np.maximum(promised_m[enough], 1e-6)
-    off = (ratio < 0.7) | (ratio > 1.4)
-    if min(off.sum(), (~off).sum()) >= 3 and 0.02 < off.mean() < 0.98:
-        problems.add(
-            f"units are mixed: of {len(ratio)} vehicles looked at, {int(off.sum())} move "
-            f"{float(np.median(ratio[off])):.2f} times as far as their speeds say. Expected metres and metres per "
-            "second"
-        )
-        return
-    middle = float(np.median(ratio))
-    if not 0.85 < middle < 1.15:
-        off_by, guess = min((abs(np.log(max(middle, 1e-9) / factor)), words) for factor, words in UNIT_NAMES)
-        problems.add(
-            f"positions move {middle:.2f} times as far as the speeds say{'; ' + guess if off_by < 0.1 else ''}. "
-            "Expected metres and metres per second"
-        )
 
 
 def _check_network(

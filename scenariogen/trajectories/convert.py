@@ -16,7 +16,14 @@ from scenariogen.errors import DataError
 from scenariogen.heads import FileHead
 from scenariogen.trajectories import columns
 from scenariogen.trajectories.columns import PLACES, Place
-from scenariogen.trajectories.motion import LONGEST_GAP_PERIODS, MOTION_WORDS, agreement_sql, motion_sql
+from scenariogen.trajectories.motion import (
+    LONGEST_GAP_PERIODS,
+    MOTION_WORDS,
+    SAMPLED_ROWS,
+    agreement_sql,
+    median_period_s,
+    motion_sql,
+)
 from scenariogen.trajectories.readers.contract import ReadOptions, TrajectoryReader
 from scenariogen.written import written_whole
 
@@ -30,8 +37,6 @@ MOST_CONTRADICTIONS = 0.01
 AGREEING = 1.25
 """Positions and speeds may differ by so much before it is said."""
 LEAST_STEPS = 50
-SAMPLED_ROWS = 1_000_000
-"""About so many rows tell the sampling period, and whether positions and speeds agree."""
 FARTHEST_TIME_S = 1e13
 """Milliseconds since 1970 that were taken for seconds stay below; what lies beyond is no reading of a clock."""
 
@@ -201,15 +206,11 @@ def _leave_out_repeats(connection: "duckdb.DuckDBPyConnection", book: AccountBoo
 
 
 def _period_s(connection: "duckdb.DuckDBPyConnection", book: AccountBook) -> float:
-    """Median time between two samples of one vehicle, from so many vehicles that the rows are enough."""
+    """Median time between two samples of one vehicle."""
     rows = (connection.execute("SELECT count(*) FROM whole").fetchone() or (0,))[0]
-    for every in dict.fromkeys((rows // SAMPLED_ROWS + 1, 1)):
-        found = connection.execute(
-            "SELECT median(gap) FROM (SELECT time_s - lag(time_s) OVER (PARTITION BY day, vehicle ORDER BY time_s) AS "
-            f"gap FROM (SELECT day, vehicle, time_s FROM whole WHERE hash(vehicle) % {every} = 0))"
-        ).fetchone()
-        if found is not None and found[0] is not None:
-            return float(found[0])
+    period_s = median_period_s(connection, "whole", rows)
+    if period_s is not None:
+        return period_s
     if rows:
         book.problem("no vehicle has two samples, so nothing can be said about movement")
     else:

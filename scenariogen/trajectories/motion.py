@@ -10,9 +10,13 @@ changed.
 """
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from scenariogen.trajectories import columns
 from scenariogen.trajectories.columns import Motion, Place
+
+if TYPE_CHECKING:
+    import duckdb
 
 MAX_SPEED_MPS = 90.0
 """No road vehicle in a record of traffic is faster."""
@@ -25,6 +29,8 @@ LONGEST_GAP_PERIODS = 3.0
 """Samples further apart than so many sampling periods say nothing about speed in between."""
 LEAST_COMPARED_MPS = 2.0
 """Slower vehicles tell nothing about whether positions and speeds agree."""
+SAMPLED_ROWS = 1_000_000
+"""About so many rows tell the sampling period, and whether positions and speeds agree."""
 EARTH_RADIUS_M = 6_371_008.8
 """Mean radius (IUGG)."""
 
@@ -114,6 +120,19 @@ WITH moves AS (
 SELECT {final}
 FROM accelerations ORDER BY day, time_s, vehicle
 """
+
+
+def median_period_s(connection: "duckdb.DuckDBPyConnection", source: str, rows: int) -> float | None:
+    """Median time (s) between two samples of one vehicle, from so many whole vehicles of ``source``, which has
+    ``rows`` rows, that their rows are enough; None where no vehicle has two."""
+    for every in dict.fromkeys((rows // SAMPLED_ROWS + 1, 1)):
+        found = connection.execute(
+            "SELECT median(gap) FROM (SELECT time_s - lag(time_s) OVER (PARTITION BY day, vehicle ORDER BY time_s) AS "
+            f"gap FROM (SELECT day, vehicle, time_s FROM {source} WHERE hash(vehicle) % {every} = 0)) WHERE gap > 0"
+        ).fetchone()
+        if found is not None and found[0] is not None:
+            return float(found[0])
+    return None
 
 
 def agreement_sql(source: str, places: Collection[Place], gap_s: float) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from scenariogen.errors import DataError
 from scenariogen.trajectories import columns
+from scenariogen.trajectories.checks_units import UnitsWarning
 from scenariogen.trajectories.fields import edie_fields
 from scenariogen.trajectories.records import Trajectories, open_trajectories
 from scenariogen.trajectories.tracks import load_day
@@ -137,6 +138,53 @@ def test_units_mixed_between_vehicles_are_found(tmp_path):
     table.loc[some, "speed_mps"] *= 3.6
     problem = only_problem(save(tmp_path, table))
     assert "units are mixed" in problem and "12 move 0.28 times as far" in problem
+
+
+def stop_and_go(period_s: float) -> pd.DataFrame:
+    """Each vehicle drives for 10 s at 14 m/s and then stands for 9 to 15 s, again and again."""
+    traffic = Traffic(end_s=600.0)
+    for number in range(120):
+        first_s, cycle_s = 3.7 * number, 19.0 + number % 7
+        times = np.arange(np.ceil(first_s / period_s) * period_s, 600.0, period_s)
+        lap, phase_s = np.divmod(times - first_s, cycle_s)
+        x = 140.0 * lap + 14.0 * np.minimum(phase_s, 10.0)
+        rows = pd.DataFrame({"time_s": times, "vehicle": f"v{number}", "lane": 0, "x": x})
+        traffic.add_rows(rows.assign(speed_mps=np.where(phase_s < 10.0, 14.0, 0.0))[x < 1499.0])
+    return traffic.table()
+
+
+@pytest.mark.parametrize("period_s", [10.0, 15.0, 30.0])
+def test_samples_between_which_vehicles_stop_and_go_say_nothing_of_units(tmp_path, period_s):
+    """The mean of two speeds was taken for the speed between them: metres and m/s were refused as mixed units."""
+    path = save(tmp_path, stop_and_go(period_s))
+    with pytest.warns(UnitsWarning, match=f"cannot be told from samples {period_s:g} s apart"):
+        assert open_trajectories(path, road()).period_s == period_s
+
+
+def test_vehicles_that_come_to_an_edge_again_are_no_mixture_of_units(tmp_path, recwarn):
+    """Positions that went back between two samples counted as negative metres driven."""
+    table = quiet(400.0).table()
+    some = table["vehicle"].isin(sorted(set(table["vehicle"]))[:12])
+    table.loc[some, "edge"] = "here"  # its start is reached three times, without a sample anywhere else
+    assert open_trajectories(save(tmp_path, table), road()).rows == len(table)
+    assert not [each for each in recwarn if each.category is UnitsWarning]
+
+
+def test_rough_positions_are_no_mixture_of_units(tmp_path):
+    """Twelve vehicles move between a half and two thirds as far as they should: no unit does that."""
+    table = quiet(400.0).table()
+    for number, vehicle in enumerate(sorted(set(table["vehicle"]))[:12]):
+        table.loc[table["vehicle"] == vehicle, "position_m"] *= 0.52 + 0.012 * number
+    with pytest.warns(UnitsWarning, match=r"12 move 0\.59 times as far .* no factor between units"):
+        open_trajectories(save(tmp_path, table), road())
+
+
+def test_a_file_with_many_vehicles_at_each_time_has_a_period(tmp_path):
+    """The first 50,000 rows were one time step: no vehicle seemed to have two samples."""
+    times = np.repeat([0.0, 10.0, 20.0], 60_000)
+    vehicle = np.tile([f"v{number}" for number in range(60_000)], 3)
+    rows = {"time_s": times, "vehicle": vehicle, "edge": "here", "lane": 0, "position_m": times, "speed_mps": 1.0}
+    assert open_trajectories(save(tmp_path, pd.DataFrame(rows).assign(day=0))).period_s == 10
 
 
 def test_times_that_go_back_are_found_across_row_groups(tmp_path):
