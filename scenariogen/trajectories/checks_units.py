@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scenariogen.errors import Problems
+from scenariogen.trajectories.motion import LEAST_COMPARED_MPS, LONGEST_GAP_PERIODS
 from scenariogen.units import METRES_PER_FOOT, MPS_PER_KMH, MPS_PER_MPH
 
 if TYPE_CHECKING:
@@ -21,11 +22,8 @@ SAMPLE_ROWS = 100_000
 """Units are judged on whole vehicles, as many as hold about so many rows."""
 LEAST_DISTANCE_M = 100.0
 """Vehicles that moved less say too little about units."""
-LONGEST_STEP_PERIODS = 3.0
 STEADY_MPS2 = 3.0
 """A vehicle this fast for each second of a step covers about what its speeds promise."""
-LEAST_COMPARED_MPS = 2.0
-"""Slower vehicles tell nothing, however short the step."""
 AGREEING = (0.7, 1.4)
 """Distance covered over distance promised of a vehicle whose units are right."""
 AGREEING_MEDIAN = (0.85, 1.15)
@@ -71,7 +69,7 @@ def check_units(
                        lag(position_m) OVER w AS position_0, lag(speed_mps) OVER w AS speed_0
                 FROM trajectories WHERE hash(vehicle) % {every:d} = 0
                 WINDOW w AS (PARTITION BY day, vehicle ORDER BY time_s)
-            ) WHERE edge = edge_0 AND dt < {LONGEST_STEP_PERIODS * period_s}
+            ) WHERE edge = edge_0 AND dt < {LONGEST_GAP_PERIODS * period_s}
         ), compared AS (  -- who drives back overtakes on the opposite side, or was elsewhere in between
             SELECT *, covered_m > -promised_m / 2
                       AND slowest_mps > greatest({LEAST_COMPARED_MPS}, {STEADY_MPS2} * dt) AS tells

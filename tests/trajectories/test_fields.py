@@ -1,5 +1,7 @@
 """Edie's fields against closed forms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -7,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scenariogen.trajectories.fields import SparseSamplesWarning, edie_fields
+from scenariogen.trajectories.fields import edie_fields
+from scenariogen.trajectories.fields_gaps import SparseSamplesWarning
 from scenariogen.trajectories.records import open_trajectories
-from tests.trajectories.handmade import LENGTH_M, LIMIT_MPS, Traffic, every, record, road
+from tests.trajectories.handmade import LENGTH_M, LIMIT_MPS, Traffic, every, record, road, write
 
 
 def steady(headway_s: float, *, lanes: int = 1, **options) -> Traffic:
@@ -120,3 +123,71 @@ def test_vehicles_of_two_periods_in_one_file_are_warned_about(tmp_path, recwarn)
     often.parts += [part.assign(vehicle="s" + part["vehicle"].astype(str)) for part in seldom.parts]
     with pytest.warns(SparseSamplesWarning, match="give a file for each"):
         edie_fields(record(tmp_path / "both", often), road())
+
+
+def drive(*seen: tuple[float, float], speed_mps: float, vehicles: int = 1, apart_s: float = 0.0) -> Traffic:
+    """Vehicles that are seen at given (second, metre from the start), all at one speed."""
+    times, x = (np.array(values, dtype=float) for values in zip(*seen, strict=True))
+    traffic = Traffic(end_s=1000.0)
+    for number in range(vehicles):
+        rows = {"time_s": times + number * apart_s, "vehicle": f"v{number}", "lane": 0, "x": x, "speed_mps": speed_mps}
+        traffic.add_rows(pd.DataFrame(rows))
+    return traffic
+
+
+def test_who_overtakes_on_the_opposite_carriageway_drives_along_its_own_edge(tmp_path):
+    """Going over counted as the rest of the one edge and the start of the other: kilometres nobody drove."""
+    one_way = road()
+    here = one_way.edges["here"]
+    back = replace(here, id="back", opposite="here", successors=(), predecessors=(), turn_angles=())
+    edges = {**one_way.edges, "here": replace(here, opposite="back"), "back": back}
+    seconds = np.arange(0.0, 107.0)
+    table = drive(*zip(seconds, LIMIT_MPS * seconds, strict=True), speed_mps=LIMIT_MPS).table()
+    over = table["x_m"].between(LENGTH_M + 200, LENGTH_M + 350)
+    assert over.sum() > 5
+    table.loc[over, "position_m"] = LENGTH_M - table.loc[over, "position_m"]
+    table.loc[over, "edge"] = "back"
+    opened = open_trajectories(write(tmp_path, table))
+    network = replace(one_way, edges=edges)
+    fields = edie_fields(opened, network)
+    sums = fields.groupby("edge")[["distance_m", "time_spent_s"]].sum()
+    assert set(sums.index) == {"before", "here", "after"}
+    assert sums.loc["here", "distance_m"] == pytest.approx(LENGTH_M, abs=1e-2)
+    assert sums.loc["here", "time_spent_s"] == pytest.approx(LENGTH_M / LIMIT_MPS, abs=1e-2)
+    lanes = edie_fields(opened, network, by_lane=True)
+    assert set(lanes["edge"]) == set(sums.index) and lanes["distance_m"].sum() == pytest.approx(
+        sums["distance_m"].sum()
+    )
+
+
+def test_what_a_vehicle_cannot_have_driven_in_the_time_does_not_count(tmp_path):
+    """It is set from one edge onto the next, 700 m on in a second; it may have driven 84 m before and 84 m after."""
+    seen = [*((t, LIMIT_MPS * t) for t in range(7)), *((t, 700.0 + LIMIT_MPS * t) for t in range(7, 14))]
+    fields = edie_fields(record(tmp_path, drive(*seen, speed_mps=LIMIT_MPS)), road())
+    assert fields["distance_m"].sum() == pytest.approx(12 * LIMIT_MPS, abs=LIMIT_MPS)
+
+
+@pytest.mark.parametrize("length_m", [500.0, 900.0])
+def test_a_long_edge_that_is_crossed_between_two_samples_counts_whole(tmp_path, length_m):
+    """Ways of over 400 m were not looked for, whatever the speed and the time: flow fell off without a word."""
+    lengths = (500.0, length_m, 500.0)
+    traffic = drive((0, 480.0), (30, 520.0 + length_m), speed_mps=33.0, vehicles=30, apart_s=20.0)
+    traffic.lengths_m = lengths
+    fields = edie_fields(record(tmp_path, traffic), road(lengths_m=lengths))
+    assert fields.loc[fields["edge"] == "here", "distance_m"].sum() == pytest.approx(30 * length_m)
+
+
+def test_ways_that_are_not_found_are_warned_about(tmp_path):
+    """From the last edge back to the first no road leads."""
+    traffic = drive((0, 1400.0), (20, 100.0), speed_mps=LIMIT_MPS, vehicles=20, apart_s=10.0)
+    with pytest.warns(SparseSamplesWarning, match="100% of the times .* no way leads there"):
+        edie_fields(record(tmp_path, traffic), road())
+
+
+def test_edges_before_the_first_and_after_the_last_sample_are_warned_about(tmp_path, recwarn):
+    lengths = (300.0, 300.0, 900.0)
+    traffic = drive((0, 310.0), (30, 730.0), (60, 1150.0), speed_mps=LIMIT_MPS, vehicles=20, apart_s=10.0)
+    traffic.lengths_m = lengths
+    opened = record(tmp_path, traffic)
+    with pytest.warns(SparseSamplesWarning, match="about 16% of the way driven lies before the first"):
+        edie_fields(opened, road(lengths_m=lengths))  # 200 of the 210 m before, of 3 times 420 m
