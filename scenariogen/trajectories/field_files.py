@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 METADATA_KEY = b"scenariogen"
 LONGEST_CELL_S = 86_400.0
+SHOWN_PARTS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class FieldSummary:
     ``days``, ``cell_s``  recorded days, and seconds of a cell
     ``vehicle_km``, ``vehicle_h``  driven and spent, all days together
     ``coverage``         mean share of the rows' cells that the recording spans
+    ``part_edges``       edges of which only a part was recorded, with the metres seen on the day that shows least
     """
 
     rows: int
@@ -41,15 +43,21 @@ class FieldSummary:
     vehicle_km: float
     vehicle_h: float
     coverage: float
+    part_edges: dict[str, float]
 
     def lines(self) -> list[str]:
         """For people."""
+        parts = [f"{edge} ({seen_m:.0f} m)" for edge, seen_m in self.part_edges.items()]
+        noun = "edge was" if len(parts) == 1 else "edges were"
+        words = f"{len(parts):,} {noun} seen in part, where flow and density are those of that part: "
+        part_line = [words + ", ".join(parts[:SHOWN_PARTS]) + (", ..." if len(parts) > SHOWN_PARTS else "")]
         return [
             f"{self.rows:,} cells of {self.cell_s:g} s{' by lane' if self.by_lane else ''} on {self.edges:,} of "
             f"{self.of_edges:,} edges, {self.days} {'day' if self.days == 1 else 'days'}, "
             f"{self.coverage:.0%} of each cell recorded on average",
             f"{self.vehicle_km:,.1f} vehicle-kilometres in {self.vehicle_h:,.1f} vehicle-hours, "
             f"{self.vehicle_km / self.vehicle_h:.1f} km/h" if self.vehicle_h else "no vehicle was seen on an edge",
+            *(part_line if parts else []),
         ]  # fmt: skip
 
 
@@ -97,8 +105,17 @@ def write_fields(
         vehicle_km=float(columns["distance_m"].sum()) / 1000,
         vehicle_h=float(columns["time_spent_s"].sum()) / 3600,
         coverage=float(columns["coverage"].mean()),
+        part_edges=_part_edges(table, network),
     )
     return summary, fitted
+
+
+def _part_edges(table: "pd.DataFrame", network: "RoadNetwork") -> dict[str, float]:
+    parts: dict[str, float] = {}
+    for edge, seen_m in table[["edge", "seen_m"]].drop_duplicates().itertuples(index=False):
+        if seen_m < network.edges[edge].length_m:
+            parts[edge] = min(float(seen_m), parts.get(edge, float("inf")))
+    return parts
 
 
 def _write(table: "pd.DataFrame", out: Path, note: Mapping[str, object]) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from scenariogen.trajectories.columns import Place
 from scenariogen.trajectories.fields_gaps import warn_of_ends, warn_of_gaps, warn_of_lost
+from scenariogen.trajectories.fields_seen import seen_in_part
 from scenariogen.trajectories.fields_steps import BACKWARD_M, FOLLOWED, STEPS, edge_table, ways_between
 from scenariogen.trajectories.motion import LONGEST_GAP_PERIODS
 from scenariogen.trajectories.records import Trajectories
@@ -81,15 +82,15 @@ WITH steps AS ({STEPS}), followed AS ({FOLLOWED}), limits AS (
            sum(CAST(round(1e9 * inside_s) AS BIGINT)) / 1e9 AS time_spent_s
     FROM cut GROUP BY day, edge{{lane}}, cell
 ), covered AS (
-    SELECT s.*, e.length_m, cell * {{cell_s}} AS cell_begin_s,
+    SELECT s.*, coalesce(p.seen_m, e.length_m) AS seen_m, cell * {{cell_s}} AS cell_begin_s,
            (least(l.end_s, (cell + 1) * {{cell_s}}) - greatest(l.begin_s, cell * {{cell_s}})) / {{cell_s}} AS coverage
-    FROM sums s JOIN edges e USING (edge) JOIN limits l USING (day)
+    FROM sums s JOIN edges e USING (edge) JOIN limits l USING (day) LEFT JOIN parts p USING (day, edge)
 )
 SELECT day, edge{{lane}}, cell_begin_s, distance_m, time_spent_s,
-       distance_m / (length_m * {{cell_s}} * coverage) * 3600 AS flow_veh_h,
-       time_spent_s / (length_m * {{cell_s}} * coverage) * 1000 AS density_veh_km,
+       distance_m / (seen_m * {{cell_s}} * coverage) * 3600 AS flow_veh_h,
+       time_spent_s / (seen_m * {{cell_s}} * coverage) * 1000 AS density_veh_km,
        CASE WHEN time_spent_s > 0 THEN distance_m / time_spent_s END AS speed_mps,
-       coverage
+       coverage, seen_m
 FROM covered WHERE coverage > 0 AND (time_spent_s > 0 OR distance_m > 0)
 ORDER BY day, edge{{lane}}, cell_begin_s
 """
@@ -101,10 +102,12 @@ def edie_fields(
     """Distance, time spent, flow, density and speed per (day, edge[, lane], time cell).
 
     Columns: ``day, edge, [lane,] cell_begin_s, distance_m, time_spent_s, flow_veh_h, density_veh_km, speed_mps,
-    coverage``. Cells begin at multiples of ``cell_s``; ``coverage`` is the share of the cell that the day's
-    recording spans. A cell that no vehicle entered has no row: flow and density are 0 there, speed unknown. All
-    vehicles count, standing ones included. With ``by_lane``, density is that of the lane, a change of lane counts
-    from the next sample, and edges crossed whole between two samples are left out, since their lane is unknown.
+    coverage, seen_m``. Cells begin at multiples of ``cell_s``; ``coverage`` is the share of the cell's time that the
+    day's recording spans, and ``seen_m`` the metres of the edge that it shows, to which flow and density belong: less
+    than its length where the recording begins or ends in its middle. A cell that no vehicle entered has no row: flow
+    and density are 0 there, speed unknown. All vehicles count, standing ones included. With ``by_lane``, density is
+    that of the lane, a change of lane counts from the next sample, and edges crossed whole between two samples are left
+    out, since their lane is unknown.
 
     Warns (:class:`SparseSamplesWarning`) where many samples lie too far apart for anything to be said in between.
     """
@@ -124,4 +127,5 @@ def edie_fields(
         half_s=trajectories.period_s / 2,
         lane=", lane" if by_lane else "",
     )
-    return trajectories.query(sql, edges=edges, ways=ways, skipped=skipped.head(0) if by_lane else skipped)
+    tables = {"edges": edges, "ways": ways, "skipped": skipped.head(0) if by_lane else skipped}
+    return trajectories.query(sql, **tables, parts=seen_in_part(trajectories, network, gap_s))

@@ -113,13 +113,13 @@ def ways_between(
             far[a, b] = float(rest_m)
     found = _ways(network, far)
     lengths = [(a, b, way_m) for (a, b), (way_m, _) in found.items()]
-    ways = _typed([*touching, *lengths], a="str", b="str", way_m="float64")
+    ways = typed([*touching, *lengths], a="str", b="str", way_m="float64")
     between = [(a, b, *share) for (a, b), (_, way) in found.items() for share in _shares(network, way)]
     kinds = {"a": "str", "b": "str", "edge": "str", "from_share": "float64", "to_share": "float64"}
-    return ways, _typed(between, **kinds, length_m="float64")
+    return ways, typed(between, **kinds, length_m="float64")
 
 
-def _typed(rows: list[tuple], **kinds: str) -> "pd.DataFrame":
+def typed(rows: list[tuple], **kinds: str) -> "pd.DataFrame":
     """A table whose columns have their types also where it is empty."""
     import pandas as pd
 

@@ -52,3 +52,17 @@ def test_what_cannot_be_made_leaves_no_file(traffic, tmp_path, cell_s: float, sa
     with pytest.raises(DataError, match=says):
         write_fields(traffic, road(), out, cell_s=cell_s, diagrams=diagrams)
     assert not out.exists() and not diagrams.exists()
+
+
+def test_edges_seen_in_part_are_named(tmp_path):
+    made = Traffic(end_s=600.0, period_s=1.0)
+    made.file(0, every(6.0, until_s=500.0))
+    made.parts = [rows[rows["x"] > 700.0] for rows in made.parts]
+    summary, _ = write_fields(record(tmp_path, made), road(), tmp_path / "fields.parquet")
+    assert summary.part_edges == pytest.approx({"here": 300.0}, abs=LIMIT_MPS)
+    assert summary.lines()[-1].startswith("1 edge was seen in part") and "here (" in summary.lines()[-1]
+
+
+def test_of_edges_seen_whole_nothing_is_said(traffic, tmp_path):
+    summary, _ = write_fields(traffic, road(), tmp_path / "fields.parquet")
+    assert summary.part_edges == {} and len(summary.lines()) == 2

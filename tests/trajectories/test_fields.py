@@ -191,3 +191,36 @@ def test_edges_before_the_first_and_after_the_last_sample_are_warned_about(tmp_p
     opened = record(tmp_path, traffic)
     with pytest.warns(SparseSamplesWarning, match="about 16% of the way driven lies before the first"):
         edie_fields(opened, road(lengths_m=lengths))  # 200 of the 210 m before, of 3 times 420 m
+
+
+def camera(traffic: Traffic, from_m: float, to_m: float) -> Traffic:
+    """What a camera shows that looks at the road between two metres."""
+    traffic.parts = [rows[rows["x"].between(from_m, to_m)] for rows in traffic.parts]
+    return traffic
+
+
+def test_flow_of_an_edge_seen_in_part_is_that_of_the_part(tmp_path):
+    """All of its length counted as if it had been watched: flow and capacity came out as low as the part was short."""
+    seen = camera(steady(5.5, period_s=0.5), 700.0, 1200.0)
+    fields = edie_fields(record(tmp_path, seen), road())
+    full = fields[(fields["cell_begin_s"] >= 120) & (fields["cell_begin_s"] < 540)]
+    assert set(full["edge"]) == {"here", "after"}
+    assert full.groupby("edge")["seen_m"].first().to_dict() == pytest.approx({"here": 300.0, "after": 200.0}, abs=7.0)
+    means = full.groupby("edge")[["flow_veh_h", "density_veh_km"]].mean()
+    np.testing.assert_allclose(means["flow_veh_h"], 3600 / 5.5, rtol=0.05)
+    np.testing.assert_allclose(means["density_veh_km"], 1000 / (5.5 * LIMIT_MPS), rtol=0.05)
+
+
+@pytest.mark.parametrize("start_mps", [0.0, LIMIT_MPS])
+def test_vehicles_that_start_or_stop_in_the_middle_do_not_cut_an_edge_off(tmp_path, start_mps):
+    """At rest they park; and where some pass over its start the edge was watched from there on."""
+    traffic = Traffic(end_s=600)
+    for number in range(30):
+        seconds = np.arange(55.0)
+        x = LENGTH_M + 250.0 + np.where(start_mps > 0, start_mps * seconds, 0.25 * seconds**2)
+        rows = pd.DataFrame({"time_s": 15.0 * number + seconds, "vehicle": f"p{number}", "lane": 0, "x": x})
+        traffic.add_rows(rows.assign(speed_mps=start_mps or 0.5 * seconds)[x < 1499.0])
+    if start_mps:
+        traffic.file(0, [30.0, 300.0])
+    fields = edie_fields(record(tmp_path, traffic), road())
+    assert (fields["seen_m"] == LENGTH_M).all()
