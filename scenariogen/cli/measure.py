@@ -33,8 +33,8 @@ def fields(
     """Flow, density and speed per edge and time cell; capacities with their uncertainty.
 
     In Edie's generalised definitions, with the share of each cell that was recorded. Fundamental diagrams give free
-    speed, capacity and wave speed of an edge, each with a standard error; where no queue stood the capacity is the
-    highest flow that was carried, a lower bound.
+    speed, capacity and wave speed of an edge, each with a standard error; where no queue stood, at a signal for several
+    cycles, the capacity is the highest flow that was carried, a lower bound.
 
     \b
     Example:
@@ -59,7 +59,7 @@ def fields(
     print("\n".join([*summary.lines(), f"written to {out}"]))
     if fitted is not None:
         bounds = int(fitted["capacity_is_lower_bound"].to_numpy().sum())
-        print(f"\nfundamental diagrams of {len(fitted):,} edges, {bounds:,} without a queue (lower bounds)")
+        print(f"\nfundamental diagrams of {len(fitted):,} edges, of which {bounds:,} capacities are lower bounds")
         print(_table(fitted))
         print(f"written to {diagrams}")
 

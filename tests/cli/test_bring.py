@@ -218,7 +218,7 @@ def test_fields_and_diagrams_of_a_recording(tmp_path):
     asked = ("fields", tmp_path / "tracks.parquet", "--network", "cologne8", "--out", out, "--diagrams", diagrams)
     said = scenariogen(*asked)
     assert said.exit_code == 0
-    assert "36.0 km/h" in said.stdout and "without a queue (lower bounds)" in said.stdout
+    assert "36.0 km/h" in said.stdout and "capacities are lower bounds" in said.stdout
     whole = pd.read_parquet(out).query("200 < cell_begin_s < 700")
     assert whole["flow_veh_h"].to_numpy() == pytest.approx(450.0, rel=0.1)
     assert whole["flow_veh_h"].mean() == pytest.approx(450.0, rel=0.02)

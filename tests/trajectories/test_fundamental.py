@@ -6,7 +6,7 @@ import pytest
 
 from scenariogen.trajectories.fields import edie_fields
 from scenariogen.trajectories.fundamental import COLUMNS, fundamental_diagrams
-from tests.trajectories.handmade import JAM_M, LIMIT_MPS, REACTION_S, Traffic, every, record, road
+from tests.trajectories.handmade import JAM_M, LENGTH_M, LIMIT_MPS, REACTION_S, Traffic, every, record, road
 
 CAPACITY_VEH_H = 3600 * LIMIT_MPS / (JAM_M + REACTION_S * LIMIT_MPS)
 WAVE_MPS = JAM_M / REACTION_S
@@ -109,3 +109,38 @@ def test_queues_that_do_not_tell_of_waves_leave_the_wave_speed_open():
     assert not row["capacity_is_lower_bound"]
     assert np.isnan(row["wave_speed_mps"]) and np.isnan(row["wave_speed_se"]) and np.isnan(row["jam_density_veh_km"])
     assert row["free_speed_mps"] == pytest.approx(14.0, rel=0.02)
+
+
+def at_signal(fields: pd.DataFrame, network) -> pd.Series:
+    return fundamental_diagrams(fields, network).set_index("edge").loc["here"]
+
+
+def test_vehicles_that_wait_for_green_are_no_queue_yet(tmp_path):
+    """Cells of a minute in which it was red looked like a queue: demand was given as measured capacity."""
+    traffic, network = Traffic(end_s=2400.0), road(signal=True)
+    red = [(2 * LENGTH_M - 1.0, start, start + 48.0) for start in np.arange(0.0, 2400.0, 90.0)]
+    traffic.file(0, [*every(10.0, until_s=1200.0), *every(7.0, begin_s=1200.0, until_s=2300.0)], holds=red)
+    row = at_signal(edie_fields(record(tmp_path, traffic), network), network)
+    assert row["capacity_is_lower_bound"] and (row["cells"], row["congested_cells"]) == (8, 0)
+    assert row["capacity_veh_h"] == pytest.approx(3600 / 7.0, rel=0.1)
+
+
+def test_a_queue_that_outlasts_cycles_shows_the_capacity_of_road_and_signal():
+    """Minutes of red and green scatter about means of five minutes that lie on a diagram of half the capacity."""
+    density = np.r_[np.linspace(5, 17, 14), np.linspace(18, 45, 10)]
+    scatter = np.array([0.4, 1.6, 0.9, 0.5, 1.6])
+    flow = 0.5 * triangle(density * 2)
+    cells = np.column_stack([np.outer(density, scatter[::-1]).ravel(), np.outer(flow, scatter).ravel()])
+    network = road(signal=True)
+    row = at_signal(fields_of([(k, q) for k, q in cells]), network)
+    assert not row["capacity_is_lower_bound"] and row["cells"] == 24
+    assert row["capacity_veh_h"] == pytest.approx(0.5 * CAPACITY_VEH_H, rel=0.05)
+
+
+def test_a_capacity_far_from_all_flows_that_were_carried_is_a_lower_bound():
+    """Free flow at a third of the capacity and a dense jam: nothing was seen near where their lines meet."""
+    density = np.r_[np.linspace(2, 12, 30), np.linspace(118, 130, 20)]
+    points = list(zip(density, triangle(density), strict=True))
+    (row,) = fundamental_diagrams(fields_of(points), road()).to_dict("records")
+    assert row["congested_cells"] >= 5 and row["capacity_is_lower_bound"] and np.isnan(row["wave_speed_mps"])
+    assert row["capacity_veh_h"] == pytest.approx(triangle(np.array(12.0)), rel=0.05)
