@@ -3,9 +3,13 @@
 Per run, the expected delay of an edge's incidents is its part of the mean (:mod:`.attribution`). A run stands for the
 hours in which its incidents may start; a year for :data:`HOURS_PER_YEAR` hours like these. Edges on which no incident
 was drawn are left out: of them the batch says nothing.
+
+Where scenarios were drawn under a condition, means are those of runs that meet it. The probability of the condition at
+the frequency says how many runs of a year do, and only those are counted.
 """
 
 import csv
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -16,6 +20,9 @@ from scenariogen.evaluation.store import Results
 from scenariogen.mapgeometry import Projection
 from scenariogen.network import Edge, RoadNetwork
 from scenariogen.report.attribution import Attribution
+from scenariogen.report.words import given_text
+from scenariogen.sampling.quantifier import Mode
+from scenariogen.scenarios.reweight import frequency_weights
 from scenariogen.written import written_whole
 
 HOURS_PER_YEAR = 500.0
@@ -32,6 +39,8 @@ class EdgeCost:
     ``delay_veh_h_per_incident`` None where none is expected
     ``delay_veh_h_per_year``     with ``low`` and ``high``, its 95 % interval
     ``drawn``                    incidents on the edge in the batch, on which this rests
+    ``given``                    the condition that runs must meet to be counted; empty: all are
+    ``runs_per_year``            runs that are counted, with incidents or without
     """
 
     edge: str
@@ -44,6 +53,30 @@ class EdgeCost:
     low: float
     high: float
     drawn: int
+    given: str
+    runs_per_year: float
+
+
+def why_no_costs(results: Results) -> str:
+    """Why a batch says nothing about a year; empty where it does."""
+    design = results.batch.design
+    if design is None:
+        return (
+            "delay per year needs scenarios with a frequency, and these were made by hand: draw them from a model "
+            "(scenariogen sample)"
+        )
+    if design.given and design.quantifier == Mode.GIVEN_ONE:
+        return (
+            f"delay per year needs the probability of what scenarios were drawn under, and {given_text(design)} is no "
+            "event that has one: sample without a condition, or with a range and another --quantifier"
+        )
+    return ""
+
+
+def runs_per_year(results: Results, frequency: float | None, hours_per_year: float) -> float:
+    """Runs of a year that the batch stands for: all, or those that meet its condition at the frequency."""
+    log_given = frequency_weights(results.batch, 1.0 if frequency is None else frequency).log_given
+    return math.exp(log_given) * hours_per_year / (results.batch.window.start_span_s / 3600.0)
 
 
 def edge_costs(
@@ -51,15 +84,16 @@ def edge_costs(
 ) -> list[EdgeCost]:
     """All edges with incidents, under each policy, the costliest first.
 
-    ``attributions`` are those of each policy's own mean. Raises ``ResultsError`` for scenarios made by hand, which say
-    nothing about how often they come.
+    ``attributions`` are those of each policy's own mean. Raises ``ResultsError`` for scenarios that do not say how
+    often they come: made by hand, or drawn with an incident that is given.
     """
-    if results.batch.design is None:
-        raise ResultsError(
-            "delay per year needs scenarios with a frequency, and these were made by hand: draw them from a model "
-            "(scenariogen sample)"
-        )
-    runs = hours_per_year / (results.batch.window.start_span_s / 3600.0)
+    why = why_no_costs(results)
+    if why:
+        raise ResultsError(why)
+    given = given_text(results.batch.design)
+    runs_at = {
+        each: runs_per_year(results, each, hours_per_year) for each in {a.frequency for a in attributions.values()}
+    }
     found = [
         EdgeCost(
             edge=part.group,
@@ -72,8 +106,11 @@ def edge_costs(
             low=part.low * runs,
             high=part.high * runs,
             drawn=part.incidents,
+            given=given,
+            runs_per_year=runs,
         )
         for policy, attribution in attributions.items()
+        for runs in (runs_at[attribution.frequency],)
         for part in attribution.by["edge"]
     ]
     return sorted(found, key=lambda each: -each.delay_veh_h_per_year)

@@ -14,15 +14,16 @@ from scenariogen.evaluation.ranking import Ranking
 from scenariogen.evaluation.store import Results, load_results
 from scenariogen.network import RoadNetwork
 from scenariogen.report.costs import incident_free_levels
+from scenariogen.report.edge_costs import why_no_costs
 from scenariogen.report.figures import Figure, alt_text, difference_figure, frequency_figure, runs_figure
 from scenariogen.report.findings import findings
 from scenariogen.report.paragraph import capital, sentences
 from scenariogen.report.roadmap import map_alt, map_figure
 from scenariogen.report.tables import full_rows, question_tables, read_details, refusals, worst_scenarios
 from scenariogen.report.verdict import verdict_sentence
-from scenariogen.report.view_tables import carried_sections, class_tables, how_shared, year_table
+from scenariogen.report.view_tables import carried_sections, class_tables, how_shared, year_lead, year_table
 from scenariogen.report.views import Options, Views, left_out_text, ranking_for, work_out
-from scenariogen.report.words import counted, level_text, listed, per_hours_text, times_text
+from scenariogen.report.words import counted, given_text, level_text, listed, per_hours_text, times_text
 from scenariogen.units import clock_text, duration_text
 
 _HERE = Path(__file__).resolve().parent
@@ -91,7 +92,8 @@ def page(views: Views, details: Sequence[EstimateDetail], network: RoadNetwork |
         left_out=left_out_text(views),
         classes=class_tables(views),
         per_year=year_table(views),
-        hours_per_year=f"{views.options.hours_per_year:g}",
+        year_lead=year_lead(views),
+        no_year="" if results.batch.design is None else why_no_costs(results),
         at="" if views.frequency is None else times_text(views.frequency),
         findings=findings(results, estimates, details),
         by_hand=results.batch.design is None,
@@ -206,5 +208,5 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         span += f", {' to '.join(rates)} lane-blocking incidents per 100 peak hours"
     facts.append(("Frequency", span))
     if design.given:
-        facts.append(("Condition", f"{design.given} ({design.quantifier})"))
+        facts.append(("Condition", given_text(design)))
     return facts

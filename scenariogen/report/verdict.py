@@ -8,6 +8,7 @@ from scenariogen.evaluation.outcomes import MEAN
 from scenariogen.evaluation.ranking import Curve, Ranking
 from scenariogen.evaluation.store import Results
 from scenariogen.report.words import (
+    given_text,
     hours_text,
     level_text,
     listed,
@@ -180,10 +181,8 @@ def _spoken(results: Results, frequency: float) -> str:
 
 
 def _given(results: Results) -> str:
-    design = results.batch.design
-    if design is None or not design.given:
-        return ""
-    return f"under the condition {design.given} ({design.quantifier}), "
+    given = given_text(results.batch.design)
+    return f"under the condition {given}, " if given else ""
 
 
 def _nearest_to_one(estimates: Sequence[Estimate]) -> float | None:

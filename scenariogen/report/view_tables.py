@@ -7,7 +7,7 @@ from scenariogen.report.attribution import Attribution, Part, Split
 from scenariogen.report.edge_costs import EdgeCost
 from scenariogen.report.people import ClassDelay
 from scenariogen.report.views import Views
-from scenariogen.report.words import counted, hours_text, percent_text, times_text
+from scenariogen.report.words import counted, given_text, hours_text, percent_text, times_text
 
 SHOWN = 8
 """Groups that are listed; the rest is put together, so that the column still adds up."""
@@ -129,6 +129,20 @@ def _class_table(policy: str, found: Sequence[ClassDelay]) -> TextTable:
         rows=(*((cause, cells([cause])) for cause in causes), ("together", cells(causes))),
         total=True,
     )
+
+
+def year_lead(views: Views) -> str:
+    """What the table of a year counts."""
+    at = "" if views.frequency is None else times_text(views.frequency)
+    has_levels = all(each.has_levels for each in views.carried.values())
+    cost = "what they add there" if has_levels else "the delay that is shared among them"
+    hours = f"{views.options.hours_per_year:g} hours a year like those studied"
+    text = f"How often incidents come to an edge at {at} times {cost}, for {hours}."
+    given = given_text(views.results.batch.design)
+    if given and views.per_year:
+        runs = views.per_year[0].runs_per_year
+        text += f" Only runs that meet the condition {given} are counted: at {at} that is {runs:.3g} of them in a year."
+    return f"{text} Edges on which no incident was drawn are not listed."
 
 
 def year_table(views: Views) -> TextTable | None:

@@ -12,7 +12,7 @@ from scenariogen.evaluation.ranking import Ranking, log_grid, ranking_by_frequen
 from scenariogen.evaluation.store import Results, load_results
 from scenariogen.report.attribution import Attribution, Split, attribution
 from scenariogen.report.costs import ScenarioCost, scenario_costs
-from scenariogen.report.edge_costs import HOURS_PER_YEAR, EdgeCost, edge_costs
+from scenariogen.report.edge_costs import HOURS_PER_YEAR, EdgeCost, edge_costs, why_no_costs
 from scenariogen.report.people import ClassDelay, class_delays
 from scenariogen.report.verdict import verdict_sentence
 from scenariogen.report.words import listed, reason, times_text
@@ -48,7 +48,7 @@ class Views:
     ``frequency``    at which means are taken apart, None for scenarios made by hand
     ``carried``      what carries each policy's mean, by policy
     ``differences``  what carries each other policy's difference to the first, by policy
-    ``per_year``     expected delay per edge and year; empty for scenarios made by hand
+    ``per_year``     expected delay per edge and year; empty where scenarios do not say how often they come
     ``classes``      delay by cause and vehicle class; empty where runs do not tell classes
     ``left_out``     what is not taken apart, and why: the gate refuses the mean
     """
@@ -72,9 +72,10 @@ class Views:
 
     def per_year_or_why(self) -> Sequence[EdgeCost]:
         """Delay per edge and year, or a ``ResultsError`` with the reason why there is none."""
-        if self.results.batch.design is not None and not self.per_year:
-            raise ResultsError(f"there is no delay per edge to write. {left_out_text(self)}".rstrip())
-        return self.per_year or edge_costs(self.results, self.carried, hours_per_year=self.options.hours_per_year)
+        if not self.per_year:
+            why = f"there is no delay per edge to write. {left_out_text(self)}".rstrip()
+            raise ResultsError(why_no_costs(self.results) or why)
+        return self.per_year
 
     @property
     def rate(self) -> float:
@@ -106,7 +107,7 @@ def work_out(results: Results | str, options: Options | None = None) -> Views:
             found[policy] = parts
         else:
             left_out[policy if versus is None else f"{policy} − {versus}"] = why or "no scenario has a delay for both"
-    by_hand = results.batch.design is None
+    is_priced = not why_no_costs(results)
     return Views(
         results=results,
         estimates=estimates,
@@ -116,7 +117,7 @@ def work_out(results: Results | str, options: Options | None = None) -> Views:
         frequency=at,
         carried=carried,
         differences=differences,
-        per_year=[] if by_hand else edge_costs(results, carried, hours_per_year=options.hours_per_year),
+        per_year=edge_costs(results, carried, hours_per_year=options.hours_per_year) if is_priced else [],
         classes=[
             each
             for policy in carried

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from scenariogen.evaluation.outcomes import ARRIVED, EMITTED, LOCK_UP, MEAN, RECOVERY
+from scenariogen.scenarios.records import Design
 
 PERCENT = "\N{NO-BREAK SPACE}%"
 _TITLES = {
@@ -128,6 +129,15 @@ def per_hours_text(lane_blocking_per_100_h: float) -> str:
     if size >= 9.95:
         return f"{lane_blocking_per_100_h:,.0f}"
     return f"{lane_blocking_per_100_h:.2g}"
+
+
+def given_text(design: Design | None) -> str:
+    """The condition that scenarios were drawn under, with its quantifier; empty without one.
+
+    >>> given_text(Design(multipliers=(), alphas=(), frequencies=(), given="capacity_left<=0.5"))
+    'capacity_left<=0.5 (any)'
+    """
+    return f"{design.given} ({design.quantifier})" if design is not None and design.given else ""
 
 
 def listed(items: Sequence[str], last: str = "and") -> str:

@@ -70,6 +70,14 @@ def drawn_batch(n=300, *, edges=("north", "east", NASTY, "west"), **options):
     return spread_incidents(synthetic.counted_batch(n, **options), edges)
 
 
+def given_batch(n=300, *, quantifier="any", **options):
+    """A batch of days with incidents only, drawn under a condition that every incident meets."""
+    batch = drawn_batch(n, **options)
+    design = replace(batch.design, given="capacity_left<=1", quantifier=quantifier, free_every=0)
+    hit = tuple(each for each in batch.scenarios if each.incidents)
+    return replace(batch, scenarios=hit, design=design)
+
+
 def hand_batch(n=3, *, edges=("north", NASTY)):
     """Scenarios that somebody wrote down."""
     return spread_incidents(synthetic.hand_batch(n), edges)

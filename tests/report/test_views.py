@@ -20,10 +20,18 @@ from scenariogen.report.edge_costs import edge_costs, write_edge_costs
 from scenariogen.report.html import write_page
 from scenariogen.report.paragraph import verdict_paragraph
 from scenariogen.report.people import class_delays, parse_occupancy
+from scenariogen.report.view_tables import year_lead
 from scenariogen.report.views import Options, work_out
 from scenariogen.simulation.contract import EndReason
 from tests.evaluation import synthetic
-from tests.report.folders import crossing_delays, drawn_batch, hand_batch, results_folder, square_network
+from tests.report.folders import (
+    crossing_delays,
+    drawn_batch,
+    given_batch,
+    hand_batch,
+    results_folder,
+    square_network,
+)
 
 BUS, CAR = 0.25, 0.75
 """Shares of the delay that buses and cars have in these runs."""
@@ -217,6 +225,28 @@ def test_costs_are_written_as_csv_and_as_geopackage(views, tmp_path):
         write_edge_costs(views.per_year, tmp_path / "no.gpkg", "The roads are gone.")
     with pytest.raises(ResultsError, match=r"expected a name in \.csv or \.gpkg"):
         write_edge_costs(views.per_year, tmp_path / "no.shp", network)
+
+
+def test_under_a_condition_only_runs_that_meet_it_are_counted(tmp_path):
+    """They were counted as if every run of a year met it: 1,500 instead of 948, and for rare conditions far too many."""
+    batch = given_batch(600)
+    views = work_out(load_results(results_folder(tmp_path / "r", batch, {"a": one_bad_edge(batch)})))
+    at_all = 1500 * -math.expm1(-1.0)
+    assert all(each.runs_per_year == pytest.approx(at_all) for each in views.per_year)
+    assert sum(each.incidents_per_year for each in views.per_year) == pytest.approx(1500, rel=0.1)
+    mean = views.carried["a"].added.value_veh_h
+    assert sum(each.delay_veh_h_per_year for each in views.per_year) == pytest.approx(at_all * mean)
+    assert {each.given for each in views.per_year} == {"capacity_left<=1 (any)"}
+    assert "Only runs that meet the condition capacity_left<=1 (any) are counted" in year_lead(views)
+    assert "the delay that is shared among them" in year_lead(views)
+
+
+def test_an_incident_that_is_given_has_no_costs_per_year(tmp_path):
+    batch = given_batch(240, quantifier="given-one")
+    views = work_out(load_results(results_folder(tmp_path / "r", batch, {"a": one_bad_edge(batch)})))
+    assert views.carried and not views.per_year
+    with pytest.raises(ResultsError, match=r"capacity_left<=1 \(given-one\) is no event that has one"):
+        views.per_year_or_why()
 
 
 # ------------------------------------------------------------------------------------------------------ words and JSON
