@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenariogen.errors import FrequencyError
-from scenariogen.evaluation.estimates import Estimate, EstimateDetail
+from scenariogen.evaluation.estimates import LOWER_BOUND, Estimate, EstimateDetail
 from scenariogen.evaluation.estimating import Found, estimate_sample
 from scenariogen.evaluation.gate import refusal, refusal_by_hand
 from scenariogen.evaluation.noise import noise_of
@@ -191,7 +191,7 @@ def _remark(question: Question, weight: NDArray[np.float64]) -> str:
     if question.bounds is None or not weight.sum() or not (cut := question.bounds & np.isfinite(question.paired)).any():
         return ""
     share = float(weight @ cut.mean(axis=1) / weight.sum())
-    what = "lower bound" if question.versus is None else "of lower bounds"
+    what = LOWER_BOUND if question.versus is None else f"of {LOWER_BOUND}s"
     return f"{what}: in {share:.0%} of the days a queue still stood when the run ended"
 
 

@@ -13,7 +13,7 @@ from scenariogen.evaluation.multiplicity import together
 from scenariogen.evaluation.outcomes import outcomes, questions
 from scenariogen.evaluation.question import Question
 from scenariogen.evaluation.store import DIAGNOSTICS, ESTIMATES, Results, write_atomically
-from scenariogen.evaluation.strata import Stages, Weights, sample_of
+from scenariogen.evaluation.strata import Stages, Weights, sample_by_scenario, sample_of
 from scenariogen.evaluation.total import spread_of, with_total
 from scenariogen.scenarios.posterior import posterior_weights
 from scenariogen.scenarios.records import ScenarioBatch
@@ -64,13 +64,26 @@ def estimate_in_detail(
     asked = [question for question in asked if only is None or only(question)]
     level, stages = results.level(level), results.stages
     if batch.design is None:
-        return [answer_by_hand(question, level=level) for question in asked]
+        return answers_by_hand(asked, level=level)
     rate = batch.design.lane_blocking_per_100_h
     found = []
     for frequency in batch.design.frequencies if frequencies is None else frequencies:
         weights = weights_or_error(batch, frequency)
         found += answers_at(asked, batch, weights, frequency, rate=rate, level=level, stages=stages, total=total)
     return found
+
+
+def answers_by_hand(asked: Sequence[Question], *, level: float = 0.95) -> list[tuple[Estimate, EstimateDetail]]:
+    """All answers from scenarios made by hand, with the intervals that hold together."""
+    pairs = [answer_by_hand(question, level=level) for question in asked]
+    together_found = together(
+        asked,
+        [found for found, _ in pairs],
+        sample=sample_by_scenario,
+        again=lambda question, each: answer_by_hand(question, level=each)[0],
+        level=level,
+    )
+    return [(found, detail) for found, (_, detail) in zip(together_found, pairs, strict=True)]
 
 
 def answers_at(

@@ -1,6 +1,12 @@
 """What an answer is made of: the record that is written to ``estimates.json``, and what stands behind it."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+Interval = tuple[float, float]
+LOWER_BOUND = "lower bound"
+"""How remarks name values that runs cut off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +66,21 @@ class Estimate:
         """True where the scenarios have no frequency."""
         return self.frequency is None and self.frequencies is None
 
+    @property
+    def is_cut(self) -> bool:
+        """True for a lower bound, and for a difference of lower bounds, which bounds nothing."""
+        return LOWER_BOUND in self.remark
+
+    def deciding(self, *, several: bool) -> Interval | None:
+        """The interval by which a difference is told from zero: of ``several`` the one that holds for all together."""
+        low, high = (self.low_all, self.high_all) if several else (self.low, self.high)
+        return None if low is None or high is None else (low, high)
+
+    def sign(self, *, several: bool) -> int:
+        """−1 or 1 where a difference is told from zero, otherwise 0."""
+        low, high = self.deciding(several=several) or (0.0, 0.0)
+        return 1 if low > 0 else -1 if high < 0 else 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class EstimateDetail:
@@ -106,3 +127,19 @@ class EstimateDetail:
     simulator_share: float | None = None
     best_seeds: int | None = None
     frequencies: dict[str, float] | None = None
+
+
+def nearest(estimates: Sequence[Estimate], multiplier: float = 1.0) -> Estimate:
+    """The one at the common frequency nearest to a multiplier; where all have one for each kind, nearest to 1."""
+
+    def distance(found: Estimate) -> tuple[bool, float]:
+        if found.frequencies is not None:
+            return True, sum(abs(math.log(each)) for each in found.frequencies.values())
+        return False, abs(math.log((found.frequency or multiplier) / multiplier))
+
+    return min(estimates, key=distance)
+
+
+def same_frequency(estimates: Sequence[Estimate], like: Estimate) -> list[Estimate]:
+    """Those at the frequency of one of them."""
+    return [each for each in estimates if (each.frequency, each.frequencies) == (like.frequency, like.frequencies)]

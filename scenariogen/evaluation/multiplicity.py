@@ -47,7 +47,10 @@ def _level(
     samples = [sample(question) for question in questions]
     first = samples[0]
     same = all(
-        len(each.rows) == len(first.rows) and all(map(np.array_equal, first.rows, each.rows)) for each in samples[1:]
+        len(each.rows) == len(first.rows)
+        and all(map(np.array_equal, first.rows, each.rows))
+        and [len(s) for s in each.strata] == [len(s) for s in first.strata]
+        for each in samples[1:]
     )
     used = [n for n, s in enumerate(first.strata) if s.probability > 0]
     if not same or any(len(first.strata[n]) < 2 for n in used):

@@ -1,6 +1,7 @@
 """One column of numbers to estimate something of: a policy's, or those of two policies on the same scenarios."""
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 
@@ -58,6 +59,17 @@ class Question:
     def paired(self) -> NDArray[np.float64]:
         """(batch, seeds) values less the baseline's, nan where either is not known."""
         return self.values if self.baseline is None else self.values - self.baseline
+
+    def less(self, other: "Question") -> "Question":
+        """The difference of two policies' own questions about the same estimand."""
+        return replace(
+            self,
+            versus=other.policy,
+            baseline=other.values,
+            trouble=self.trouble | other.trouble,
+            reasons=dict(Counter(self.reasons) + Counter(other.reasons)),
+            bounds=None if self.bounds is None or other.bounds is None else self.bounds | other.bounds,
+        )
 
     @property
     def runs(self) -> int:

@@ -14,6 +14,7 @@ from scenariogen.errors import FrequencyError
 from scenariogen.evaluation.answer import Estimate, answer
 from scenariogen.evaluation.estimate import weights_or_error
 from scenariogen.evaluation.outcomes import MEAN, Question, outcomes, questions
+from scenariogen.evaluation.rivals import rival_questions
 from scenariogen.evaluation.simultaneous import LEVEL, Flips, flip_sets
 from scenariogen.evaluation.store import Results
 
@@ -53,6 +54,7 @@ class Ranking:
     ``curves``                   mean delay (veh h) of each policy
     ``differences``              of each other policy to the first
     ``flips``                    where each difference may flip, in their order
+    ``rivals``                   the same for every two policies after the first, whose bands hold together as well
     """
 
     frequencies: tuple[float, ...]
@@ -60,6 +62,7 @@ class Ranking:
     curves: tuple[Curve, ...]
     differences: tuple[Curve, ...]
     flips: tuple[Flips, ...] = ()
+    rivals: tuple[Flips, ...] = field(default=(), repr=False)
 
     @property
     def statements(self) -> tuple[str, ...]:
@@ -94,14 +97,20 @@ def ranking_by_frequency(
         return Curve(policy=question.policy, versus=question.versus, points=found)
 
     curves = [curve(question) for question in asked]
-    paired = [(q, c) for q, c in zip(asked, curves, strict=True) if q.versus is not None]
-    refused = [[point.value is None for point in c.points] for _, c in paired]
+
+    def flips(paired: Sequence[Question], differences: Sequence[Curve]) -> tuple[Flips, ...]:
+        refused = [[point.value is None for point in each.points] for each in differences]
+        return tuple(flip_sets(paired, weights, grid, refused, stages=stages, level=level))
+
+    differences = tuple(each for each in curves if each.versus is not None)
+    rivals = rival_questions(asked)
     return Ranking(
         frequencies=grid,
         lane_blocking_per_100_h=tuple(frequency * design.lane_blocking_per_100_h for frequency in grid),
         curves=tuple(each for each in curves if each.versus is None),
-        differences=tuple(c for _, c in paired),
-        flips=tuple(flip_sets([q for q, _ in paired], weights, grid, refused, stages=stages, level=level)),
+        differences=differences,
+        flips=flips([q for q in asked if q.versus is not None], differences),
+        rivals=flips(rivals, [curve(question) for question in rivals]),
     )
 
 

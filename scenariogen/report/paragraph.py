@@ -1,15 +1,15 @@
 """The verdict in a paragraph that a traffic engineer can act on, made from the numbers and nothing else."""
 
-import math
 from collections.abc import Sequence
 
-from scenariogen.evaluation.answer import Estimate
+from scenariogen.evaluation.estimates import Estimate, nearest, same_frequency
 from scenariogen.evaluation.outcomes import LOCK_UP, MEAN
 from scenariogen.report.attribution import Attribution
 from scenariogen.report.views import Views
 from scenariogen.report.words import (
     counted,
     estimand_title,
+    frequency_text,
     hours_text,
     interval_text,
     listed,
@@ -49,9 +49,7 @@ def capital(text: str) -> str:
 def _tail(views: Views) -> list[str]:
     """Bad days: the tail, and lock-ups where one was seen, at the estimated frequency that is next to the views'."""
     own = [e for e in views.estimates if e.versus is None]
-    asked = sorted({e.frequency for e in own if e.frequency is not None})
-    at = min(asked, key=lambda f: abs(math.log(f / (views.frequency or 1.0)))) if asked else None
-    here = [e for e in own if e.frequency == at]
+    here = same_frequency(own, nearest(own, views.frequency or 1.0)) if own else []
     said = []
     for estimand in dict.fromkeys(e.estimand for e in here):
         found = [e for e in here if e.estimand == estimand]
@@ -71,7 +69,7 @@ def _of_each(estimand: str, found: Sequence[Estimate]) -> str:
         for e in known
     ]
     refused = [e.policy for e in found if e.value is None]
-    where = "" if known[0].frequency is None else f" at {times_text(known[0].frequency)}"
+    where = "" if known[0].is_by_hand else f" at {frequency_text(known[0])}"
     return f"{title}{where}: {listed(parts)}{f'; refused for {listed(refused)}' if refused else ''}."
 
 

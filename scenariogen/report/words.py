@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from scenariogen.evaluation.estimates import Estimate
 from scenariogen.evaluation.outcomes import ARRIVED, EMITTED, LOCK_UP, MEAN, RECOVERY
 from scenariogen.scenarios.records import Design
 
@@ -117,6 +118,18 @@ def times_text(multiplier: float) -> str:
     ('×0.5', '×2.13')
     """
     return f"×{multiplier:.3g}"
+
+
+def frequency_text(found: Estimate) -> str:
+    """The frequency of an estimate, one for all kinds of incident or one for each."""
+    if found.frequencies is not None:
+        return ", ".join(f"{kind} {times_text(value)}" for kind, value in found.frequencies.items())
+    return "all scenarios" if found.frequency is None else times_text(found.frequency)
+
+
+def policy_text(found: Estimate) -> str:
+    """Whose an estimate is: a policy's, or of a difference."""
+    return found.policy if found.versus is None else f"{found.policy} − {found.versus}"
 
 
 def per_hours_text(lane_blocking_per_100_h: float) -> str:

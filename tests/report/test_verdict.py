@@ -9,6 +9,7 @@ import pytest
 
 from scenariogen.evaluation.answer import Estimate
 from scenariogen.evaluation.ranking import Curve, Ranking
+from scenariogen.evaluation.simultaneous import Flips
 from scenariogen.report import figures, html, roadmap, tables, verdict_sentence, words
 from tests.evaluation.synthetic import counted_batch, hand_batch
 
@@ -34,9 +35,18 @@ def said(values, half=1.0, *, batch=None, policies=("a", "b"), level=50.0, frequ
         return plain(verdict_sentence(results, [*means, *pairs], None))
     ranking = Ranking(
         frequencies=frequencies, lane_blocking_per_100_h=tuple(40 * f for f in frequencies), curves=(),
-        differences=(Curve(policy="b", versus="a", points=tuple(pairs)),),
+        differences=(Curve(policy="b", versus="a", points=tuple(pairs)),), flips=(band(frequencies, values, half),),
     )  # fmt: skip
     return plain(verdict_sentence(results, [*means, *pairs], ranking))
+
+
+def band(frequencies, values, half, *, policy="b", versus="a"):
+    """A simultaneous band; the verdict reads nothing of it but the limits."""
+    limits = [tuple(None if v is None else v + shift for v in values) for shift in (-half, half)]
+    return Flips(
+        policy=policy, versus=versus, frequencies=frequencies, value=tuple(values), low=limits[0], high=limits[1],
+        crossings=(), pieces=(), better=(), worse=(),
+    )  # fmt: skip
 
 
 def plain(text):
@@ -60,8 +70,8 @@ def test_the_first_policy_wins_everywhere():
 def test_the_frequency_decides_where_both_sides_are_sure():
     assert said([5, 3, -3, -9]) == (
         "Let the incident frequency decide: use a below about 1.41 times the model's incident frequency (57 "
-        "lane-blocking incidents per 100 peak hours), and b above it; on both sides the 95 % interval of the "
-        "difference excludes zero."
+        "lane-blocking incidents per 100 peak hours), and b above it; on both sides the order is beyond doubt, by 95 % "
+        "bands that hold at all frequencies at once."
     )
     assert said([-5, -3, 3, 9]).startswith("Let the incident frequency decide: use b below about 1.41 times")
 

@@ -228,7 +228,7 @@ def test_costs_are_written_as_csv_and_as_geopackage(views, tmp_path):
 
 
 def test_under_a_condition_only_runs_that_meet_it_are_counted(tmp_path):
-    """They were counted as if every run of a year met it: 1,500 instead of 948, and for rare conditions far too many."""
+    """They were counted as if every run of a year met it: 1,500 instead of 948, far too many where that is rare."""
     batch = given_batch(600)
     views = work_out(load_results(results_folder(tmp_path / "r", batch, {"a": one_bad_edge(batch)})))
     at_all = 1500 * -math.expm1(-1.0)
