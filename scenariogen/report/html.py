@@ -17,6 +17,7 @@ from scenariogen.report.costs import incident_free_levels
 from scenariogen.report.edge_costs import why_no_costs
 from scenariogen.report.figures import Figure, alt_text, difference_figure, frequency_figure, runs_figure
 from scenariogen.report.findings import findings
+from scenariogen.report.intervals import left_out_of_total, more_intervals, share_table
 from scenariogen.report.paragraph import capital, sentences
 from scenariogen.report.roadmap import map_alt, map_figure
 from scenariogen.report.tables import full_rows, question_tables, read_details, refusals, worst_scenarios
@@ -83,6 +84,9 @@ def page(views: Views, details: Sequence[EstimateDetail], network: RoadNetwork |
         levels=_levels(ranking, estimates),
         stopped=_stopped(results, estimates),
         tables=question_tables(results, estimates),
+        more_intervals=more_intervals(results, estimates),
+        shares=share_table(views),
+        left_out_of_total=left_out_of_total(details),
         rows=full_rows(estimates),
         refused=refused,
         refused_was_asked=was_asked,

@@ -18,14 +18,15 @@ from scenariogen.report.costs import ScenarioCost
 from scenariogen.report.words import (
     counted,
     estimand_title,
+    frequency_text,
     hours_text,
     interval_text,
     is_probability,
     more_is_better,
     per_hours_text,
     percent_text,
+    policy_text,
     reason,
-    times_text,
     value_text,
 )
 from scenariogen.units import clock_text
@@ -38,10 +39,15 @@ LINES = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One answer as it is shown. ``tone``: ``better`` or ``worse`` where a difference excludes zero, ``refused``."""
+    """One answer as it is shown.
 
-    value: str
-    interval: str
+    ``more``  further intervals, each with its name: for all differences together, and with the rates
+    ``tone``  ``better`` or ``worse`` where a difference is told from zero, ``refused``
+    """
+
+    value: str = ""
+    interval: str = ""
+    more: tuple[tuple[str, str], ...] = ()
     tone: str = ""
 
 
@@ -53,58 +59,76 @@ class QuestionTable:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, str, tuple[Cell, ...]], ...] = field(repr=False)
     """Multiplier, lane-blocking incidents per 100 peak hours, cells."""
+    remarks: tuple[str, ...] = ()
+    """What must be said beside it, such as where values are lower bounds."""
 
 
 def question_tables(results: Results, estimates: Sequence[Estimate]) -> list[QuestionTable]:
     """One table per estimand, in the order of the estimates."""
     design = results.batch.design
     rate = math.nan if design is None else design.lane_blocking_per_100_h
+    several = len(results.policies) > 2
     tables = []
     for estimand in dict.fromkeys(each.estimand for each in estimates):
         here = [each for each in estimates if each.estimand == estimand]
-        columns = list(dict.fromkeys((each.policy, each.versus) for each in here))
+        columns = {(each.policy, each.versus): _column(each) for each in here}
         rows = []
         for often in dict.fromkeys(frequency_text(each) for each in here):
             by_column = {(e.policy, e.versus): e for e in here if frequency_text(e) == often}
             frequency = next(iter(by_column.values())).frequency
-            cells = tuple(_cell(by_column[column]) if column in by_column else Cell(value="", interval="")
-                          for column in columns)  # fmt: skip
+            cells = tuple(
+                _cell(by_column[column], several=several) if column in by_column else Cell() for column in columns
+            )
             per_hours = "" if frequency is None or not math.isfinite(rate) else per_hours_text(frequency * rate)
             rows.append((often, per_hours, cells))
         tables.append(
             QuestionTable(
                 title=estimand_title(estimand),
-                columns=tuple(_column(estimand, *column) for column in columns),
+                columns=tuple(columns.values()),
                 rows=tuple(rows),
+                remarks=tuple(_remark(each) for each in here if each.remark and not each.is_refused),
             )
         )
     return tables
 
 
-def frequency_text(found: Estimate) -> str:
-    """The frequency of an estimate, one for all kinds of incident or one for each."""
-    if found.frequencies is not None:
-        return ", ".join(f"{kind} {times_text(value)}" for kind, value in found.frequencies.items())
-    return "all scenarios" if found.frequency is None else times_text(found.frequency)
+def _remark(found: Estimate) -> str:
+    if found.versus is None:
+        return f"{frequency_text(found)}, {found.policy}: {found.remark}."
+    return f"{frequency_text(found)}, {policy_text(found)}: a difference {found.remark}; it need not be a bound itself."
 
 
-def _column(estimand: str, policy: str, versus: str | None) -> str:
-    if versus is None:
-        return policy
-    return f"{policy} − {versus}" + (", points" if is_probability(estimand) else "")
+def _column(found: Estimate) -> str:
+    points = found.versus is not None and is_probability(found.estimand)
+    return policy_text(found) + (", points" if points else "")
 
 
-def _cell(found: Estimate) -> Cell:
+def _cell(found: Estimate, *, several: bool) -> Cell:
     if found.value is None or found.low is None or found.high is None:
         return Cell(value="refused", interval="", tone="refused")
     signed = found.versus is not None
-    tones = ("worse", "better") if more_is_better(found.estimand) else ("better", "worse")
-    tone = "" if not signed else tones[0] if found.high < 0 else tones[1] if found.low > 0 else ""
+
+    def span(low: float, high: float) -> str:
+        if found.is_cut and not signed:
+            return f"≥ {value_text(low, found.estimand)}"
+        return interval_text(low, high, found.estimand, signed=signed)
+
+    others = (("all", found.low_all, found.high_all), ("rates", found.low_total, found.high_total))
+    value = value_text(found.value, found.estimand, signed=signed)
     return Cell(
-        value=value_text(found.value, found.estimand, signed=signed),
-        interval=interval_text(found.low, found.high, found.estimand, signed=signed),
-        tone=tone,
+        value=f"≥ {value}" if found.is_cut and not signed else value,
+        interval=span(found.low, found.high),
+        more=tuple((name, span(low, high)) for name, low, high in others if low is not None and high is not None),
+        tone=_tone(found, several=several) if signed and not found.is_cut else "",
     )
+
+
+def _tone(found: Estimate, *, several: bool) -> str:
+    """``better`` or ``worse``; of several differences by the interval that holds for all of them together."""
+    sign = found.sign(several=several)
+    if not sign:
+        return ""
+    return "better" if (sign > 0) == more_is_better(found.estimand) else "worse"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +181,7 @@ def _grouped(refused: Sequence[Estimate]) -> list[Refusal]:
 def _question(found: Sequence[Estimate]) -> str:
     first = found[0]
     title = estimand_title(first.estimand) if len({e.estimand for e in found}) == 1 else "Several questions"
-    columns = list(dict.fromkeys(e.policy if e.versus is None else f"{e.policy} − {e.versus}" for e in found))
+    columns = list(dict.fromkeys(map(policy_text, found)))
     frequencies = list(dict.fromkeys(frequency_text(e) for e in found if not e.is_by_hand))
     where = f" at {', '.join(frequencies)}" if frequencies else ""
     return f"{title}: {', '.join(columns)}{where}"

@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from scenariogen.evaluation import load_results, read_estimates
 from scenariogen.evaluation.evaluate import re_estimate
 from scenariogen.evaluation.growth import GROWTH, Growth
 from scenariogen.report import summary, write_report
-from scenariogen.report.words import level_text
+from scenariogen.report.tables import question_tables
+from scenariogen.report.words import hours_text, level_text, percent_text
 from scenariogen.sampling.allocation import planned_runs
 from scenariogen.sampling.looks import Looks
+from scenariogen.scenarios.records import RateGroup
 from scenariogen.simulation.contract import EndReason
 from tests.evaluation import synthetic
 from tests.report.folders import (
@@ -28,6 +31,7 @@ from tests.report.folders import (
     results_folder,
     square_network,
 )
+from tests.report.test_verdict import one
 
 
 def plain(text):
@@ -329,6 +333,61 @@ def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(ResultsError, match="cannot be written"):
         write_report(folder, blocked, network=square_network())
     assert sorted(each.name for each in tmp_path.iterdir()) == ["folder", "results"]
+
+
+def test_several_differences_are_coloured_by_the_interval_for_all_of_them():
+    """Each one's own interval was taken, so one of many equal policies came out surely better."""
+    batch = synthetic.counted_batch(12)
+    results = SimpleNamespace(batch=batch, policies=("a", "b", "c"))
+    base = one(1.0, -1.0, 0.5, policy="b")
+    pairs = [
+        replace(base, low_all=-2.1, high_all=0.1, low_total=-2.2, high_total=0.2),
+        replace(base, policy="c", low_all=-1.6, high_all=-0.4),
+    ]
+    ((_, _, (unsure, sure)),) = question_tables(results, pairs)[0].rows
+    assert (unsure.tone, sure.tone) == ("", "better")
+    assert unsure.more == (("all", "−2.10 to +0.10"), ("rates", "−2.20 to +0.20"))
+    two = SimpleNamespace(batch=batch, policies=("a", "b"))
+    ((_, _, (alone,)),) = question_tables(two, [base])[0].rows
+    assert alone.tone == "better" and alone.more == ()
+
+
+def test_lower_bounds_are_shown_as_such_and_differences_of_them_are_not_sure(tmp_path):
+    batch = drawn_batch(150, frequencies=(1.0,))
+    incidents = {each.index: each.incidents for each in batch.scenarios}
+
+    def change(run):
+        cut = run.policy == "b" and run.scenario % 2
+        told = [
+            {"realised": True, "reason": "", "kind": "crash", "edge": each.edge,
+             "asked": {"start_s": each.start_s, "end_s": each.end_s},
+             "happened": {"start_s": each.start_s, "end_s": each.end_s},
+             "phases": {"recovered_s": None if cut else each.start_s + 300.0 + run.scenario % 50}}
+            for each in incidents[run.scenario]
+        ]  # fmt: skip
+        return replace(run, incidents=json.dumps(told))
+
+    tables = {"a": synthetic.delays(batch), "b": synthetic.delays(batch)}
+    page, _ = made(results_folder(tmp_path / "results", batch, tables, change=change), tmp_path)
+    recovery = page.flat("estimates").partition("Mean time from an incident's start")[2]
+    assert recovery.count("≥") == 2 and "▲" not in recovery and "▼" not in recovery
+    assert "×1, b: lower bound: in " in recovery
+    assert "×1, b − a: a difference of lower bounds: in " in recovery and "need not be a bound itself" in recovery
+
+
+def test_intervals_with_the_rates_and_their_sources_are_on_the_page(tmp_path):
+    batch = drawn_batch(240, edges=("north",), frequencies=(1.0,))
+    rate = RateGroup(kind="crash", road_class="street", expected=1.0, expected_given=1.0, shape=20.0)
+    design = replace(batch.design, rates=(rate,), road_classes=(("north", "street"),))
+    folder = results_folder(tmp_path / "results", replace(batch, design=design), crossing_delays(batch))
+    page, _ = made(folder, tmp_path)
+    text = plain(page.flat("estimates"))
+    assert "Rates: what also covers how unsure the incident rates are." in text and "All:" not in text
+    found = next(each for each in read_estimates(folder) if each.estimand == "mean_delay_veh_h")
+    assert f"rates {hours_text(found.low_total)} to {hours_text(found.high_total)}" in text
+    sources = text.partition("Where the variance of mean delay at ×1 comes from")[2]
+    assert "no_control" + "".join(plain(percent_text(found.shares[name])) for name in ("scenarios", "rates")) in sources
+    assert "The interval with the rates: where on a road incidents happen" in sources
 
 
 def test_plotly_accepts_every_chart(crossing):
