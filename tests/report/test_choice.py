@@ -9,6 +9,8 @@ from scenariogen.evaluation import load_results, read_estimates
 from scenariogen.evaluation.rivals import rival_estimates
 from scenariogen.report import summary, verdict_sentence
 from scenariogen.report.choice import elsewhere, reigns, standing
+from scenariogen.report.paragraph import verdict_paragraph
+from scenariogen.report.views import work_out
 from tests.evaluation import synthetic
 from tests.report.folders import drawn_batch, hand_batch, results_folder
 from tests.report.test_verdict import one, plain
@@ -126,5 +128,7 @@ def test_frequencies_by_kind_alone_are_told(tmp_path):
     text = plain(summary(folder))
     assert text.startswith("Use b: at crash ×2 of the model's incident frequencies by kind it saves ")
     assert "order" not in text
+    paragraph = plain(verdict_paragraph(work_out(load_results(folder))))
+    assert "vehicle-hours at crash ×2: " in paragraph and paragraph.count("under a (") == 1
     alone = results_folder(tmp_path / "s", batch, {"a": a}, frequencies=[{"crash": 2.0}])
     assert plain(summary(alone)).startswith("At crash ×2 of the model's incident frequencies by kind a leaves ")

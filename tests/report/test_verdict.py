@@ -90,6 +90,12 @@ def test_no_difference_says_how_much_it_can_be_and_what_would_tell():
     assert "gave the same delay in every run" in said([0.0] * 4, half=0.0)
 
 
+def test_what_is_sure_elsewhere_in_the_range_is_said():
+    assert said([0.2, -0.5, -0.4, -9]).endswith("scenarios would tell; but at ×5 b is surely better.")
+    assert said([0.2, -0.5, -4, -9]).endswith("; but from ×2 to ×5 b is surely better.")
+    assert said([0.2, -0.5, -0.4, -0.3]).endswith(", and so it stays from ×0.5 to ×5.")
+
+
 def test_partly_refused_and_wholly_refused():
     text = said([-5, None, -7, None])
     assert text.startswith("Use b: at 0.5 times the model's incident frequency (20 lane-blocking")

@@ -245,6 +245,8 @@ def test_an_incident_that_is_given_has_no_costs_per_year(tmp_path):
     batch = given_batch(240, quantifier="given-one")
     views = work_out(load_results(results_folder(tmp_path / "r", batch, {"a": one_bad_edge(batch)})))
     assert views.carried and not views.per_year
+    page = write_page(views, tmp_path / "page.html", "no roads").read_text(encoding="utf-8")
+    assert "Not told: delay per year needs the probability of what scenarios were drawn under" in page
     with pytest.raises(ResultsError, match=r"capacity_left<=1 \(given-one\) is no event that has one"):
         views.per_year_or_why()
 
