@@ -8,9 +8,10 @@ The first mean comes from the incident-free runs, the second from the runs with 
 density over the batch's, and divided further by :mod:`scenariogen.evaluation.strata`. Weights have mean 1 in their
 stratum. No run is made again when κ changes.
 
-A run that failed does not drop out of sight. The value is that of the other runs; the interval is widened to where
-it would lie if every troubled run were as good, or as bad, as the best or worst run of its stratum (for a
-probability: if it never, or always, showed the event).
+A run that failed, in which an incident did not happen or which lost vehicles says nothing of its scenario, and does not
+drop out of sight. The value is that of the other runs; the interval is widened to where it would lie if every troubled
+run were as good, or as bad, as the best or worst run of its stratum (for a probability: if it never, or always, showed
+the event).
 
 Scenarios made by hand have no frequency. Their answer is the mean over these very scenarios, each counting the
 same; its error is that of the simulator's seeds alone.

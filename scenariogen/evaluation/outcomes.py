@@ -14,7 +14,6 @@ from scenariogen.errors import ResultsError
 from scenariogen.evaluation.question import Measure, Question
 from scenariogen.evaluation.records import RunResult
 from scenariogen.scenarios.records import ScenarioBatch
-from scenariogen.simulation.contract import EndReason
 
 MEAN = "mean_delay_veh_h"
 LOCK_UP = "P(lock_up)"
@@ -54,13 +53,13 @@ def cvar_name(at: float) -> str:
 class Outcome:
     """What one policy gave on a batch.
 
-    ``delay_veh_h``  (batch, seeds) system delay, nan where a run failed or was not made
+    ``delay_veh_h``  (batch, seeds) system delay, nan where a run is in trouble
     ``locked_up``    (batch, seeds) 1 where the network locked up, nan as above
     ``arrived``      (batch, seeds) vehicles that reached their destination, nan as above
     ``recovery_s``   (batch, seeds) mean over the incidents of a run from start until the queue is gone, nan: none
     ``recovery_cut`` (batch, seeds) bool: a queue stood when the run ended, ``recovery_s`` is a lower bound
     ``emitted``      (batch, seeds) by column of :data:`EMITTED`, nan or without the column where not measured
-    ``trouble``      (batch, seeds) bool: the run failed, was not made, or an incident of it did not happen
+    ``trouble``      (batch, seeds) bool: :attr:`RunResult.trouble`, or the run was not made
     ``reasons``      how many runs are in trouble, by reason in words
     """
 
@@ -105,7 +104,10 @@ def outcomes(
             )
         where = position[run.scenario], run.replica
         made[run.policy][where] = True
-        if run.system_delay_veh_h is not None:
+        if run.trouble:
+            trouble[run.policy][where] = True
+            reasons[run.policy][run.trouble] += 1
+        else:
             recovery_s, cut[run.policy][where] = _recovery(run, batch.window.end_s)
             measured = (run.system_delay_veh_h, float(run.locked_up), run.arrived, recovery_s)
             for each, value in zip(NUMBERS, measured, strict=True):
@@ -113,9 +115,6 @@ def outcomes(
             for each, values in emitted[run.policy].items():
                 kg = getattr(run, each)
                 values[where] = math.nan if kg is None else kg
-        if (reason := _trouble(run)) is not None:
-            trouble[run.policy][where] = True
-            reasons[run.policy][reason] += 1
     for name in names:
         absent = int((~made[name]).sum())
         if absent:
@@ -145,20 +144,6 @@ def _recovery(run: RunResult, end_s: float) -> tuple[float, bool]:
         return math.nan, False
     cut = any(recovered_s is None for _, recovered_s in gone)
     return float(np.mean([(end_s if r is None else r) - start_s for start_s, r in gone])), cut
-
-
-def _trouble(run: RunResult) -> str | None:
-    if run.not_realised:
-        return "incident not realised"
-    if run.balance_broken:
-        return "vehicles not accounted for"
-    words = {
-        EndReason.SIMULATOR_DIED: "simulator died",
-        EndReason.POLICY_RAISED: "policy raised",
-        EndReason.INJECTION_FAILED: "could not be injected",
-        EndReason.TIME_LIMIT: "took too long",
-    }
-    return words.get(run.end_reason)
 
 
 def default_threshold(first: Outcome, batch: ScenarioBatch) -> float:

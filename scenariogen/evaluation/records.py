@@ -15,6 +15,12 @@ from scenariogen.window import StudyWindow
 
 QUARANTINED = (EndReason.SIMULATOR_DIED, EndReason.TIME_LIMIT)
 """What another attempt may mend, unlike a policy that raises or an incident that does not fit."""
+_FAILURES = {
+    EndReason.SIMULATOR_DIED: "simulator died",
+    EndReason.POLICY_RAISED: "policy raised",
+    EndReason.INJECTION_FAILED: "could not be injected",
+    EndReason.TIME_LIMIT: "took too long",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +141,21 @@ class RunResult:
         return not self.failed and (
             self.incidents_realised < self.incidents_due or self.effects_realised < self.effects_due
         )
+
+    @property
+    def trouble(self) -> str:
+        """Why the run says nothing of its scenario, in words: it gave no delay, or that of another scenario or of other
+        vehicles. Empty where it may be used."""
+        if self.not_realised:
+            return "incident not realised"
+        if self.balance_broken:
+            return "vehicles not accounted for"
+        return _FAILURES.get(self.end_reason, "")
+
+    @property
+    def valid_delay_veh_h(self) -> float | None:
+        """``system_delay_veh_h``, None where the run is in trouble."""
+        return None if self.trouble else self.system_delay_veh_h
 
     def to_json(self) -> str:
         """One line of strict JSON."""

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioCost:
-    """One scenario's delay by policy; a policy whose runs all failed is not there.
+    """One scenario's delay by policy; a policy whose runs are all in trouble is not there.
 
     ``delay_veh_h``  mean over the simulator's seeds
     ``extra_veh_h``  that, less what the policy's incident-free runs cost at the same demand; empty where there are none
@@ -47,8 +47,8 @@ def incident_free_levels(results: Results) -> dict[str, Callable[[float], float]
     free = {s.index: s.condition.demand_scale for s in results.batch.scenarios if s.is_incident_free}
     seen: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for run in results.runs:
-        if run.scenario in free and run.system_delay_veh_h is not None:
-            seen[run.policy].append((free[run.scenario], run.system_delay_veh_h))
+        if run.scenario in free and (delay_veh_h := run.valid_delay_veh_h) is not None:
+            seen[run.policy].append((free[run.scenario], delay_veh_h))
     fitted = {policy: level_of(*np.array(seen[policy]).T) for policy in results.policies if seen[policy]}
     return {policy: partial(_at, level) for policy, level in fitted.items()}
 
@@ -73,10 +73,10 @@ def scenario_costs(results: Results) -> list[ScenarioCost]:
     delays: dict[tuple[int, str], list[float]] = defaultdict(list)
     locked: dict[int, set[str]] = defaultdict(set)
     for run in results.runs:
-        if run.system_delay_veh_h is not None:
-            delays[run.scenario, run.policy].append(run.system_delay_veh_h)
-        if run.locked_up:
-            locked[run.scenario].add(run.policy)
+        if (delay_veh_h := run.valid_delay_veh_h) is not None:
+            delays[run.scenario, run.policy].append(delay_veh_h)
+            if run.locked_up:
+                locked[run.scenario].add(run.policy)
     found = []
     for scenario in results.batch.scenarios:
         delay = {

@@ -12,6 +12,7 @@ from scenariogen.evaluation.store import Results
 from scenariogen.report.words import counted, listed, percent_text, times_text
 
 GOOD, WATCH, BAD = "good", "watch", "bad"
+_WIDENED = "Intervals are widened to what these runs could have been at best and at worst."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ def _runs(results: Results) -> Finding:
         reasons = Counter(f"{run.end_reason} ({run.error.splitlines()[0]})" if run.error else str(run.end_reason)
                           for run in failed)  # fmt: skip
         meaning += f" {counted(len(failed), 'run')} failed: {reasons.most_common(1)[0][0]}."
-        meaning += " Intervals are widened to what these runs could have been at best and at worst."
+        meaning += f" {_WIDENED}"
     if results.missing:
         meaning += f" {counted(results.missing, 'run')} not made yet: the same command goes on."
     level = (
@@ -142,6 +143,8 @@ def _realised(results: Results) -> Finding:
     )
     if missed and why:
         meaning += f" Most often: {why.most_common(1)[0][0]}."
+    if missed:
+        meaning += f" Runs without one stay out of the values. {_WIDENED}"
     level = GOOD if not missed else WATCH if missed <= 0.05 * due else BAD
     return Finding(title="Incidents not realised", figure=f"{missed:,} of {due:,}", meaning=meaning, level=level)
 
@@ -163,6 +166,16 @@ def _locked(results: Results) -> Finding:
 def _odd(results: Results) -> list[Finding]:
     """Things that should not happen, shown only where they did."""
     found = []
+    broken = [run.balance_broken for run in results.runs if run.balance_broken]
+    if broken:
+        found.append(
+            Finding(
+                title="Runs with vehicles not accounted for",
+                figure=f"{len(broken):,} of {len(results.runs):,}",
+                meaning=f"First: {broken[0]}. Such runs stay out of the values. {_WIDENED}",
+                level=BAD if len(broken) > 0.05 * len(results.runs) else WATCH,
+            )
+        )
     discarded = sum(run.discarded or 0 for run in results.runs)
     if discarded:
         found.append(

@@ -116,7 +116,7 @@ def _by_class(results: Results, policy: str) -> tuple[tuple[str, ...], Array]:
     position = {scenario.index: row for row, scenario in enumerate(results.batch.scenarios)}
     told: list[tuple[int, dict[str, float]]] = []
     for run in results.runs:
-        if run.policy == policy and run.system_delay_veh_h is not None and run.delay_by_class != "{}":
+        if run.policy == policy and run.valid_delay_veh_h is not None and run.delay_by_class != "{}":
             told.append((position[run.scenario], json.loads(run.delay_by_class)))
     classes = tuple(sorted({name for _, delays in told for name in delays}))
     sums, number = np.zeros((len(position), len(classes))), np.zeros((len(position), 1))

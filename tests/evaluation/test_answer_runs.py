@@ -63,20 +63,29 @@ def test_many_failures_refuse_and_name_their_reasons():
     refused(found, r"runs with \d\d% of the probability gave no valid result \(75 policy raised\): mend their cause")
 
 
-def test_an_incident_that_did_not_happen_is_trouble_although_there_is_a_delay():
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"incidents_realised": 0}, "incident not realised"),
+        ({"balance_broken": "second 60: loaded 3 is not 4"}, "vehicles not accounted for"),
+    ],
+)
+@pytest.mark.parametrize("delay", [11.0, 1e4])
+def test_a_delay_that_is_not_the_scenarios_own_enters_nothing(changes, reason, delay):
+    """Its delay is another scenario's, or other vehicles': it was counted as if it were a measurement, which drew the
+    mean by as much as one liked while the interval was only widened around it."""
     batch = counted_batch(600)
     rows = [row for row, s in enumerate(batch.scenarios) if s.incidents][:4]
-    made = with_failures(
-        batch,
-        delays(batch),
-        rows,
-        end_reason=EndReason.HORIZON,
-        error="",
-        incidents_realised=0,
-        system_delay_veh_h=11.0,
-    )
+    shown = {"end_reason": EndReason.HORIZON, "error": "", "system_delay_veh_h": delay, "arrived": 5}
+    made = with_failures(batch, delays(batch), rows, **shown, **changes)
     found, detail = one(batch, made)
-    assert found.runs == 600 and detail.trouble_reasons == {"incident not realised": 4} and detail.trouble > 0
+    crashed, _ = one(batch, with_failures(batch, delays(batch), rows))
+    assert found.runs == 596 and detail.trouble_reasons == {reason: 4} and detail.trouble > 0
+    assert (found.value, found.low, found.high) == (crashed.value, crashed.low, crashed.high)
+    outcome = outcomes(made, batch, ["a"])["a"]
+    assert all(np.isnan(numbers[rows]).all() for numbers in (outcome.delay_veh_h, outcome.locked_up, outcome.arrived))
+    assert np.isnan(outcome.recovery_s[rows]).all() and not outcome.recovery_cut[rows].any()
+    assert all(np.isnan(kg[rows]).all() for kg in outcome.emitted.values())
 
 
 def test_an_unfinished_batch_asks_for_the_same_command_again():

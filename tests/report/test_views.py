@@ -16,7 +16,9 @@ from scenariogen.incidents.records import IncidentKind
 from scenariogen.report import as_json, attribution, people, words
 from scenariogen.report.attribution import Split, shares_of
 from scenariogen.report.cases import calibrated
+from scenariogen.report.costs import incident_free_levels, scenario_costs
 from scenariogen.report.edge_costs import edge_costs, write_edge_costs
+from scenariogen.report.findings import findings
 from scenariogen.report.html import write_page
 from scenariogen.report.paragraph import verdict_paragraph
 from scenariogen.report.people import class_delays, parse_occupancy
@@ -332,6 +334,33 @@ def test_failed_runs_are_left_out_of_the_parts(tmp_path):
     folder = results_folder(tmp_path / "r", batch, {"a": one_bad_edge(batch)}, change=change)
     parts = attribution.attribution(load_results(folder), "a", frequency=1.0)
     assert parts.total_veh_h == pytest.approx(parts.without_incidents.value_veh_h + parts.added.value_veh_h)
+
+
+@pytest.mark.parametrize(
+    ("changes", "title"),
+    [
+        ({"incidents_due": 1, "incidents_realised": 0}, "Incidents not realised"),
+        ({"balance_broken": "second 60"}, "Runs with vehicles not accounted for"),
+    ],
+)
+def test_a_delay_that_is_not_the_scenarios_own_is_no_cost(tmp_path, changes, title):
+    """Runs whose incident did not happen, or that lost vehicles, stood among the worst scenarios, in the levels without
+    incidents and in the delay by class, since they have a delay."""
+    batch = drawn_batch(60)
+    free = next(s.index for s in batch.scenarios if s.is_incident_free)
+    hit = next(s.index for s in batch.scenarios if s.incidents)
+
+    def change(run):
+        bad = {"system_delay_veh_h": 1e5, "locked_up": True, **changes} if run.scenario in (free, hit) else {}
+        return classes(replace(run, **bad))
+
+    results = load_results(results_folder(tmp_path / "r", batch, {"a": one_bad_edge(batch)}, change=change))
+    costs = {cost.scenario.index: cost for cost in scenario_costs(results)}
+    assert len(costs) == 58 and not {free, hit} & set(costs)
+    assert incident_free_levels(results)["a"](1.0) == pytest.approx(10.0)
+    assert sum(each.delay_veh_h for each in class_delays(results, "a", frequency=1.0)) < 100
+    told = {each.title: each.meaning for each in findings(results, [], [])}
+    assert "stay out of the values" in told[title]
 
 
 @pytest.mark.parametrize("module", [as_json, attribution, people, words], ids=lambda module: module.__name__)

@@ -189,12 +189,12 @@ def test_the_dummy_keeps_its_account(tmp_path):
 
 
 def test_a_broken_account_is_trouble_for_the_estimates():
-    from scenariogen.evaluation.outcomes import _trouble
     from scenariogen.evaluation.records import RunResult
     from scenariogen.simulation.contract import EndReason
 
     run = RunResult(
         key="k", scenario=0, policy="p", replica=0, seed=1, end_reason=EndReason.HORIZON, system_delay_veh_h=1.0
     )
-    assert _trouble(run) is None
-    assert _trouble(replace(run, balance_broken="second 60: loaded 3 is not ...")) == "vehicles not accounted for"
+    broken = replace(run, balance_broken="second 60: loaded 3 is not ...")
+    assert (run.trouble, run.valid_delay_veh_h) == ("", 1.0)
+    assert (broken.trouble, broken.valid_delay_veh_h) == ("vehicles not accounted for", None)
