@@ -38,7 +38,7 @@ from scenariogen.evaluation.outcomes import default_threshold, outcomes, questio
 from scenariogen.evaluation.records import batch_hash
 from scenariogen.evaluation.results_folder import ResultsFolder
 from scenariogen.evaluation.stage_plan import ScenarioStream, StagePlan
-from scenariogen.evaluation.stopping import Target
+from scenariogen.evaluation.stopping import Target, check_target
 from scenariogen.evaluation.store import USUAL, Results, write_atomically
 from scenariogen.evaluation.strata import sample_of
 from scenariogen.evaluation.usual_traffic import UsualDays
@@ -116,13 +116,17 @@ def evaluate_until(
     ``how``      to run: the options of :func:`scenariogen.evaluation.evaluate.make_runs`
 
     ``threshold_veh_h, tail, total`` are those of :func:`scenariogen.evaluation.estimate.estimate`. Raises what
-    :func:`~scenariogen.evaluation.evaluate.make_runs` raises, ``ScenarioError`` for a batch that cannot grow, and
-    ``ResultsError`` for a folder that was begun for something else.
+    :func:`~scenariogen.evaluation.evaluate.make_runs` raises, ``ScenarioError`` for a batch that cannot grow or a
+    target that can never be met, and ``ResultsError`` for a folder that was begun for something else.
     """
     folder = Path(out)
     stream = ScenarioStream(batch)
     looks = looks_until(stream.affordable(budget), level=level, **({} if first is None else {"first": first}))
     asked = stream.frequencies if frequencies is None else tuple(frequencies)
+    if target is not None:
+        weights = [weights_or_error(batch, frequency) for frequency in asked]
+        outside = [each for each in weights if isinstance(each, FrequencyError)]
+        check_target(target, policies=len(policies), outside=outside)
     _begin(
         folder,
         {

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from scenariogen.errors import Problems, ScenarioError
+from scenariogen.errors import FrequencyError, Problems, ScenarioError
 from scenariogen.evaluation.estimates import Estimate
 from scenariogen.evaluation.outcomes import LOCK_UP, MEAN
 
@@ -96,3 +96,17 @@ def parse_target(text: str) -> Target:
         problems.add(f"{number!r} is no width, expected a number above 0")
     problems.raise_as(ScenarioError)
     return Target(measure, of, most)
+
+
+def check_target(target: Target, *, policies: int, outside: Sequence[FrequencyError]) -> None:
+    """Refuse, before the first run, what no number of runs can reach. Raises ``ScenarioError`` with every reason.
+
+    ``policies``  how many are compared
+    ``outside``   why frequencies that are asked for cannot be answered: all of them have to meet the target
+    """
+    problems = Problems(f"the target {target} can never be met")
+    if target.of == "difference" and policies < 2:
+        problems.add("it speaks of a difference and there is one policy: name another with --policy, or ask for mean")
+    for error in outside:
+        problems.add(f"every frequency has to meet it, and {error}")
+    problems.raise_as(ScenarioError)

@@ -87,6 +87,18 @@ def threshold_of(done):
     return next(float(e.estimand[8:].split()[0]) for e in done.estimates if e.estimand.startswith("P(delay>"))
 
 
+def test_a_target_that_can_never_be_met_is_refused_before_the_first_run(tmp_path):
+    """It was found out after the looks: with one policy from the second on, outside the range when all was spent."""
+    with pytest.raises(ScenarioError, match=r"can never be met:\s+- it speaks of a difference and there is one policy"):
+        evaluate_until(
+            Project(), drawn(), POLICIES[:1], target=parse_target("half_width(difference)<=2"), out=tmp_path / "one",
+            runner=Responds(), frequencies=(1.0,), simulator="dummy",
+        )  # fmt: skip
+    with pytest.raises(ScenarioError, match=r"every frequency has to meet it, and .*10"):
+        until("relative_half_width(mean)<=0.5", tmp_path / "outside", frequencies=(1.0, 10.0))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_a_spent_budget_says_how_many_would_do(tmp_path):
     done = until("half_width(difference)<=0.0001", tmp_path / "out", budget=130)
