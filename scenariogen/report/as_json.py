@@ -101,7 +101,7 @@ def _worst(views: Views) -> list[Plain]:
             "extra_veh_h": dict(cost.extra_veh_h),
             "locked_up": list(cost.locked_up),
             "incidents": [_incident(each) for each in cost.scenario.incidents],
-            "command": replay_command(views.results, cost.scenario.index),
+            "command": replay_command(views.results, cost),
         }
         for cost in worst_first(views.costs)[:WORST]
     ]

@@ -36,6 +36,12 @@ class ScenarioCost:
         """The most that its incidents added under any policy; where that is not known, the largest delay."""
         return max((self.extra_veh_h or self.delay_veh_h).values(), default=-math.inf)
 
+    @property
+    def worst_policy(self) -> str:
+        """The policy under which that was."""
+        costs = self.extra_veh_h or self.delay_veh_h
+        return max(costs, key=lambda policy: costs[policy])
+
 
 def incident_free_levels(results: Results) -> dict[str, Callable[[float], float]]:
     """Delay (veh h) of each policy without incidents as a function of the demand scale; policies without such runs

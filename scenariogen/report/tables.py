@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 from scenariogen.errors import ResultsError
 from scenariogen.evaluation.answer import Estimate, EstimateDetail
+from scenariogen.evaluation.equipment import IncidentSource
 from scenariogen.evaluation.estimate import estimate
 from scenariogen.evaluation.outcomes import MEAN
 from scenariogen.evaluation.store import DIAGNOSTICS, SCENARIOS, Results
@@ -219,7 +220,7 @@ def worst_scenarios(
                 )
                 for policy, delay in cost.delay_veh_h.items()
             ),
-            command=replay_command(results, cost.scenario.index),
+            command=replay_command(results, cost),
             weight=percent_text(float(weights[rows[cost.scenario.index]])),
         )
         for cost in worst_first(costs)[:number]
@@ -252,11 +253,17 @@ def incident_text(incident: Incident) -> str:
     )
 
 
-def replay_command(results: Results, index: int) -> str:
-    """What to type to watch a scenario in SUMO's window."""
-    words = ["scenariogen", "run", "--sumocfg", results.manifest.sumocfg]
-    words += ["--scenarios", str(results.folder.absolute() / SCENARIOS), "--index", str(index), "--gui"]
-    return shlex.join(words)
+def replay_command(results: Results, cost: ScenarioCost) -> str:
+    """What to type to watch a scenario in SUMO's window, under the policy with which it was worst, as it was run."""
+    manifest = results.manifest
+    policy = next(each for each in manifest.policies if each.name == cost.worst_policy)
+    words = ["scenariogen", "run", "--sumocfg", manifest.sumocfg]
+    words += ["--scenarios", str(results.folder.absolute() / SCENARIOS), "--index", str(cost.scenario.index)]
+    words += ["--policy", policy.spec]
+    if policy.reads_incidents:
+        source = IncidentSource.DETECTED if manifest.usual_traffic else IncidentSource.REPORTED
+        words += ["--incidents-known", str(source)]
+    return shlex.join([*words, "--gui"])
 
 
 @dataclass(frozen=True, kw_only=True)

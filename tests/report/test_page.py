@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -15,7 +16,8 @@ from scenariogen.evaluation import load_results, read_estimates
 from scenariogen.evaluation.evaluate import re_estimate
 from scenariogen.evaluation.growth import GROWTH, Growth
 from scenariogen.report import summary, write_report
-from scenariogen.report.tables import question_tables
+from scenariogen.report.costs import scenario_costs
+from scenariogen.report.tables import question_tables, replay_command, worst_first
 from scenariogen.report.words import hours_text, level_text, percent_text
 from scenariogen.sampling.allocation import planned_runs
 from scenariogen.sampling.looks import Looks
@@ -211,9 +213,24 @@ def test_the_map_shows_what_incidents_added(crossing):
 def test_the_worst_come_first_with_their_commands(crossing):
     folder, page, _ = crossing
     start = f"scenariogen run --sumocfg '/no where/square.sumocfg' --scenarios {folder / 'scenarios.parquet'} --index "
-    shown = [int(part.split(" --gui")[0]) for part in page.flat("worst").split(start)[1:]]
+    shown = [int(part.split(" --policy")[0]) for part in page.flat("worst").split(start)[1:]]
     delay = load_results(folder).runs_frame().groupby("scenario")["system_delay_veh_h"].max()
     assert shown == delay.sort_values(ascending=False).index[:6].tolist()
+
+
+@pytest.mark.parametrize(("usual", "source"), [("", "reported"), ("u" * 64, "detected")])
+def test_a_command_replays_what_the_row_shows(crossing, usual, source):
+    """It ran without control, whichever policy the row's delay was of, and with incidents detected in any case."""
+    folder, _, _ = crossing
+    results = load_results(folder)
+    results = replace(results, manifest=replace(results.manifest, usual_traffic=usual))
+    costs = worst_first(scenario_costs(results))
+    for cost in costs[:6]:
+        worst = max(cost.extra_veh_h, key=cost.extra_veh_h.get)
+        words = shlex.split(replay_command(results, cost))
+        assert words[words.index("--policy") + 1] == f"/{worst}.py"
+        assert words[words.index("--incidents-known") + 1] == source
+    assert {cost.worst_policy for cost in costs} == {"no_control", "max_pressure"}
 
 
 def test_diagnostics_are_told_in_words(crossing):
