@@ -1,13 +1,15 @@
 """Simulating one scenario, to look at it."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from scenariogen.cli import common
 from scenariogen.errors import ScenarioError, SimulationError
-from scenariogen.units import clock_text
+
+if TYPE_CHECKING:
+    from scenariogen.scenarios.records import Condition
 
 PHASES = (("detected_s", "detected"), ("responded_s", "responders there"), ("recovered_s", "queue gone"))
 """Phases that are told besides the time for which an incident stood, and how."""
@@ -100,7 +102,7 @@ def run(
         )
         return
     print(chosen[0])
-    for line in _lines(incidents, effects):
+    for line in _lines(incidents, effects, chosen[0].condition):
         print(f"  {line}")
     print(
         f"{result.policy}: {result.system_delay_veh_h:,.1f} vehicle-hours of delay, {result.arrived:,} of "
@@ -110,13 +112,15 @@ def run(
         print(f"queues by minute in {queue}, drawn in {queue.with_suffix('.svg')}")
 
 
-def _lines(incidents: list[dict], effects: list[dict]) -> list[str]:
+def _lines(incidents: list[dict], effects: list[dict], condition: "Condition") -> list[str]:
     """What became of all that was asked, a line each."""
-    lines = [f"{each['kind']} on {each['edge']}: {_told(each)}" for each in incidents]
-    return lines + [f"effect {each['number']}, {each['asked']['effect']}: {_told_effect(each)}" for each in effects]
+    lines = [f"{each['kind']} on {each['edge']}: {_told(each, condition)}" for each in incidents]
+    return lines + [
+        f"effect {each['number']}, {each['asked']['effect']}: {_told_effect(each, condition)}" for each in effects
+    ]
 
 
-def _told(incident: dict) -> str:
+def _told(incident: dict, condition: "Condition") -> str:
     """What became of an incident, with its phases, for people."""
     if not incident["realised"]:
         return f"not realised, {incident['reason']}"
@@ -124,26 +128,27 @@ def _told(incident: dict) -> str:
     times = [(phases[key], text) for key, text in PHASES if phases[key] is not None]
     times += [(opened_s, f"lane {lane} open") for lane, opened_s in phases["reopened"]]
     by = ", ".join(f"{count} {source}" for source, count in incident["rerouted_by"].items())
+    clock = condition.clock_at
     parts = [
-        f"stood {_span(done)} at {done['position_m']:.0f} m",
-        *(f"{text} {clock_text(time_s)}" for time_s, text in sorted(times)),
+        f"stood {_span(done, condition)} at {done['position_m']:.0f} m",
+        *(f"{text} {clock(time_s)}" for time_s, text in sorted(times)),
         f"{incident['rerouted']} drivers took another way" + (f" ({by})" if by else ""),
     ]
     return ", ".join(parts) + (f" ({incident['reason']})" if incident["reason"] else "")
 
 
-def _told_effect(effect: dict) -> str:
+def _told_effect(effect: dict, condition: "Condition") -> str:
     """What became of an effect, with what it did in numbers, for people."""
     if not effect["realised"]:
         return f"not realised, {effect['reason']}"
     told = [f"{name} {count}" for name, count in effect["counts"].items()]
     note = "; ".join([*told, *([effect["reason"]] if effect["reason"] else [])])
-    return f"held {_span(effect)}" + (f" ({note})" if note else "")
+    return f"held {_span(effect, condition)}" + (f" ({note})" if note else "")
 
 
-def _span(happened: dict) -> str:
-    end_s = happened["end_s"]
-    return f"{clock_text(happened['start_s'])}-{'the end' if end_s is None else clock_text(end_s)}"
+def _span(happened: dict, condition: "Condition") -> str:
+    end_s, clock = happened["end_s"], condition.clock_at
+    return f"{clock(happened['start_s'])}-{'the end' if end_s is None else clock(end_s)}"
 
 
 def _loaded(text: str) -> Any:

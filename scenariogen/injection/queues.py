@@ -17,7 +17,6 @@ from scenariogen.injection.recovery import MOST_EDGES, REACH_M, STANDING_MPS
 from scenariogen.network import RoadNetwork
 from scenariogen.scenarios.records import Scenario
 from scenariogen.simulation.contract import Run, RunRequest, Simulator
-from scenariogen.units import clock_text
 from scenariogen.written import written_whole
 
 LOOK_EVERY_S = 60.0
@@ -31,7 +30,7 @@ _OWN = re.compile(r"incident\.\d+\.\d+")
 class QueueMoment:
     """The queue of one incident at one moment.
 
-    ``time_s``, ``clock``    simulation second, and the same as a clock time
+    ``time_s``, ``clock``    simulation second, and the time of day then
     ``incident``             its number in the scenario; ``kind`` and ``edge`` are its own
     ``phase``                ``before``, ``standing`` or ``over``, as the scenario asks for it
     ``standing_veh``         vehicles in the queue
@@ -73,7 +72,7 @@ class QueueLog:
             self.moments.append(
                 QueueMoment(
                     time_s=round(now_s, 3),
-                    clock=clock_text(now_s),
+                    clock=self._scenario.condition.clock_at(now_s),
                     incident=number,
                     kind=str(incident.kind),
                     edge=incident.edge,

@@ -25,7 +25,8 @@ from scenariogen.report.verdict import verdict_sentence
 from scenariogen.report.view_tables import carried_sections, class_tables, how_shared, year_lead, year_table
 from scenariogen.report.views import Options, Views, left_out_text, ranking_for, work_out
 from scenariogen.report.words import counted, given_text, level_text, listed, per_hours_text, times_text
-from scenariogen.units import clock_text, duration_text
+from scenariogen.scenarios.records import ScenarioBatch
+from scenariogen.units import duration_text
 
 _HERE = Path(__file__).resolve().parent
 
@@ -200,7 +201,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         ("Scenarios", f"{len(batch):,}, of which {free:,} without incident"),
         (
             "Delay counted",
-            f"{clock_text(window.count_from_s)}–{clock_text(window.end_s)} ({duration_text(window.horizon_s)})",
+            f"{_span_text(batch)} ({duration_text(window.horizon_s)})",
         ),
     ]
     if design is None:
@@ -214,3 +215,13 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     if design.given:
         facts.append(("Condition", given_text(design)))
     return facts
+
+
+def _span_text(batch: ScenarioBatch) -> str:
+    """From when to when delay is counted: times of day, or simulation seconds where scenarios are of several."""
+    from_s, to_s = batch.window.count_from_s, batch.window.end_s
+    clocks = {scenario.condition.clock_s: scenario.condition for scenario in batch.scenarios}
+    if len(clocks) > 1:
+        return f"seconds {from_s:g} to {to_s:g} of the simulation"
+    (condition,) = clocks.values()
+    return f"{condition.clock_at(from_s)}–{condition.clock_at(to_s)}"

@@ -12,10 +12,9 @@ from scenariogen.evaluation.usual_traffic import UsualTraffic
 from scenariogen.injection.queues import QueueMoment, QueueSimulator, read_queues
 from scenariogen.report.figures import COLOURS, GRID, INK, SOFT
 from scenariogen.report.roadmap import nice_length
-from scenariogen.scenarios.records import Scenario
+from scenariogen.scenarios.records import Condition, Scenario
 from scenariogen.simulation.isolation import in_own_process
 from scenariogen.simulation.sumo import SumoSimulator
-from scenariogen.units import clock_text
 from scenariogen.window import StudyWindow
 from scenariogen.written import written_whole
 
@@ -26,6 +25,8 @@ WIDTH, HEIGHT = 760, 300
 LEFT, RIGHT, TOP, BOTTOM = 56, 16, 16, 40
 LEGEND_PX = 18
 """Height of a line of the legend."""
+MIDNIGHT = Condition()
+"""SUMO's second 0 is midnight."""
 
 
 def run_with_queues(
@@ -49,12 +50,12 @@ def run_with_queues(
     result = in_own_process(made, project, scenario, policy)
     if not result.failed:
         title = f"{project.name}, scenario {scenario.index} under {result.policy}: vehicles that stand upstream"
-        write_queue_svg(read_queues(out), out.with_suffix(".svg"), title=title)
+        write_queue_svg(read_queues(out), out.with_suffix(".svg"), title=title, condition=scenario.condition)
     return result
 
 
-def queue_svg(moments: Sequence[QueueMoment], *, title: str = "") -> str:
-    """Vehicles in the queue of each incident against time; the bar below the axis is the time for which it stands."""
+def queue_svg(moments: Sequence[QueueMoment], *, title: str = "", condition: Condition = MIDNIGHT) -> str:
+    """Vehicles in the queue of each incident by time of day; the bar below the axis is the time for which it stands."""
     numbers = list(dict.fromkeys(each.incident for each in moments))
     begin_s, end_s = (pick([each.time_s for each in moments], default=0.0) for pick in (min, max))
     most = max([each.standing_veh for each in moments], default=0) or 1
@@ -73,10 +74,10 @@ def queue_svg(moments: Sequence[QueueMoment], *, title: str = "") -> str:
         parts.append(_line(LEFT, y(i * step), WIDTH - RIGHT, y(i * step), GRID))
         parts.append(_text(LEFT - 8, y(i * step) + 4, f"{i * step:g}", "end"))
     every_s = next(s for s in (300, 600, 900, 1800, 3600, 7200, 14_400, 1e9) if span_s / s <= 8)
-    first_s = -(-begin_s // every_s) * every_s
+    first_s = -(-(condition.clock_s + begin_s) // every_s) * every_s - condition.clock_s  # a round time of day
     for i in range(int((end_s - first_s) // every_s) + 1):
         time_s = first_s + i * every_s
-        parts.append(_text(x(time_s), HEIGHT - BOTTOM + 26, clock_text(time_s)[:5], "middle"))
+        parts.append(_text(x(time_s), HEIGHT - BOTTOM + 26, condition.clock_at(time_s)[:5], "middle"))
     for row, number in enumerate(numbers):
         here = [each for each in moments if each.incident == number]
         colour = COLOURS[row % len(COLOURS)]
@@ -99,10 +100,12 @@ def queue_svg(moments: Sequence[QueueMoment], *, title: str = "") -> str:
     )
 
 
-def write_queue_svg(moments: Sequence[QueueMoment], out: Path, *, title: str = "") -> Path:
+def write_queue_svg(
+    moments: Sequence[QueueMoment], out: Path, *, title: str = "", condition: Condition = MIDNIGHT
+) -> Path:
     """Write the picture, whole or not at all; its path."""
     with written_whole(out) as partial:
-        partial.write_text(queue_svg(moments, title=title), encoding="utf-8")
+        partial.write_text(queue_svg(moments, title=title, condition=condition), encoding="utf-8")
     return out
 
 

@@ -101,8 +101,9 @@ def _dots(
             if incident.edge not in network.edges:
                 continue
             x, y = place(network.edges[incident.edge].shape, incident.position_m, network.edges[incident.edge].length_m)
+            told = escape(incident_text(incident, cost.scenario.condition))
             text = (
-                f"<b>{word} {hours_text(value, signed=by_extra)} veh h</b><br>{escape(incident_text(incident))}<br>"
+                f"<b>{word} {hours_text(value, signed=by_extra)} veh h</b><br>{told}<br>"
                 f"scenario {cost.scenario.index}{beside}{locked}"
             )
             found.append((value, round(x, 1), round(y, 1), text, "diamond" if locked else "circle"))

@@ -30,7 +30,7 @@ from scenariogen.report.words import (
     reason,
     value_text,
 )
-from scenariogen.units import clock_text
+from scenariogen.scenarios.records import Condition, Scenario
 
 WORST = 6
 """Scenarios in the list of the worst."""
@@ -210,7 +210,7 @@ def worst_scenarios(
     return [
         WorstRow(
             index=cost.scenario.index,
-            incidents=_told(cost.scenario.incidents),
+            incidents=_told(cost.scenario),
             delays=tuple(
                 (
                     policy,
@@ -233,19 +233,20 @@ def worst_first(costs: Sequence[ScenarioCost]) -> list[ScenarioCost]:
     return sorted(hit or costs, key=lambda cost: (-cost.worst_veh_h, cost.scenario.index))
 
 
-def _told(incidents: Sequence[Incident]) -> tuple[str, ...]:
+def _told(scenario: Scenario) -> tuple[str, ...]:
     """The incidents in order of time; of many, those that take most capacity for longest."""
+    incidents, condition = scenario.incidents, scenario.condition
     kept = sorted(incidents, key=lambda each: each.duration_s * (1 - each.capacity_left), reverse=True)[:LINES]
-    lines = [incident_text(each) for each in sorted(kept, key=lambda each: each.start_s)]
+    lines = [incident_text(each, condition) for each in sorted(kept, key=lambda each: each.start_s)]
     left = len(incidents) - len(kept)
     return (*lines, f"and {counted(left, 'lesser one')}") if left else tuple(lines)
 
 
-def incident_text(incident: Incident) -> str:
-    """An incident in one line."""
+def incident_text(incident: Incident, condition: Condition) -> str:
+    """An incident in one line, with the time of day."""
     lanes = ", ".join(map(str, incident.lanes))
     where = f"lane{'s' if len(incident.lanes) > 1 else ''} {lanes}" if incident.lanes else "the shoulder"
-    start = clock_text(60 * round(incident.start_s / 60))
+    start = condition.clock_at(60 * round(incident.start_s / 60))
     minutes = max(round(incident.duration_s / 60), 1)
     return (
         f"{incident.kind} on {incident.edge}, {where}, {start} for {minutes} min, "

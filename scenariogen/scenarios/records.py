@@ -42,6 +42,14 @@ class Condition:
     demand_factors: tuple[float, ...] = ()
     entry_scales: tuple[tuple[str, float], ...] = ()
 
+    def clock_at(self, time_s: float) -> str:
+        """The time of day at a simulation second.
+
+        >>> Condition(clock_s=7 * 3600.0).clock_at(2400), Condition(clock_s=23 * 3600.0).clock_at(5400)
+        ('07:40', '00:30')
+        """
+        return clock_text(round(self.clock_s + time_s) % 86_400)
+
 
 class LanesReopen(StrEnum):
     """How the lanes of an incident that blocks several of them open again.
@@ -105,7 +113,7 @@ class Scenario:
     def __str__(self) -> str:
         what = "; ".join(
             [
-                f"{i.kind} on {i.edge} lanes {list(i.lanes) or 'shoulder'} at {clock_text(i.start_s)} for "
+                f"{i.kind} on {i.edge} lanes {list(i.lanes) or 'shoulder'} at {self.condition.clock_at(i.start_s)} for "
                 f"{i.duration_s / 60:.0f} min, capacity left {i.capacity_left:.2f}"
                 for i in self.incidents
             ]

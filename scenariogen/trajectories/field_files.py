@@ -88,8 +88,8 @@ def write_fields(
         fitted = fundamental_diagrams(whole, network)
         if fitted.empty:
             raise DataError(
-                f"{trajectories.path}: no edge has {LEAST_CELLS} cells of {cell_s:g} s for a fundamental diagram, before "
-                f"a signal over {LEAST_BLOCKS * BLOCK_S / 60:g} minutes; take shorter cells, or record longer"
+                f"{trajectories.path}: no edge has {LEAST_CELLS} cells of {cell_s:g} s for a fundamental diagram, "
+                f"before a signal over {LEAST_BLOCKS * BLOCK_S / 60:g} minutes; take shorter cells, or record longer"
             )
         _write(fitted, diagrams, {"cell_s": cell_s, "network": network.path.name})
     note = {"cell_s": cell_s, "by_lane": by_lane, "period_s": trajectories.period_s, "network": network.path.name}

@@ -5,7 +5,7 @@ import json
 from scenariogen.cli.runs import _lines, _told, _told_effect
 from scenariogen.scenarios.drivers import Drivers
 from scenariogen.scenarios.files import read_scenario
-from scenariogen.scenarios.records import LanesReopen
+from scenariogen.scenarios.records import Condition, LanesReopen
 from tests.cli.runner import scenariogen
 from tests.cli.test_mistakes import refused
 
@@ -64,26 +64,29 @@ def test_people_are_told_the_phases_in_order_and_by_whom_drivers_knew():
             "recovered_s": None,
         },
     }  # fmt: skip
-    assert _told(incident) == (
+    assert _told(incident, Condition()) == (
         "stood 07:00-07:30 at 192 m, detected 07:05, responders there 07:10, lane 1 open 07:20, "
         "5 drivers took another way (2 queue, 3 sign)"
     )
     phases = {**incident["phases"], "recovered_s": 27_300.0, "reopened": []}
-    told = _told({**incident, "phases": phases, "rerouted": 0, "rerouted_by": {}})
+    told = _told({**incident, "phases": phases, "rerouted": 0, "rerouted_by": {}}, Condition())
     assert told.endswith("responders there 07:10, queue gone 07:35, 0 drivers took another way")
-    moved = _told({**incident, "reason": "it stands -58 m from the asked position"})
+    moved = _told({**incident, "reason": "it stands -58 m from the asked position"}, Condition())
     assert moved.endswith("(2 queue, 3 sign) (it stands -58 m from the asked position)")
-    assert _told({**incident, "realised": False, "reason": "no room"}) == "not realised, no room"
+    assert _told({**incident, "realised": False, "reason": "no room"}, Condition()) == "not realised, no room"
 
 
 def test_people_are_told_what_became_of_effects():
     surge = {"realised": True, "reason": "", "start_s": 600.0, "end_s": None, "counts": {"added": 0, "refused": 3}}
-    assert _lines([], [{**surge, "number": 2, "asked": {"effect": "demand_surge"}}]) == [
+    assert _lines([], [{**surge, "number": 2, "asked": {"effect": "demand_surge"}}], Condition()) == [
         "effect 2, demand_surge: held 00:10-the end (added 0; refused 3)"
     ]
-    assert _told_effect(surge) == "held 00:10-the end (added 0; refused 3)"
+    assert _told_effect(surge, Condition()) == "held 00:10-the end (added 0; refused 3)"
     signal = {**surge, "counts": {}, "end_s": 1200.0}
-    assert _told_effect(signal) == "held 00:10-00:20"
+    assert _told_effect(signal, Condition()) == "held 00:10-00:20"
     cut = {**signal, "reason": "the simulation was left before its end"}
-    assert _told_effect(cut) == "held 00:10-00:20 (the simulation was left before its end)"
-    assert _told_effect({**signal, "realised": False, "reason": "nobody reads it"}) == "not realised, nobody reads it"
+    assert _told_effect(cut, Condition()) == "held 00:10-00:20 (the simulation was left before its end)"
+    assert (
+        _told_effect({**signal, "realised": False, "reason": "nobody reads it"}, Condition())
+        == "not realised, nobody reads it"
+    )

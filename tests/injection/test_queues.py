@@ -1,6 +1,8 @@
 """Queues behind incidents by minute: known vehicles on a road, the table, and the picture."""
 
 import csv
+import re
+from dataclasses import replace
 from types import SimpleNamespace
 from xml.dom import minidom
 
@@ -10,6 +12,7 @@ from scenariogen.errors import SimulationError
 from scenariogen.injection.connection import Link
 from scenariogen.injection.queues import QueueLog, QueueMoment, QueueSimulator, read_queues, write_queues
 from scenariogen.report.queues import queue_svg
+from scenariogen.scenarios.records import Condition
 from scenariogen.simulation.contract import RunRequest
 from scenariogen.simulation.dummy import DummySimulator
 from tests.cli.runner import scenariogen
@@ -131,3 +134,20 @@ def test_the_table_comes_back_and_the_picture_is_xml(tmp_path):
         t.firstChild.data for t in picture.getElementsByTagName("text") if t.firstChild
     )
     assert "<svg" in queue_svg([])
+
+
+def test_queues_are_told_by_the_scenarios_clock():
+    """The axis counted from SUMO's second 0 wherever that is on the clock; round times of day are marked."""
+    moments = [moment(0, 60.0 * t, t) for t in range(11)]
+    drawn = queue_svg(moments, condition=Condition(clock_s=7 * 3600.0 + 120.0))
+    marks = re.findall(r">(\d\d:\d\d)<", drawn)
+    assert marks == ["07:05", "07:10"]
+
+
+def test_the_tables_clock_is_the_scenarios(road):
+    asked = roads.incident(start_s=200, duration_s=100, position_m=400)
+    scenario = replace(roads.scenario(asked), condition=Condition(clock_s=7 * 3600.0))
+    nobody = SimpleNamespace(edge=SimpleNamespace(getLastStepVehicleIDs=lambda edge: ()), vehicle=None)
+    log = QueueLog(nobody, road(2), scenario)
+    log.look(SimpleNamespace(time_s=240.0, waiting=lambda: 0))
+    assert [(each.time_s, each.clock) for each in log.moments] == [(240.0, "07:04")]

@@ -19,9 +19,11 @@ from scenariogen.report.cases import calibrated
 from scenariogen.report.costs import incident_free_levels, scenario_costs
 from scenariogen.report.edge_costs import edge_costs, write_edge_costs
 from scenariogen.report.findings import findings
-from scenariogen.report.html import write_page
+from scenariogen.report.html import _facts, write_page
 from scenariogen.report.paragraph import verdict_paragraph
 from scenariogen.report.people import class_delays, parse_occupancy
+from scenariogen.report.roadmap import map_figure
+from scenariogen.report.tables import worst_scenarios
 from scenariogen.report.view_tables import year_lead
 from scenariogen.report.views import Options, work_out
 from scenariogen.simulation.contract import EndReason
@@ -134,6 +136,26 @@ def test_hours_are_clock_hours(tmp_path):
         {"07–08 h": seven, "08–09 h": eight}
     )
     assert not parts.has_levels and parts.without_incidents.value_veh_h == 0
+
+
+def test_all_clock_times_of_a_page_are_those_of_the_scenarios_clock(tmp_path):
+    """With SUMO's second 0 at seven, groups by hour said seven while the rest of the page counted from midnight."""
+    seven = drawn_batch(240, frequencies=(1.0,))
+    seven = replace(
+        seven,
+        scenarios=tuple(replace(s, condition=replace(s.condition, clock_s=7 * 3600.0)) for s in seven.scenarios),
+    )
+    assert seven.window.count_from_s < 3600 and seven.window.end_s < 3600
+    found = work_out(load_results(results_folder(tmp_path / "r", seven, {"a": one_bad_edge(seven)})))
+    page = write_page(found, tmp_path / "page.html", square_network()).read_text(encoding="utf-8")
+    facts = dict(_facts(found.results))
+    assert facts["Delay counted"].startswith("07:") and "–07:" in facts["Delay counted"]
+    told = [line for row in worst_scenarios(found.results, found.costs) for line in row.incidents if " on " in line]
+    assert told and all(" 07:" in line for line in told)
+    assert "07–08 h" in page and " 00:" not in page.partition("<body>")[2].partition("Plotly")[0]
+    dots = next(t for t in map_figure(found.results, square_network(), found.costs)["data"] if t["mode"] == "markers")
+    assert dots["text"] and all(" 07:" in text for text in dots["text"])
+    assert " at 07:" in str(next(s for s in seven.scenarios if s.incidents))
 
 
 def test_incidents_share_by_blocked_capacity_time_or_evenly():
