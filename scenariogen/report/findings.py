@@ -10,8 +10,11 @@ from scenariogen.evaluation.gate import MAX_BLIND_SPOT, MIN_EFFECTIVE_RUNS
 from scenariogen.evaluation.outcomes import MEAN
 from scenariogen.evaluation.store import Results
 from scenariogen.report.words import counted, listed, percent_text, times_text
+from scenariogen.sampling.diagnostics import MIN_TAIL_VALUES, tail_size
 
 GOOD, WATCH, BAD = "good", "watch", "bad"
+EVEN = 0.5
+"""Effective runs for each run with incidents, from which on their weights are called alike."""
 _WIDENED = "Intervals are widened to what these runs could have been at best and at worst."
 
 
@@ -32,7 +35,7 @@ def findings(results: Results, estimates: Sequence[Estimate], details: Sequence[
     ]
     return [
         _runs(results),
-        *([_effective(means), _pareto(means), _blind(means)] if means else [_seeds(results)]),
+        *([_effective(means), _pareto(results, means), _blind(means)] if means else [_seeds(results)]),
         _realised(results),
         _locked(results),
         *_odd(results),
@@ -79,16 +82,11 @@ def _effective(means: Sequence[tuple[Estimate, EstimateDetail]]) -> Finding:
     )
 
 
-def _pareto(means: Sequence[tuple[Estimate, EstimateDetail]]) -> Finding:
+def _pareto(results: Results, means: Sequence[tuple[Estimate, EstimateDetail]]) -> Finding:
     title = "Do a few runs decide? (Pareto k̂)"
     known = [(e, d) for e, d in means if e.k_hat is not None and d.k_threshold is not None]
     if not known:
-        return Finding(
-            title=title,
-            figure="no tail",
-            meaning="The weights take too few different values to have a tail, so no run outweighs the others.",
-            level=GOOD,
-        )
+        return _no_tail(title, results, min(d.ess_incident or 0.0 for _, d in means))
     worst, detail = max(known, key=lambda pair: (pair[0].k_hat or 0.0) - (pair[1].k_threshold or 0.0))
     k_hat, limit = worst.k_hat or 0.0, detail.k_threshold or 0.0
     return Finding(
@@ -100,6 +98,17 @@ def _pareto(means: Sequence[tuple[Estimate, EstimateDetail]]) -> Finding:
         ),
         level=GOOD if k_hat <= 0.7 * limit else WATCH if k_hat <= limit else BAD,
     )
+
+
+def _no_tail(title: str, results: Results, effective: float) -> Finding:
+    """Where no shape was told: weights that are alike decide nothing, too few runs tell nothing."""
+    hit = int((~results.batch.columns.is_incident_free).sum())
+    runs = f"of {hit:,} with incidents {effective:.0f} count where they are thinnest"
+    if tail_size(hit) >= MIN_TAIL_VALUES and effective >= EVEN * hit:
+        meaning = f"The weights take too few different values to have a tail, and {runs}: no run outweighs the others."
+        return Finding(title=title, figure="no tail", meaning=meaning, level=GOOD)
+    meaning = f"No tail could be told from so few runs or different values; {runs}. Sample more scenarios to know."
+    return Finding(title=title, figure="not enough to tell", meaning=meaning, level=WATCH)
 
 
 def _blind(means: Sequence[tuple[Estimate, EstimateDetail]]) -> Finding:

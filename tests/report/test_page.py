@@ -17,7 +17,8 @@ from scenariogen.evaluation.evaluate import re_estimate
 from scenariogen.evaluation.growth import GROWTH, Growth
 from scenariogen.report import summary, write_report
 from scenariogen.report.costs import scenario_costs
-from scenariogen.report.tables import question_tables, replay_command, worst_first
+from scenariogen.report.findings import findings
+from scenariogen.report.tables import question_tables, read_details, replay_command, worst_first
 from scenariogen.report.words import hours_text, level_text, percent_text
 from scenariogen.sampling.allocation import planned_runs
 from scenariogen.sampling.looks import Looks
@@ -239,6 +240,24 @@ def test_diagnostics_are_told_in_words(crossing):
     assert "600 of 600, 1 failed" in text and "no gap & no time" in text
     assert "Runs that locked up" in text and "1 of 600" in text and "no_control: 1" in text
     assert "Blind spot" in text and "Pareto" in text and "Effective runs" in text
+
+
+@pytest.mark.parametrize(
+    ("scenarios", "level", "figure", "says"),
+    [
+        (30, "watch", "not enough to tell", "Sample more scenarios"),
+        (150, "good", "no tail", "no run outweighs the others"),
+    ],
+)
+def test_few_decide_is_fine_only_where_it_can_be_told(tmp_path, scenarios, level, figure, says):
+    """Three runs without any shape of a tail were called fine: no run outweighs the others."""
+    batch = drawn_batch(scenarios, frequencies=(1.0,))
+    folder = results_folder(tmp_path / "results", batch, {"a": np.full((scenarios, 1), 10.0)}, frequencies=[1.0])
+    results, estimates = load_results(folder), read_estimates(folder)
+    found = findings(results, estimates, read_details(results, estimates))
+    (told,) = [each for each in found if each.title.startswith("Do a few runs decide?")]
+    assert all(each.k_hat is None for each in estimates)
+    assert (told.level, told.figure) == (level, figure) and says in told.meaning
 
 
 def test_where_all_is_answered_one_step_outside_is_refused(crossing):
