@@ -1,7 +1,7 @@
 """The page's charts as plotly specifications: plain dictionaries, drawn in the browser."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from itertools import groupby
 from typing import Any
@@ -20,6 +20,8 @@ INK, SOFT, GRID = "#1d2733", "#5b6773", "#e4e8ec"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#8a6d00", "#56606b")
 """One per policy, told apart with every common kind of colour blindness; dashes tell them apart in grey."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+BAR_STEP = 0.032
+"""Height of a row of bars under the curves, as a share of the chart's."""
 
 
 def frequency_figure(results: Results, ranking: Ranking, estimates: Sequence[Estimate]) -> Figure:
@@ -38,39 +40,77 @@ def difference_figure(results: Results, ranking: Ranking, estimates: Sequence[Es
     """Mean delay of each other policy less the first's; below zero the other is better."""
     style = _styles(results)
     data: list[dict] = []
-    crossings = []
     for flips in ranking.flips:
         data += _whole_band(flips, style[flips.policy][0])
     for curve in ranking.differences:
         data += _curve_traces(curve, estimates, style[curve.policy], f"{curve.policy} − {curve.versus}", signed=True)
-        crossings += [(frequency, style[curve.policy][0]) for frequency in curve.crossings]
     layout = _layout(xaxis=_frequency_axis(results, ranking), yaxis=_axis("difference, vehicle-hours per run"))
-    layout["showlegend"] = len(ranking.differences) > 1
-    layout["shapes"] = [
-        {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "line": {"color": INK, "width": 1.5}},
-        *(
-            {"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1,
-             "line": {"color": colour, "width": 1.5, "dash": "dot"}}
-            for x, colour in crossings
-        ),
-        *(
-            {"type": "rect", "yref": "paper", "x0": low, "x1": high, "y0": 0, "y1": 1, "layer": "below",
-             "line": {"width": 0}, "fillcolor": "rgba(91,103,115,0.10)"}
-            for flips in ranking.flips for low, high in flips.pieces if low < high
-        ),
-    ]  # fmt: skip
+    zero = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "line": {"color": INK, "width": 1.5}}
     first = escape(results.policies[0])
-    other = escape(results.policies[1]) if len(results.policies) == 2 else "the other policy"
+    is_one = len(ranking.differences) == 1
+    other = escape(results.policies[1]) if is_one else "the other policy"
+    if is_one:
+        shapes, notes = _one_flip_set(ranking, style)
+    else:
+        data += [_crosses(curve, style[curve.policy][0]) for curve in ranking.differences if curve.crossings]
+        shapes, notes = _flip_bars(ranking, style, layout), []
+    layout["showlegend"] = not is_one
+    layout["shapes"] = [zero, *shapes]
+    bottom = layout["yaxis"].get("domain", [0.0, 1.0])[0]
     layout["annotations"] = [
         _note(f"▲ {first} better", x=0.01, y=0.99, xanchor="left", yanchor="top"),
-        _note(f"▼ {other} better", x=0.01, y=0.01, xanchor="left", yanchor="bottom"),
-        *(
-            _note(f"equal at {times_text(x)}", x=math.log10(x), y=1.0, xref="x", xanchor="center", yanchor="bottom")
-            for x, _ in crossings
-        ),
+        _note(f"▼ {other} better", x=0.01, y=bottom + 0.01, xanchor="left", yanchor="bottom"),
+        *notes,
     ]
     _show_zero(layout, ranking)
     return {"data": data, "layout": layout}
+
+
+def _one_flip_set(ranking: Ranking, style: Mapping[str, tuple[str, str]]) -> tuple[list[dict], list[dict]]:
+    """Of one difference: a line and a note where the estimates are equal, and grey where the ranking may flip."""
+    (curve,) = ranking.differences
+    lines = [
+        {"type": "line", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1,
+         "line": {"color": style[curve.policy][0], "width": 1.5, "dash": "dot"}}
+        for x in curve.crossings
+    ]  # fmt: skip
+    spans = [
+        {"type": "rect", "yref": "paper", "x0": low, "x1": high, "y0": 0, "y1": 1, "layer": "below",
+         "line": {"width": 0}, "fillcolor": "rgba(91,103,115,0.10)"}
+        for flips in ranking.flips for low, high in flips.pieces if low < high
+    ]  # fmt: skip
+    notes = [
+        _note(f"equal at {times_text(x)}", x=math.log10(x), y=1.0, xref="x", xanchor="center", yanchor="bottom")
+        for x in curve.crossings
+    ]
+    return [*lines, *spans], notes
+
+
+def _flip_bars(ranking: Ranking, style: Mapping[str, tuple[str, str]], layout: Figure) -> list[dict]:
+    """Of several differences: a row for each between the curves and the ticks, with a bar where its ranking may flip.
+
+    The curves give way: the vertical axis ends above the rows.
+    """
+    room = BAR_STEP * len(ranking.flips)
+    layout["yaxis"]["domain"] = [room + BAR_STEP / 2, 1.0]
+    layout["xaxis"] |= {"anchor": "free", "position": 0.0}
+    return [
+        {"type": "rect", "yref": "paper", "x0": low, "x1": high, "y0": room - BAR_STEP * (row + 0.75),
+         "y1": room - BAR_STEP * (row + 0.25), "line": {"width": 0}, "fillcolor": style[flips.policy][0]}
+        for row, flips in enumerate(ranking.flips) for low, high in flips.pieces if low < high
+    ]  # fmt: skip
+
+
+def _crosses(curve: Curve, colour: str) -> dict:
+    """Crosses on zero where the estimates are equal; the frequencies stand in the hover and in the statements."""
+    name = escape(f"{curve.policy} − {curve.versus}")
+    return {
+        "type": "scatter", "x": list(curve.crossings), "y": [0.0] * len(curve.crossings), "mode": "markers",
+        "showlegend": False, "legendgroup": name,
+        "marker": {"symbol": "x", "size": 9, "color": colour, "line": {"color": "#ffffff", "width": 1}},
+        "text": [f"<b>{name}</b><br>equal at {times_text(x)}" for x in curve.crossings],
+        "hovertemplate": "%{text}<extra></extra>",
+    }  # fmt: skip
 
 
 def runs_figure(results: Results, estimates: Sequence[Estimate], costs: Sequence[ScenarioCost]) -> Figure:

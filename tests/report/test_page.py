@@ -186,6 +186,26 @@ def test_the_crossing_is_drawn_and_said(crossing):
     assert "change places" in page.flat("difference")
 
 
+def test_several_differences_have_a_row_each_and_no_labels_over_each_other(tmp_path):
+    """Labels of all crossings were printed over each other and the legend, and grey of all flip sets was stacked."""
+    batch = drawn_batch(240)
+    tables = crossing_delays(batch)
+    tables["third"] = tables["max_pressure"] * 1.02
+    folder = results_folder(tmp_path / "results", batch, tables)
+    page, _ = made(folder, tmp_path)
+    figure = page.figure("difference")
+    layout, bars = figure["layout"], [s for s in figure["layout"]["shapes"] if s["type"] == "rect"]
+    colours = {bar["fillcolor"]: (bar["y0"], bar["y1"]) for bar in bars}
+    (low, high), (lower, upper) = sorted(colours.values())
+    assert len(colours) == 2 and 0 < low < high < lower < upper < layout["yaxis"]["domain"][0] < 0.15
+    assert [s["y0"] for s in layout["shapes"] if s["type"] == "line"] == [0]
+    assert not any("equal" in note["text"] for note in layout["annotations"])
+    crosses = [t for t in figure["data"] if t.get("marker", {}).get("symbol") == "x"]
+    assert {t["marker"]["color"] for t in crosses} == set(colours)
+    assert all("equal at ×" in text for t in crosses for text in t["text"])
+    assert "All 3 policies met" in page.flat("difference") and "the two above" not in page.flat("difference")
+
+
 def test_hostile_names_are_shown_as_they_are(crossing):
     _, page, path = crossing
     assert f"on {NASTY}," in page.flat("worst")
