@@ -72,7 +72,7 @@ def answer(
     diagnostics = diagnose(hit.log_w, integrand[1])
     kept = [h for h, s in zip(integrand, pooled.strata, strict=True) if s.probability > 0 and len(s)]
     seen = replace(found, integrand=tuple(kept))
-    why = refusal(free, hit, diagnostics=diagnostics, found=seen, trouble=trouble, reasons=question.reasons)
+    why = refusal(free, hit, diagnostics=diagnostics, found=seen, trouble=trouble, question=question)
     why = why or _empty_stage(question, sample)
     low, high = found.low, found.high
     if not why and question.trouble.any():
@@ -107,7 +107,7 @@ def answer_by_hand(question: Question, *, level: float = 0.95) -> tuple[Estimate
     sample = sample_by_scenario(question)
     found = estimate_sample(question, sample, level=level)
     trouble = float(question.trouble.mean())
-    why = refusal_by_hand(sample.strata, found=found, trouble=trouble, reasons=question.reasons)
+    why = refusal_by_hand(sample.strata, found=found, trouble=trouble, question=question)
     low, high = found.low, found.high
     if not why and question.trouble.any():
         completed = [sample_by_scenario(question, completed=worst) for worst in (False, True)]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from scenariogen.evaluation.question import Question
 from scenariogen.sampling.diagnostics import WeightDiagnostics, diagnose
 from scenariogen.sampling.gate import Fault, Finding, Limits, Need, find_faults
 from scenariogen.sampling.importance import Stratum, WeightedEstimate
@@ -41,7 +42,7 @@ def refusal(
     diagnostics: WeightDiagnostics,
     found: WeightedEstimate,
     trouble: float,
-    reasons: dict[str, int],
+    question: Question,
 ) -> str:
     """Why an estimate from a drawn batch is refused, or an empty string.
 
@@ -52,21 +53,19 @@ def refusal(
     free_draws = MIN_FREE_RUNS if free.probability > RARE else 0
     needs = (Need(draws=free_draws), Need(draws=0, effective=MIN_EFFECTIVE_RUNS))
     faults = find_faults((free, hit), found, diagnostics=diagnostics, limits=DRAWN, needs=needs)
-    why = _too_much_trouble(trouble, reasons)
+    why = _too_much_trouble(trouble, question.reasons)
     if not why and faults:
         unbounded = faults[0].fault is Fault.UNBOUNDED
-        why = _unbounded(found) if unbounded else _WORDS[faults[0].fault](faults[0], (free, hit))
+        why = _unbounded(found, question) if unbounded else _WORDS[faults[0].fault](faults[0], (free, hit))
     return f"refused: {why}" if why else ""
 
 
-def refusal_by_hand(
-    strata: Sequence[Stratum], *, found: WeightedEstimate, trouble: float, reasons: dict[str, int]
-) -> str:
+def refusal_by_hand(strata: Sequence[Stratum], *, found: WeightedEstimate, trouble: float, question: Question) -> str:
     """Why an estimate from scenarios made by hand is refused, or an empty string."""
     needed = MIN_SEEDS_SINGLE if len(strata) == 1 else MIN_SEEDS
     needs = [Need(draws=needed)] * len(strata)
     faults = find_faults(strata, found, diagnostics=diagnose([]), limits=BY_HAND, needs=needs)
-    why = _too_much_trouble(trouble, reasons)
+    why = _too_much_trouble(trouble, question.reasons)
     if not why and any(each.fault in (Fault.EMPTY, Fault.FEW_DRAWS) for each in faults):
         fewest = min(map(len, strata))
         why = (
@@ -74,7 +73,7 @@ def refusal_by_hand(
             f"{needed} are needed: evaluate with --seeds {needed}"
         )
     elif not why and faults:
-        why = _unbounded(found)
+        why = _unbounded(found, question)
     return f"refused: {why}" if why else ""
 
 
@@ -144,8 +143,14 @@ def _few_in_tail(fault: Finding, strata: Sequence[Stratum]) -> str:
     )
 
 
-def _unbounded(found: WeightedEstimate) -> str:
+def _unbounded(found: WeightedEstimate, question: Question) -> str:
     values = np.concatenate([np.zeros(0), *found.integrand])
+    if question.versus is not None and not question.is_probability and values.size and not values.any():
+        return (
+            f"{question.policy} and {question.versus} gave the same in all {values.size} runs, as policies do that act "
+            "alike: see first whether they act at all there (scenariogen run --policy), since more scenarios tell "
+            "nothing of policies that do not"
+        )
     if values.size and values.min() == values.max():
         said = f"all {values.size} runs gave the same, {values[0]:.4g}, which says nothing of other days"
         return f"{said}: sample more scenarios"

@@ -206,7 +206,22 @@ def test_a_curve_on_one_side_does_not_cross():
     better = curve(batch, runs(batch, a=table, b=0.8 * table), log_grid([0.5, 5.0], 4))
     assert better.crossings == () and set(better.sure_signs) == {-1}
     same = curve(batch, runs(batch, a=table, b=table), [1.0])
-    assert all("all 600 runs gave the same, 0, which says nothing" in point.verdict for point in same.points)
+    for point in same.points:
+        refused(
+            point, r"b and a gave the same in all 600 runs, as policies do that act alike: see first whether they act"
+        )
+
+
+@pytest.mark.parametrize("estimand", [LOCK_UP, MEAN])
+def test_runs_that_all_gave_the_same_are_policies_that_act_alike_only_where_delays_are_compared(estimand):
+    """Two policies under which nothing ever locks up differ all the same, and one policy alone is not compared."""
+    batch = counted_batch(600, seed=6)
+    table = delays(batch, seed=9)
+    if estimand == LOCK_UP:
+        found, _ = one(batch, runs(batch, a=table, b=0.8 * table), ("a", "b"), versus="a", estimand=LOCK_UP)
+    else:
+        found, _ = one(batch, runs(batch, a=np.full_like(table, 10.0)))
+    assert "act" not in found.verdict
 
 
 @pytest.mark.parametrize("frequency", [0.5, 1.7, 5.0])

@@ -130,12 +130,15 @@ def test_hours_are_clock_hours(tmp_path):
     window = replace(batch.window, begin_s=0, end_s=36_000, incidents_until_s=35_000, demand_end_s=35_500)
     batch = replace(batch, scenarios=moved, window=window)
     delays = synthetic.delays(batch, replicas=10)
-    parts = work_out(load_results(results_folder(tmp_path / "r", batch, {"a": delays}))).carried["a"]
+    views = work_out(load_results(results_folder(tmp_path / "r", batch, {"a": delays})))
+    parts = views.carried["a"]
     seven, eight = delays.mean(axis=1) / 2
     assert {each.group: each.value_veh_h for each in parts.by["hour"]} == pytest.approx(
         {"07–08 h": seven, "08–09 h": eight}
     )
     assert not parts.has_levels and parts.without_incidents.value_veh_h == 0
+    page = write_page(views, tmp_path / "page.html", square_network()).read_text(encoding="utf-8")
+    assert "another estimator" not in page  # made by hand: one mean, however it is taken apart
 
 
 def test_all_clock_times_of_a_page_are_those_of_the_scenarios_clock(tmp_path):
@@ -308,6 +311,7 @@ def test_the_page_shows_the_views(views, tmp_path):
 
     page = Page(write_page(views, tmp_path / "page.html", square_network()).read_text(encoding="utf-8"))
     assert "max_pressure − no_control" in page.flat("carried") and "By hour of the start" in page.flat("carried")
+    assert "use another estimator of the same mean" in page.flat("carried")
     assert "passenger (× 1.7)" in page.flat("people") and "bus (× 20)" in page.flat("people")
     assert "500 hours a year" in page.flat("year") and "north" in page.flat("year")
     assert page.flat("paragraph") == " ".join(verdict_paragraph(views).removeprefix(views.verdict).split())
