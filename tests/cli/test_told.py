@@ -74,6 +74,7 @@ def test_people_are_told_the_phases_in_order_and_by_whom_drivers_knew():
     moved = _told({**incident, "reason": "it stands -58 m from the asked position"}, Condition())
     assert moved.endswith("(2 queue, 3 sign) (it stands -58 m from the asked position)")
     assert _told({**incident, "realised": False, "reason": "no room"}, Condition()) == "not realised, no room"
+    assert _told(incident, Condition(clock_s=1200.0)).startswith("stood 07:20-07:50 at 192 m, detected 07:25")
 
 
 def test_people_are_told_what_became_of_effects():
