@@ -81,6 +81,8 @@ class Blockade:
         spots = {lane: spot for lane, spot in found.items() if spot is not None}
         if not (is_last or self._parked or self._abreast([*self._standing.values(), *spots.values()])):
             return "no place where all lanes leave room side by side"
+        if not (is_last or self._parked) and len(spots) > 1 and any(spot.hard for spot in spots.values()):
+            return "no place side by side before which nobody has to brake hard"
         full = [lane for lane in missing if lane not in spots]
         where = f"within {SEARCH_M:.0f} m on lane {full[0]}" if full else ""
         why = f"no spot {where} where the traffic behind could still stop" if full else ""
