@@ -108,7 +108,14 @@ def fit_to_folder(
 
     network, window = project.network(), study_window(project)
     conditions = conditions or Files()
-    evidence = read_evidence(files, network, window, day_types=read_day_types(conditions)[0])
+    day_types, fault = None, None
+    try:
+        day_types, _ = read_day_types(conditions)
+    except DataError as error:  # told after what is wrong with the records, whose list names the day type as well
+        fault = error
+    evidence = read_evidence(files, network, window, day_types=day_types)
+    if fault is not None:
+        raise fault
     with _single_threaded():
         learned = read_condition(conditions, network, window, clock_s=evidence.clock_s, seed=seed)
         model = fit_model(
