@@ -232,8 +232,7 @@ def _alone(results: Results, means: Sequence[Estimate]) -> str:
 
 
 def _nothing(results: Results, pairs: Sequence[Estimate]) -> str:
-    first, *others = results.policies
-    return f"No verdict: {first} and {listed(others)} are not compared, because {_first_reason(pairs)}."
+    return f"No verdict: {listed(results.policies)} are not compared, because {_first_reason(pairs)}."
 
 
 def _first_reason(refused: Sequence[Estimate]) -> str:
