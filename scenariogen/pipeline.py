@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scenariogen.errors import DataError, ModelError, Problems, ProjectError, ScenarioError, SimulationError
+from scenariogen.errors import DataError, Problems, ProjectError, ScenarioError, SimulationError
 from scenariogen.written import written_whole
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ Update = Callable[[int, int], None]
 Stage = AbstractContextManager[Update]
 """What shows the progress of one stage."""
 
-PROJECT_NOTE = "project.json"
-"""In a model's folder: which project it was fitted on, so that ``sample`` need not be told."""
 DEMO_NOTE = "demo.json"
 """Marks a folder as a demo's, which the next demo may replace."""
 DEMO_POLICIES = ("no_control", "max_pressure")
@@ -103,6 +101,7 @@ def fit_to_folder(
     from scenariogen.model.condition_files import ConditionFiles as Files
     from scenariogen.model.condition_files import read_condition, read_day_types
     from scenariogen.model.fit import fit_model
+    from scenariogen.simulation.noted_project import note_project
     from scenariogen.simulation.scaling import scaling_account
     from scenariogen.simulation.study import study_window
 
@@ -138,44 +137,8 @@ def fit_to_folder(
     if learned.table.demand is not None:
         model.info["condition"] += scaling_account(project, learned.table.demand.entries).words
     save_model(model, out)
-    note = {"name": name, "sumocfg": str(project.sumocfg), "project_hash": project.hash}
-    with written_whole(out / PROJECT_NOTE) as partial:
-        partial.write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+    note_project(out, project, name)
     return model
-
-
-def model_project(folder: Path) -> tuple["SumoProject", str]:
-    """The project that a model was fitted on, and its name."""
-    from scenariogen.simulation.catalog import list_networks
-    from scenariogen.simulation.project import open_project
-
-    path = folder / PROJECT_NOTE
-    if not folder.is_dir():
-        raise ModelError(f"the model folder {folder} does not exist: make one with scenariogen fit")
-    try:
-        note = json.loads(path.read_text(encoding="utf-8"))
-        name, sumocfg = str(note["name"]), Path(note["sumocfg"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ModelError(f"{folder} does not say which project it is for: give --network or --sumocfg") from None
-    if not sumocfg.is_file():  # a network of the catalogue moves with the environment
-        known = {each.name: each.sumocfg for each in list_networks() if each.available}
-        if name not in known:
-            raise ModelError(f"{sumocfg}, which the model was fitted on, is no longer there: give --sumocfg FILE")
-        sumocfg = known[name]
-    return open_project(sumocfg), name
-
-
-def _check_project(model_folder: Path, project: "SumoProject") -> None:
-    """Raise ``ModelError`` where the project is not, or no longer, the one whose window and traffic the model has."""
-    try:
-        noted = json.loads((model_folder / PROJECT_NOTE).read_text(encoding="utf-8"))["project_hash"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return  # a model that was saved from Python belongs to a network, which is checked
-    if noted != project.hash:
-        raise ModelError(
-            f"the model in {model_folder} was fitted on a project with hash {str(noted)[:12]}, {project.name} has "
-            f"{project.hash[:12]}: times, traffic and frequencies in it are not this project's; fit again"
-        )
 
 
 def draw_to_file(
@@ -196,8 +159,9 @@ def draw_to_file(
     from scenariogen.scenarios.drivers import USUAL_DRIVERS, driver_problems
     from scenariogen.scenarios.files import write_batch
     from scenariogen.scenarios.synthesize import synthesize
+    from scenariogen.simulation.noted_project import check_noted
 
-    _check_project(model_folder, project)
+    check_noted(model_folder, project)
     drivers = drivers or USUAL_DRIVERS
     problems = Problems("no scenarios can be drawn for these drivers")
     for fault in driver_problems(drivers, project.network()):

@@ -59,9 +59,10 @@ def sample(
     common.require_suffix(out, *FORMATS)
     frequencies = common.numbers(frequency, "--frequency")
     from scenariogen.evaluation.enough import too_few
-    from scenariogen.pipeline import draw_to_file, model_project
+    from scenariogen.pipeline import draw_to_file
+    from scenariogen.simulation.noted_project import noted_project
 
-    project, name = common.open_target(network, sumocfg) if network or sumocfg else model_project(model)
+    project, name = common.open_target(network, sumocfg) if network or sumocfg else noted_project(model)
     with common.progress("scenarios") as update:
         batch = draw_to_file(
             model,

@@ -24,6 +24,8 @@ def test_overdispersed_days_are_found_and_their_multiplier_recovered():
     found = daily_dispersion(generator.poisson(3.0 * multiplier), np.ones(days), seed=0)
     assert found.p_draws == 0.001 and found.p_chi2 < 1e-6
     assert found.index == pytest.approx(1 + 3.0 / 2.0, rel=0.15)
+    few = daily_dispersion(generator.poisson(0.4, 60), np.ones(60), seed=0)
+    assert few.p_chi2 is None and few.p_draws is not None
     assert found.day_shape == pytest.approx(2.0, rel=0.2)
 
 
