@@ -1,5 +1,7 @@
 """Levels of rates: the Gamma posterior covers the truth, and days are weighed by what was seen of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from scipy import stats
 
 from scenariogen.incidents.records import KINDS
 from scenariogen.model.features import CLASSES, road_graph
-from scenariogen.model.levels import RECORDS, TRAJECTORIES, Seen, days_seen, learn_levels, over_by
+from scenariogen.model.levels import RECORDS, TRAJECTORIES, Seen, days_seen, learn_levels, over_by, traffic_of
 from scenariogen.model.rates import base_rates, prior_shapes
 from tests.model.logs import events, used
 from tests.model.small import exposure_of, small_model, two_edges
@@ -95,3 +97,14 @@ def test_days_seen_are_covered_days_times_the_chance_to_be_in_the_log():
     np.testing.assert_allclose(weight[:, 0], longer + last, rtol=1e-6)
     assert (weight[:, 2] < 2 * longer + 1e-6).all()  # 7.5 min were left on the last day, less than the least duration
     np.testing.assert_allclose(weight[:, 2], 2 * longer, rtol=1e-6)
+
+
+def test_a_logs_weekends_count_with_the_traffic_that_they_have():
+    """From Friday 5 January 2024 on: a weekday, two days of half its traffic, and a weekday."""
+    model, network = small_model(), two_edges()
+    log = used(events([{"start": "2024-01-05T00:20"}]), network, day_type="all", since="2024-01-05", until="2024-01-08")
+    traffic = traffic_of(log, replace(exposure_of(network), traffic={"weekday": 1.0, "weekend": 0.5}))
+    assert traffic.tolist() == [1.0, 0.5, 0.5, 1.0]
+    weight = days_seen(log, model.marks, model.tables, model.cell_edges_s.numpy(), traffic=traffic)
+    np.testing.assert_allclose(weight[0, :, 0], 3.0)
+    assert traffic_of(log, exposure_of(network)).tolist() == [1.0] * 4  # counts do not tell one type from another
