@@ -8,6 +8,7 @@ import codecs
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ OTHER_MAGIC: dict[bytes, str] = {
     b"SQLite format 3": "an SQLite database; export the table as CSV",
 }
 DELIMITERS = (",", ";", "\t", "|")
+EXCELS_SEPARATOR = re.compile(r'"?sep=.?"?', re.IGNORECASE)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 WIDE_ENCODINGS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
@@ -191,6 +193,9 @@ def _made(head: bytes, encoding: str, path: Path) -> Made:
         return Made.XML
     if text.startswith(("{", "[")):
         return Made.JSON
+    first = text.partition("\n")[0].rstrip("\r")
+    if EXCELS_SEPARATOR.fullmatch(first):
+        raise DataError(f"{path} begins with the line {first!r}, which Excel alone understands: delete that line")
     if "\x00" in text[:4096]:
         raise DataError(f"{path} is binary and of no kind known here; expected Parquet, XML, JSON or a text table")
     return Made.TEXT

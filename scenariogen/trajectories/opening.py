@@ -129,7 +129,7 @@ def _fcd_source(file: Path, names: list[str]) -> Source:
     return Source(
         file=file,
         view=f"SELECT {', '.join(parts)} FROM read_parquet({quoted(file)}) "
-        "WHERE vehicle_id IS NOT NULL AND vehicle_lane IS NOT NULL",  # persons have none
+        "WHERE vehicle_id IS NOT NULL AND vehicle_lane <> ''",  # persons have none, and who is off the road has no name
         names=(*columns.REQUIRED, *optional),
         time=fcd_names.TIME,
     )

@@ -15,6 +15,7 @@ from scenariogen.heads import read_head
 from scenariogen.incidents.files import inspect_file
 from scenariogen.trajectories import columns
 from scenariogen.trajectories.readers import sumo_fcd
+from scenariogen.trajectories.readers.fcd_persons import NO_LANE
 from scenariogen.trajectories.records import open_trajectories
 from tests.trajectories.handmade import Traffic, every, road
 
@@ -137,7 +138,24 @@ def test_persons_are_counted_among_what_was_read(tmp_path, ours, name, lacking):
     account = inspect_file(written(table.drop(columns=lacking), tmp_path / f"fcd.{name}"))
     persons = int((table["vehicle_id"] == "p1.0").sum())
     assert (account.rows, account.kept, account.subjects) == (len(ours) + persons, len(ours), ours["vehicle"].nunique())
-    assert account.dropped == {"of persons and containers": persons}
+    assert account.dropped == {NO_LANE: persons}
+
+
+@pytest.mark.parametrize("name", ["parquet", "csv", "xml"])
+def test_vehicles_off_the_road_are_left_out(tmp_path, ours, name):
+    """SUMO writes a lane without a name for who was moved beside the network; the whole file was refused for it."""
+    table = as_fcd(ours).dropna(subset="vehicle_id").reset_index(drop=True)
+    off = np.arange(len(table)) % 50 == 7
+    if name == "xml":
+        path = as_xml(ours, tmp_path)
+        lines = iter(off)
+        path.write_text(re.sub('lane="[^"]*"', lambda each: 'lane=""' if next(lines) else each[0], path.read_text()))
+    else:
+        path = written(table.assign(vehicle_lane=table["vehicle_lane"].mask(off, "")), tmp_path / f"fcd.{name}")
+    account = inspect_file(path)
+    assert account.kept == len(table) - off.sum() and account.dropped == {NO_LANE: off.sum()}
+    opened = open_trajectories(path, road())
+    assert sum(span.rows for span in opened.spans) == account.kept
 
 
 @pytest.mark.parametrize("name", ["parquet", "csv", "xml"])

@@ -1,9 +1,10 @@
-"""Who stands in SUMO's output besides vehicles on lanes: persons, containers, and vehicles of mesoscopic simulations.
+"""What stands in SUMO's output besides vehicles on lanes: persons, containers, and vehicles of mesoscopic simulations.
 
 Where SUMO writes a table, persons and containers stand in the columns of vehicles: they have an edge and no lane,
-vehicles a lane and no edge. Those of a mesoscopic simulation have an edge and no lane as well. They jump from segment
-to segment of an edge and are said to be where a segment begins, so that neither their coordinates nor their positions
-tell how they move: such a file is refused.
+vehicles a lane and no edge. A vehicle that was put off the road (``moveToXY``) has a lane without a name. Those of a
+mesoscopic simulation have an edge and no lane as well. They jump from segment to segment of an edge and are said to be
+where a segment begins, so that neither their coordinates nor their positions tell how they move: such a file is
+refused.
 """
 
 from pathlib import Path
@@ -17,7 +18,7 @@ from scenariogen.trajectories.readers.fcd_names import EDGE, LANE
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PERSONS = "of persons and containers"
+NO_LANE = "on no lane (persons, containers, vehicles off the road)"
 
 
 def vehicles_only(table: "pa.Table", book: AccountBook | None) -> "pa.Table":
@@ -25,12 +26,12 @@ def vehicles_only(table: "pa.Table", book: AccountBook | None) -> "pa.Table":
     pc = tables.compute()
     kept = table
     if LANE in table.column_names:
-        kept = table.filter(table[LANE].is_valid())
+        kept = table.filter(pc.not_equal(table[LANE], ""))
     elif EDGE in table.column_names:
         kept = table.filter(pc.equal(pc.fill_null(table[EDGE], ""), ""))
     if book is not None:
         book.rows += len(table)
-        book.drop(PERSONS, len(table) - len(kept))
+        book.drop(NO_LANE, len(table) - len(kept))
     return kept
 
 

@@ -33,7 +33,7 @@ from scenariogen.trajectories.readers.fcd_names import (
     split_lanes,
     unique_words,
 )
-from scenariogen.trajectories.readers.fcd_persons import PERSONS, refuse_mesoscopic, vehicles_only
+from scenariogen.trajectories.readers.fcd_persons import NO_LANE, refuse_mesoscopic, vehicles_only
 from scenariogen.trajectories.readers.fcd_values import in_degrees, is_empty, is_number, is_wide, seconds_of
 from scenariogen.trajectories.readers.fcd_xml import line_views, readable, xml_rows
 
@@ -73,7 +73,7 @@ class SumoFcdReader(TrajectoryReader):
             kept += table.num_rows
             found |= set(table.column_names)
             yield table
-        if not kept and PERSONS in book.dropped:
+        if not kept and NO_LANE in book.dropped:
             refuse_mesoscopic(head.path, only_persons=True)
         if columns.LON in found:
             how = "in degrees (WGS 84): vehicles move as many degrees as their speeds say (SUMO's --fcd-output.geo)"
