@@ -1,6 +1,8 @@
 """What was found beside what was true: matches, figures, and which of them fall short."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,8 @@ from scenariogen.network import RoadNetwork
 
 SAME_START_S = 300.0
 SAME_PLACE_M = 100.0
+SAME_TIME = 0.5
+"""Of the time that an incident or its finding lasts, both do for this share at least: intersection over union."""
 TARGETS = {
     "precision": 0.9,
     "recall": 0.9,
@@ -39,17 +43,49 @@ class Scores:
         self.false_alarms += other.false_alarms
 
 
-def match(truths: list[dict], found: pd.DataFrame, network: RoadNetwork, *, across: bool = False) -> dict[int, int]:
-    """True incident -> detection, nearest starts first; ``across``: also where an edge ends in between."""
+def match(truths: list[dict], found: pd.DataFrame, network: RoadNetwork) -> dict[int, int]:
+    """True incident -> detection on its edge that starts when it does, nearest starts first."""
     pairs = sorted(
         (abs(row.start_s - truth["start_s"]), number, row.Index)
-        for number, truth in enumerate(truths)
-        if truth["realised"]
-        for row in found.itertuples()
-        if (across or row.edge == truth["edge"])
-        and abs(row.start_s - truth["start_s"]) <= SAME_START_S
-        and gap_along_m(network, row.edge, row.position_m, truth["edge"], truth["position_m"]) <= SAME_PLACE_M
+        for number, truth, row in _near(truths, found, network)
+        if row.edge == truth["edge"] and abs(row.start_s - truth["start_s"]) <= SAME_START_S
     )
+    return _each_once(pairs)
+
+
+def match_along_road(truths: list[dict], found: pd.DataFrame, network: RoadNetwork) -> dict[int, int]:
+    """True incident -> detection as near along the road, wherever an edge ends; the same starts."""
+    pairs = sorted(
+        (abs(row.start_s - truth["start_s"]), number, row.Index)
+        for number, truth, row in _near(truths, found, network)
+        if abs(row.start_s - truth["start_s"]) <= SAME_START_S
+    )
+    return _each_once(pairs)
+
+
+def match_by_overlap(truths: list[dict], found: pd.DataFrame, network: RoadNetwork) -> dict[int, int]:
+    """True incident -> detection as near along the road that shares most of its time, largest share first."""
+    pairs = []
+    for number, truth, row in _near(truths, found, network):
+        end_s = row.start_s + row.duration_s
+        both_s = min(end_s, truth["end_s"]) - max(row.start_s, truth["start_s"])
+        either_s = max(end_s, truth["end_s"]) - min(row.start_s, truth["start_s"])
+        if both_s >= SAME_TIME * either_s:
+            pairs.append((-both_s / either_s, number, row.Index))
+    return _each_once(sorted(pairs))
+
+
+def _near(truths: list[dict], found: pd.DataFrame, network: RoadNetwork) -> Iterator[tuple[int, dict, Any]]:
+    for number, truth in enumerate(truths):
+        if not truth["realised"]:
+            continue
+        for row in found.itertuples():
+            place = (network, row.edge, row.position_m, truth["edge"], truth["position_m"])
+            if gap_along_m(*place) <= SAME_PLACE_M:
+                yield number, truth, row
+
+
+def _each_once(pairs: list[tuple[float, int, int]]) -> dict[int, int]:
     matched: dict[int, int] = {}
     for _, truth, detection in pairs:
         if truth not in matched and detection not in matched.values():
@@ -61,18 +97,20 @@ def score(variant: str, name: str, found: pd.DataFrame, truths: list[dict], netw
     """The detections of a day with incidents beside the truth."""
     scores = Scores()
     matched = match(truths, found, network)
-    near = match(truths, found, network, across=True)
+    others = {"near": match_along_road(truths, found, network), "overlaps": match_by_overlap(truths, found, network)}
     for number, truth in enumerate(truths):
         row = found.loc[matched[number]].to_dict() if number in matched else None
-        nearby = bool(len(found.loc[near[number], "lanes"])) if number in near else False
-        scores.truths.append({**truth, "found": row, "near": nearby})
+        seen = {
+            name: number in pairs and bool(len(found.loc[pairs[number], "lanes"])) for name, pairs in others.items()
+        }
+        scores.truths.append({**truth, "found": row, **seen})
     for row in found.itertuples():
         is_true = row.Index in matched.values()
         # Only who saw the vehicles can say that no lane is blocked; elsewhere every detection claims a blocked lane.
         claims = bool(row.lanes) or variant != "full"
         seen = {name: getattr(row, name) for name in ("edge", "position_m", "start_s", "duration_s", "capacity_left")}
-        is_near = row.Index in near.values()
-        scores.detections.append({"network": name, "true": is_true, "near": is_near, "claims": claims, **seen})
+        seen |= {name: row.Index in pairs.values() for name, pairs in others.items()}
+        scores.detections.append({"network": name, "true": is_true, "claims": claims, **seen})
     return scores
 
 
@@ -101,6 +139,8 @@ def summary(scores: Scores) -> dict:
         "recall": _share([t for t in decisive if t["found"] and t["found"]["lanes"]], decisive),
         "precision_across_edges": _share([d for d in claims if d["near"]], claims),
         "recall_across_edges": _share([t for t in decisive if t["near"]], decisive),
+        "precision_by_overlap": _share([d for d in claims if d["overlaps"]], claims),
+        "recall_by_overlap": _share([t for t in decisive if t["overlaps"]], decisive),
         "recall_blocking": _share([t for t in blocking if t["found"]], blocking),
         "recall_without_queue": _share([t for t in unqueued if t["found"]], unqueued),
         "recall_shoulder": _share([t for t in shoulder if t["found"]], shoulder),

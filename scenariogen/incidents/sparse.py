@@ -35,6 +35,7 @@ from scenariogen.incidents.from_fields import EXTRA_COLUMNS, as_table, detect_in
 from scenariogen.incidents.from_fields_cells import Cells, cells_of_day, stacked
 from scenariogen.incidents.from_fields_lanes import track_lanes
 from scenariogen.incidents.lane_gaps import find_lane_gaps
+from scenariogen.incidents.leftovers import road_m
 from scenariogen.incidents.records import OBSERVED_COLUMNS
 from scenariogen.incidents.sparse_gaps import gap_rows, same_queue_head
 from scenariogen.incidents.sparse_held import with_held
@@ -189,27 +190,37 @@ def merged(found: list[dict], standing: list[dict], network: "RoadNetwork") -> l
         end_s = row["start_s"] + row["duration_s"]
         later = _stops_later(row, other, network)
         start_s = other["start_s"] if later else min(row["start_s"], other["start_s"])
-        names = ("edge", "position_m", "kind", "lanes")
         rows.append(
             {
                 **row,
-                **{name: other[name] for name in names},
+                **({} if _stands_behind(other, row, network) else _place_of(other)),
                 "start_s": start_s,
                 "duration_s": max(end_s, other["start_s"] + other["duration_s"]) - start_s,
                 "confidence": max(row["confidence"], other["confidence"]),
-                "position_se_m": STANDING_SE_M,
-                "lanes_blocked": {len(other["lanes"]): 1.0},
             }
         )
     days = {row["day"]: row["days_compared"] for row in found}
     for other in left:
-        extra = {"position_se_m": STANDING_SE_M, "lanes_blocked": {len(other["lanes"]): 1.0}}
-        rows.append({**other, **extra, "days_compared": days.get(other["day"], 0)})
+        rows.append({**other, **_place_of(other), "days_compared": days.get(other["day"], 0)})
     return without_waiting(rows, network)
 
 
 STANDING_SE_M = 8.0
 """The first driver in a queue stands a vehicle's length or so behind what blocks the road."""
+
+
+def _place_of(standing: dict) -> dict:
+    names = ("edge", "position_m", "kind", "lanes")
+    return {
+        **{name: standing[name] for name in names},
+        "position_se_m": STANDING_SE_M,
+        "lanes_blocked": {len(standing["lanes"]): 1.0},
+    }
+
+
+def _stands_behind(standing: dict, row: dict, network: "RoadNetwork") -> bool:
+    """At the end of the edge before: the driver stands at the line, and what blocks the road lies past it."""
+    return standing["edge"] != row["edge"] and road_m(network, standing, row, SAME_PLACE_M) <= SAME_PLACE_M
 
 
 def _stops_later(row: dict, other: dict, network: "RoadNetwork") -> bool:

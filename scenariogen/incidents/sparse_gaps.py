@@ -4,6 +4,8 @@ A lane may go unused since those who take it were stopped farther upstream, or s
 slows everybody before it, and nobody beyond it.
 """
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +49,8 @@ UNUSED_M = 50.0
 """... and the place of a release so near, for half of its time or more, is the same."""
 IN_QUEUE = 25.0
 """... and so many where traffic beyond the place is slower than usual: in the queue of another incident."""
+AT_SIGNAL = 25.0
+"""Near a signal who turns which way decides which lane is used; where so many are missing that does not explain it."""
 
 
 def gap_rows(
@@ -62,14 +66,14 @@ def gap_rows(
     kept: list[dict[str, Any]] = []
     ends = Ends.of(network)
     for gap in sorted(gaps, key=lambda gap: -gap.expected):
-        # Near a signal or where lanes part, who turns which way decides which lane is used.
         is_closed = len(gap.lanes) == len(network.edges[network.edge_ids[gap.edge]].driving_lanes)
-        if not is_closed and ends.is_near(gap.edge, gap.position_m, settings) and ends.signal[gap.edge]:
+        at_signal = ends.signal[gap.edge] and ends.is_near(gap.edge, gap.position_m, settings)
+        if not is_closed and at_signal and gap.expected < AT_SIGNAL:
             continue
         if is_closed and not _is_closed_head(gap, tracks, usual, network, ends):
             continue
-        clear = share < ALL_SEEN and gap.expected < IN_QUEUE
-        if not is_closed and not _is_head(gap, tracks, usual, network, clear=clear):
+        clear = at_signal or (share < ALL_SEEN and gap.expected < IN_QUEUE)
+        if not is_closed and not any(_is_head(part, tracks, usual, network, clear=clear) for part in _parts(gap)):
             continue
         row = _row(gap, tracks, network, settings, share)
         same = [number for number, other in enumerate(kept) if same_queue_head(row, other, network)]
@@ -77,7 +81,39 @@ def gap_rows(
             kept.append(row)
         elif len(same) == 1 and _is_before(row, kept[same[0]], network):
             kept[same[0]] = row
-    return kept
+    return [_with_earlier(row, gaps, network) for row in kept]
+
+
+def _with_earlier(row: dict[str, Any], gaps: list[LaneGap], network: "RoadNetwork") -> dict[str, Any]:
+    """The row from when its lane began to lie unused: as long as the queue of another incident reaches past the place,
+    nobody is faster beyond it, and a driver who cuts in then parts one pause from the next."""
+    begins_s = row["start_s"]
+    lanes = set(row["lanes"])
+    earlier = [
+        gap
+        for gap in gaps
+        if gap.expected >= IN_QUEUE
+        and lanes & set(gap.lanes)
+        and gap.begin_s < begins_s <= gap.end_s + SETTLING_S
+        and gap.end_s < begins_s + row["duration_s"]
+        and network.edge_ids[gap.edge] == row["edge"]
+        and abs(gap.position_m - row["position_m"]) <= UNUSED_M
+    ]
+    if not earlier:
+        return row
+    first = max(earlier, key=lambda gap: gap.expected)
+    return {
+        **row,
+        "start_s": first.begin_s,
+        "duration_s": begins_s + row["duration_s"] - first.begin_s,
+        **_lanes(lanes | set(first.lanes)),
+    }
+
+
+def _lanes(lanes: Iterable[int]) -> dict[str, Any]:
+    """Lanes that are blocked, and what that is called."""
+    blocked = sorted(lanes)
+    return {"lanes": blocked, "kind": str(IncidentKind.CRASH if len(blocked) >= 2 else IncidentKind.BREAKDOWN)}
 
 
 def _is_before(row: dict[str, Any], other: dict[str, Any], network: "RoadNetwork") -> bool:
@@ -93,6 +129,15 @@ def same_queue_head(row: dict[str, Any], other: dict[str, Any], network: "RoadNe
     if end_s - begin_s < 0.5 * min(row["duration_s"], other["duration_s"]):
         return False
     return gap_along_m(network, row["edge"], row["position_m"], other["edge"], other["position_m"]) <= SAME_M
+
+
+def _parts(gap: LaneGap) -> Iterator[LaneGap]:
+    """The gap, and each half of a clear one: another queue may have reached past the place for part of the time."""
+    yield gap
+    if gap.expected >= 2 * IN_QUEUE:
+        middle_s = (gap.begin_s + gap.end_s) / 2
+        yield replace(gap, end_s=middle_s)
+        yield replace(gap, begin_s=middle_s)
 
 
 def _is_head(gap: LaneGap, tracks: "Tracks", usual: "list[Tracks]", network: "RoadNetwork", *, clear: bool) -> bool:
@@ -140,20 +185,23 @@ def _is_closed_head(gap: LaneGap, tracks: "Tracks", usual: "list[Tracks]", netwo
 def stretch_speeds(
     tracks: "Tracks", network: "RoadNetwork", edge: int, low_m: float, high_m: float, span: tuple[float, float]
 ) -> np.ndarray:
-    """Speeds of the samples on a stretch, which may reach into the edges before and after."""
+    """Speeds of the samples on a stretch, which may reach into the edges before and after; on those before, of whoever
+    was seen to come onto the edge: others may stand there for another reason."""
     here = network.edges[network.edge_ids[edge]]
-    parts = [(edge, low_m, high_m)]
+    parts = [(edge, low_m, high_m, False)]
     if low_m < 0:
         for name in here.predecessors:
             length_m = network.edges[name].length_m
-            parts.append((network.edge_index[name], length_m + low_m, length_m + 1.0))
+            parts.append((network.edge_index[name], length_m + low_m, length_m + 1.0, True))
     if high_m > here.length_m:
-        parts += [(network.edge_index[name], 0.0, high_m - here.length_m) for name in here.successors]
+        parts += [(network.edge_index[name], 0.0, high_m - here.length_m, False) for name in here.successors]
     speeds = []
-    for number, from_m, to_m in parts:
+    for number, from_m, to_m, is_before in parts:
         rows = tracks.on_edge(number)
         inside = (tracks.position_m[rows] >= from_m) & (tracks.position_m[rows] < to_m)
         inside &= (tracks.time_s[rows] >= span[0]) & (tracks.time_s[rows] <= span[1])
+        if is_before:
+            inside &= tracks.next_edge[rows] == edge
         speeds.append(tracks.speed_mps[rows[inside]].astype(float))
     return np.concatenate(speeds)
 
@@ -174,8 +222,7 @@ def _row(
         "edge": edge.id,
         "start_s": gap.begin_s,
         "position_m": gap.position_m,
-        "kind": str(IncidentKind.CRASH if len(gap.lanes) >= 2 else IncidentKind.BREAKDOWN),
-        "lanes": list(gap.lanes),
+        **_lanes(gap.lanes),
         "duration_s": gap.end_s - gap.begin_s,
         "duration_is_censored": gap.is_open,
         "capacity_left": min(1.0, left),

@@ -25,7 +25,7 @@ SAME_START_S = 400.0
 SAME_M = 120.0
 PLACE, LANES = ("edge", "position_m", "position_se_m"), ("lanes", "kind", "lanes_blocked")
 LATE_S = 300.0
-"""The start by flow alone is not believed where it is so much before that by single vehicles, or after it."""
+"""The start by flow alone, no lane unused, is not believed where it is so much before that by single vehicles."""
 MOST_SHARE = 0.7
 """Where all other vehicles were recorded, the few that block a road were not."""
 QUEUE_M, AFTER_S = 600.0, 300.0
@@ -134,7 +134,8 @@ def _as_one(row: dict[str, Any], same: list[dict[str, Any]]) -> dict[str, Any]:
         keeps_lanes = best[BACKED] and best["edge"] == row["edge"]
         names = PLACE if keeps_lanes else (*PLACE, *LANES)
         best = {**best, **{name: row[name] for name in names}}
-    if row["start_s"] < best["start_s"] or row["start_s"] > best["start_s"] + LATE_S:
+    is_later = row["start_s"] > best["start_s"] + LATE_S and not best[BACKED]
+    if row["start_s"] < best["start_s"] or is_later:
         end_s = max(row["start_s"] + row["duration_s"], best["start_s"] + best["duration_s"])
         best = {**best, "start_s": row["start_s"], "duration_s": end_s - row["start_s"]}
     return best

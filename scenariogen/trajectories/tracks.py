@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from scenariogen.network import RoadNetwork
 
+NOT_SEEN = np.iinfo(np.int32).min
+"""No edge, and no way through a junction either."""
 LONGEST_GAP_PERIODS = 3.0
 """Two samples of a vehicle further apart than this many periods are not joined."""
 
@@ -57,6 +59,17 @@ class Tracks:
         gap_s = LONGEST_GAP_PERIODS * self.period_s + 1e-6
         joined = (self.vehicle[1:] == self.vehicle[:-1]) & (np.diff(self.time_s) <= gap_s)
         return np.r_[False, joined]
+
+    @cached_property
+    def next_edge(self) -> np.ndarray:
+        """The edge that the vehicle of each row was seen on next, past junctions; ``NOT_SEEN`` where it was on none."""
+        begins = np.flatnonzero(self.is_first | np.r_[True, self.edge[1:] != self.edge[:-1]])
+        edge, vehicle = self.edge[begins], self.vehicle[begins]
+        on_road = np.flatnonzero(edge >= 0)
+        number = np.searchsorted(on_road, np.arange(len(begins)), side="right")
+        following = on_road[np.minimum(number, len(on_road) - 1)] if len(on_road) else np.zeros(len(begins), dtype=int)
+        is_seen = (number < len(on_road)) & (vehicle[following] == vehicle)
+        return np.repeat(np.where(is_seen, edge[following], NOT_SEEN), np.diff(np.r_[begins, len(self.edge)]))
 
     @cached_property
     def _by_edge(self) -> tuple[np.ndarray, np.ndarray]:

@@ -114,6 +114,13 @@ def test_distance_along_the_road():
     assert gap_along_m(network, "before", 0.0, "after", 0.0) == float("inf")
 
 
+def test_distance_along_the_road_leads_over_short_edges():
+    """Pieces of a junction lie between what a driver takes for one road."""
+    assert gap_along_m(short := road(lengths_m=(200.0, 15.0, 200.0)), "before", 190.0, "after", 12.0) == 37.0
+    assert gap_along_m(short, "after", 12.0, "before", 190.0) == 37.0
+    assert gap_along_m(road(lengths_m=(200.0, 80.0, 200.0)), "before", 190.0, "after", 12.0) == float("inf")
+
+
 def flow_row(start_s: float, duration_s: float, **changes) -> dict:
     """An incident as flow tells it, in the middle of ``here``."""
     row = {
@@ -136,6 +143,14 @@ def test_a_standing_driver_and_the_flow_are_one_incident_where_they_agree(standi
     if len(found) == 1:
         assert (found[0]["lanes"], found[0]["position_m"], found[0]["capacity_left"]) == ([1], 240.0, 0.4)
         assert found[0]["start_s"] + found[0]["duration_s"] == pytest.approx(2400.0)
+
+
+def test_a_driver_at_the_line_leaves_the_place_beyond_it_as_it_is():
+    row = flow_row(1000.0, 1400.0, edge="after", position_m=15.0, lanes=[1])
+    (found,) = merged([row], [flow_row(1060.0, 1300.0, position_m=LENGTH_M - 1.0)], road(2))
+    assert (found["edge"], found["position_m"], found["lanes"]) == ("after", 15.0, [1])
+    (found,) = merged([row], [flow_row(1060.0, 1300.0, edge="after", position_m=35.0)], road(2))
+    assert (found["edge"], found["position_m"], found["lanes"]) == ("after", 35.0, [0])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Lanes that go unused, and what is left over of queues."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,11 +9,11 @@ import pytest
 from scenariogen.errors import DataError
 from scenariogen.incidents.detect_files import detect_file
 from scenariogen.incidents.detect_settings import DetectSettings
-from scenariogen.incidents.lane_gaps import find_lane_gaps
+from scenariogen.incidents.lane_gaps import LaneGap, find_lane_gaps
 from scenariogen.incidents.lane_shares import lane_chances, number_chances
 from scenariogen.incidents.leftovers import is_aftermath, road_m, without_leftovers
 from scenariogen.incidents.records import check_observed
-from scenariogen.incidents.sparse_gaps import gap_rows
+from scenariogen.incidents.sparse_gaps import AT_SIGNAL, IN_QUEUE, gap_rows, stretch_speeds
 from scenariogen.trajectories.tracks import Tracks, load_day
 from tests.trajectories.handmade import LENGTH_M, LIMIT_MPS, Traffic, record, road
 
@@ -27,9 +29,16 @@ def day(folder, *, blocked: bool = False, emptied: bool = False, headway_s: floa
     return load_day(record(folder, made(blocked=blocked, emptied=emptied, headway_s=headway_s)), road(2), 0)
 
 
-def made(*, blocked: bool = False, emptied: bool = False, headway_s: float = 5.0) -> Traffic:
-    """The vehicles of such a day."""
-    traffic = Traffic(end_s=END_S)
+def made(
+    *,
+    blocked: bool = False,
+    emptied: bool = False,
+    headway_s: float = 5.0,
+    queue_until_s: float = 0.0,
+    lengths_m: tuple[float, float, float] = (LENGTH_M,) * 3,
+) -> Traffic:
+    """The vehicles of such a day. ``queue_until_s``: until then a queue reaches 130 m past the blocked spot."""
+    traffic = Traffic(end_s=END_S, lengths_m=lengths_m)
     for number, begin_s in enumerate(np.arange(0.0, END_S - 100, headway_s)):
         for lane in (0, 1):
             times = np.arange(np.ceil(begin_s / 2) * 2, END_S, 2.0)
@@ -40,10 +49,11 @@ def made(*, blocked: bool = False, emptied: bool = False, headway_s: float = 5.0
             x = (times - begin_s) * LIMIT_MPS
             speed = np.full(len(times), LIMIT_MPS)
             if blocked and during:  # 90 m before the spot at the lower speed
-                near = SPOT_M - 90.0
-                late = np.clip((x - near) / LIMIT_MPS, 0.0, 90.0 / SLOW_MPS)
-                x = np.where(x > near, near + late * SLOW_MPS + np.maximum(x - near - 90 / SLOW_MPS * LIMIT_MPS, 0), x)
-                speed = np.where((x > near) & (x < SPOT_M), SLOW_MPS, LIMIT_MPS)
+                near, slow_m = SPOT_M - 90.0, 220.0 if at_spot_s < queue_until_s else 90.0
+                late = np.clip((x - near) / LIMIT_MPS, 0.0, slow_m / SLOW_MPS)
+                faster = np.maximum(x - near - slow_m / SLOW_MPS * LIMIT_MPS, 0)
+                x = np.where(x > near, near + late * SLOW_MPS + faster, x)
+                speed = np.where((x > near) & (x < near + slow_m), SLOW_MPS, LIMIT_MPS)
             lanes = np.where((x > SPOT_M - 10) & during & blocked, 1, lane)
             keep = x < 3 * LENGTH_M
             rows = {"time_s": times, "vehicle": f"{number}_{lane}", "lane": lanes, "x": x, "speed_mps": speed}
@@ -68,6 +78,66 @@ def test_lane_on_which_nobody_came_is_none(tmp_path):
     tracks = day(tmp_path / "c", emptied=True)
     gaps = find_lane_gaps(tracks, usual, road(2), DetectSettings())
     assert gap_rows(gaps, tracks, usual, road(2), DetectSettings(), share=1.0) == []
+
+
+def test_a_lane_left_in_the_queue_of_something_else_is_blocked_where_that_queue_dissolves_first(tmp_path):
+    """On average nobody is faster past the spot; in the second half of the time everybody is."""
+    usual = [day(tmp_path / "a"), day(tmp_path / "b", headway_s=5.5)]
+    tracks = load_day(record(tmp_path / "c", made(blocked=True, queue_until_s=1200.0)), road(2), 0)
+    gaps = find_lane_gaps(tracks, usual, road(2), DetectSettings())
+    (row,) = gap_rows(gaps, tracks, usual, road(2), DetectSettings(), share=1.0)
+    assert (row["edge"], row["lanes"]) == ("here", [0])
+    assert row["start_s"] == pytest.approx(SPAN_S[0], abs=40)
+    weak = [replace(gap, expected=2 * IN_QUEUE - 1) for gap in gaps]
+    assert gap_rows(weak, tracks, usual, road(2), DetectSettings(), share=1.0) == []
+
+
+def test_a_lane_left_at_a_signal_is_blocked_where_too_many_are_missing_for_who_turns_which_way(tmp_path):
+    lengths_m = (LENGTH_M, 290.0, LENGTH_M)  # the spot lies 40 m before the light
+    network = road(2, signal=True, lengths_m=lengths_m)
+    tracks, *usual = (
+        load_day(record(tmp_path / name, made(lengths_m=lengths_m, **how)), network, 0)
+        for name, how in (("c", {"blocked": True}), ("a", {}), ("b", {"headway_s": 5.5}))
+    )
+    gaps = find_lane_gaps(tracks, usual, network, DetectSettings())
+    (row,) = gap_rows(gaps, tracks, usual, network, DetectSettings(), share=1.0)
+    assert (row["edge"], row["lanes"]) == ("here", [0])
+    few = [replace(gap, expected=AT_SIGNAL - 1) for gap in gaps]
+    rows = gap_rows(few, tracks, usual, network, DetectSettings(), share=1.0)
+    assert all(row["edge"] != "here" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("changes", "start_s", "lanes"),
+    [
+        ({}, 100.0, [0, 1]),
+        ({"end_s": 400.0}, SPAN_S[0], [0]),  # in use meanwhile
+        ({"lanes": (1,)}, SPAN_S[0], [0]),
+        ({"position_m": 340.0}, SPAN_S[0], [0]),
+        ({"expected": IN_QUEUE - 1}, SPAN_S[0], [0]),
+    ],
+    ids=["same", "before", "other lane", "other place", "few"],
+)
+def test_a_blocked_lane_that_lay_unused_before_was_blocked_before(tmp_path, changes, start_s, lanes):
+    network = road(3)
+    usual = [day(tmp_path / "a"), day(tmp_path / "b", headway_s=5.5)]
+    tracks = day(tmp_path / "c", blocked=True)
+    gaps = find_lane_gaps(tracks, usual, network, DetectSettings())
+    place = {"edge": network.edge_index["here"], "position_m": 270.0, "is_open": False, "is_first": False}
+    earlier = LaneGap(**{**place, "lanes": (0, 1), "begin_s": 100.0, "end_s": 590.0, "expected": 60.0, **changes})
+    (row,) = gap_rows([*gaps, earlier], tracks, usual, network, DetectSettings(), share=1.0)
+    assert row["lanes"] == lanes and row["start_s"] == pytest.approx(start_s, abs=40)
+    assert row["start_s"] + row["duration_s"] == pytest.approx(SPAN_S[1], abs=40)
+
+
+def test_before_a_place_only_those_are_looked_at_who_come_there(tmp_path):
+    """Whoever stands on the edge before may wait for another road."""
+    traffic = Traffic(end_s=400.0)
+    traffic.stand(0, LENGTH_M - 20.0, 0.0, 300.0)
+    traffic.file(1, [100.0])
+    tracks = load_day(record(tmp_path, traffic), road(2), 0)
+    speeds = stretch_speeds(tracks, road(2), road(2).edge_index["here"], -60.0, 60.0, (0.0, 400.0))
+    assert len(speeds) and speeds.min() > LIMIT_MPS / 2
 
 
 def test_quiet_days_and_days_without_others_have_none(tmp_path):

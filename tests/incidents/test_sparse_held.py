@@ -4,7 +4,8 @@ import pytest
 
 from scenariogen.incidents.lane_gaps import LaneGap
 from scenariogen.incidents.sparse_gaps import since_unused
-from scenariogen.incidents.sparse_held import _is_of_queue
+from scenariogen.incidents.sparse_held import LATE_S, _as_one, _is_of_queue
+from scenariogen.incidents.sparse_join import BACKED
 from tests.trajectories.handmade import LENGTH_M, road
 
 ROAD = road(3)
@@ -74,3 +75,13 @@ def test_past_an_incident_no_more_than_usual_drive_but_after_one_those_who_were_
     assert _is_of_queue(found, ended, ROAD) == is_queue
     held = {name: value for name, value in found.items() if name != "more"}  # a closed road
     assert not _is_of_queue(held, ended, ROAD)
+
+
+@pytest.mark.parametrize(("is_backed", "start_s"), [(True, 1000.0), (False, 1000.0 + LATE_S + 100.0)])
+def test_a_lane_that_lay_unused_tells_the_start_where_people_are_released_later(is_backed, start_s):
+    """The queue of another incident may reach past the place, and nobody is released there as long as it does."""
+    place = {"position_se_m": 12.0, "lanes": [0], "kind": "breakdown", "lanes_blocked": {1: 1.0}, BACKED: is_backed}
+    told = row("here", 1000.0, 2400.0, **place)
+    released = {**row("here", 1000.0 + LATE_S + 100.0, 2400.0), **place}
+    found = _as_one(released, [told])
+    assert (found["start_s"], found["start_s"] + found["duration_s"]) == (start_s, 2400.0)

@@ -15,7 +15,7 @@ from scenariogen.trajectories import columns
 from scenariogen.trajectories.checks_units import UnitsWarning
 from scenariogen.trajectories.fields import edie_fields
 from scenariogen.trajectories.records import Trajectories, open_trajectories
-from scenariogen.trajectories.tracks import load_day
+from scenariogen.trajectories.tracks import NOT_SEEN, load_day
 from tests.trajectories.handmade import Traffic, every, record, road, write
 
 
@@ -90,6 +90,10 @@ def test_day_is_loaded_sorted_by_vehicle_with_junctions_apart(tmp_path):
     assert (tracks.edge < 0).sum() == inside.sum()
     assert len(tracks.on_edge(0)) == (table[columns.EDGE] == "before").sum()
     assert tracks.leads_inside(0).tolist() == [-1]
+    for edge, following in ((0, 1), (-1, 1), (1, 2), (2, NOT_SEEN)):
+        rows = tracks.on_edge(edge)
+        last_s = tracks.time_s[rows] >= tracks.end_s - 60.0  # who had not come further when the day ended
+        assert set(tracks.next_edge[rows[~last_s]]) == {following}
 
 
 @pytest.mark.parametrize("name", columns.REQUIRED)
