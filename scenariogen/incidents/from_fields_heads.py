@@ -21,6 +21,8 @@ MINOR_SHARE = 0.1
 """Exits that fewer take are not looked at."""
 LEAST_CELL_M = 15.0
 """Two vehicles long: what is shorter is neither a head nor a queue of its own."""
+BARE_SHARE = 0.1
+"""Fewer vehicles than this share of those that would stand there bumper to bumper are no queue."""
 NEAR_M = 180.0
 """Heads with no more road than this between them are those of one queue whatever stands there."""
 QUEUE_REACH_M = 2_000.0
@@ -79,7 +81,7 @@ def _heads_at(cells: Cells, unusual: Unusual, cell: int, settings: DetectSetting
     downstream = [other for other in ahead(cells, cell, weight) if cells.length_m[other] >= LEAST_CELL_M]
     is_head = unusual.queued[cell] & (unusual.flow_veh_h[cell] < (1 - settings.least_drop) * unusual.usual_veh_h[cell])
     if downstream:
-        is_head &= ~unusual.queued[downstream].any(axis=0)
+        is_head &= ~unusual.queued[downstream].any(axis=0) | _is_bare_ahead(cells, unusual, cell, settings)
     for first, last in runs(is_head, pause=round(PAUSE_S / cells.cell_s)):
         seconds = (last - first) * cells.cell_s
         if seconds < settings.least_field_s or _is_shut_in(cells, unusual, cell, first, last):
@@ -96,14 +98,24 @@ def _heads_at(cells: Cells, unusual: Unusual, cell: int, settings: DetectSetting
             )
 
 
+def _is_bare_ahead(cells: Cells, unusual: Unusual, cell: int, settings: DetectSettings) -> np.ndarray:
+    """(S,) On every road that leaves a cell too few vehicles are left to be in a queue, whatever stands farther on."""
+    nexts = list(cells.after[cell])
+    if not nexts or cells.length_m[nexts].min() < LEAST_CELL_M:
+        return np.zeros(unusual.queued.shape[1], dtype=bool)
+    jam = cells.length_m[nexts] * cells.lanes[nexts] / settings.jam_spacing_m
+    return (unusual.vehicles[nexts] < BARE_SHARE * jam[:, None]).all(axis=0) & ~unusual.queued[nexts].any(axis=0)
+
+
 def _is_shut_in(cells: Cells, unusual: Unusual, cell: int, first: int, last: int) -> bool:
-    """The junction ahead is full: on some road that leaves it a queue stood before, and stands for half the time.
+    """The junction ahead is full: on some road that leaves it an unusual queue stood before, and stands for half the
+    time.
 
     It is not asked how many turn that way, since those who wait for it stand in everybody's way.
     """
     before = max(0, first - round(PAUSE_S / cells.cell_s))
     return any(
-        unusual.queued[other, before : first + 1].any() and unusual.queued[other, first:last].mean() >= 0.5
+        unusual.congested[other, before : first + 1].any() and unusual.congested[other, first:last].mean() >= 0.5
         for other in cells.leaving[cell]
     )
 

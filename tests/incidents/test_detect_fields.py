@@ -1,5 +1,7 @@
 """Detection from fields alone: an unusual queue with less discharge than usual, and everything that only looks so."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from scenariogen.incidents.from_fields_measure import Measured, blocked_lanes
 from scenariogen.incidents.from_fields_steps import levels, step_to
 from scenariogen.incidents.records import OBSERVED_COLUMNS
 from scenariogen.incidents.saturation import saturation_veh_h
+from scenariogen.network import RoadNetwork
 from scenariogen.trajectories.fields import edie_fields
 from tests.trajectories.handmade import JAM_M, LENGTH_M, LIMIT_MPS, REACTION_S, Traffic, every, record, road
 
@@ -60,9 +63,9 @@ def put(made: dict, day: int, edge: str, flow_veh_h: float, *, queued: bool, spa
         made[day, edge][1][part] = per_lane * JAM_M / (1 - per_lane * REACTION_S)
 
 
-def found_in(made: dict, **options) -> pd.DataFrame:
+def found_in(made: dict, network: RoadNetwork | None = None, **options) -> pd.DataFrame:
     table = pd.concat([field_rows(day, edge, *values) for (day, edge), values in made.items()])
-    return detect_in_fields(table, road(2), **options)
+    return detect_in_fields(table, network or road(2), **options)
 
 
 def test_queue_with_less_discharge_than_on_other_days_is_an_incident():
@@ -101,6 +104,41 @@ def test_queue_that_spills_back_is_laid_to_where_it_begins():
         put(made, 1, edge, 900.0, queued=True)
     (row,) = found_in(made).itertuples()
     assert row.edge == "after"
+
+
+def test_a_recurrent_queue_past_an_empty_stretch_does_not_explain_one_before_it():
+    made = days(3)
+    for day in range(3):
+        put(made, day, "after", 900.0, queued=True, seed=day)
+    put(made, 1, "before", 60.0, queued=True)
+    put(made, 1, "here", 60.0, queued=False)
+    (row,) = found_in(made, road(2, lengths_m=(LENGTH_M, 20.0, LENGTH_M))).itertuples()
+    assert (row.day, row.edge) == (1, "before") and row.capacity_left < 0.1
+
+
+def test_a_piece_of_a_junction_shorter_than_a_vehicle_has_no_queue_of_its_own():
+    made = days(3)
+    for edge in ("before", "here"):
+        put(made, 1, edge, 900.0, queued=True)
+    put(made, 1, "after", 900.0, queued=False)
+    (row,) = found_in(made, road(2, lengths_m=(LENGTH_M, 3.0, LENGTH_M))).itertuples()
+    assert (row.day, row.edge) == (1, "before")
+
+
+def test_a_road_that_is_full_every_day_does_not_shut_the_junction_in():
+    """Nobody from here turns into it."""
+    network = road(2)
+    lanes = tuple(replace(lane, id=f"side_{lane.index}") for lane in network.edges["after"].lanes)
+    side = replace(network.edges["after"], id="side", to_junction="elsewhere", predecessors=(), lanes=lanes)
+    links = {**network.lane_links, "side_0": (), "side_1": ()}
+    network = replace(network, edges={**network.edges, "side": side}, lane_links=links)
+    made = days(3)
+    for day in range(3):
+        made[day, "side"] = [values.copy() for values in made[day, "after"]]
+        put(made, day, "side", 900.0, queued=True, span_s=(0.0, DAY_S), seed=day)
+    for edge, queued in (("before", True), ("here", True), ("after", False)):
+        put(made, 1, edge, 900.0, queued=queued)
+    assert list(found_in(made, network)["edge"]) == ["here"]
 
 
 def test_queue_of_more_demand_that_discharges_as_much_as_ever_is_none():
