@@ -1,9 +1,16 @@
 """Files that are there whole or not at all."""
 
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from scenariogen.errors import SimulationError
+
+FULL_BYTES = 1 << 20
+"""With less room than this a disk counts as full: what SUMO cannot write fills it nearly to the last block."""
 
 
 @contextmanager
@@ -19,3 +26,10 @@ def written_whole(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def cut_short(path: Path) -> OSError | SimulationError:
+    """What to raise for a file that SUMO left unfinished: it says nothing of a disk that is full."""
+    if shutil.disk_usage(path.parent).free < FULL_BYTES:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    return SimulationError(f"SUMO left {path} unfinished: expected it whole, look for room on that disk")

@@ -15,6 +15,7 @@ from scenariogen.evaluation.approaches import approach_lanes, detector_lanes
 from scenariogen.evaluation.equipment import Equipment, reads_incidents
 from scenariogen.evaluation.happened import effect_as_json, incident_as_json
 from scenariogen.evaluation.injecting import InjectionFailedError, injected
+from scenariogen.evaluation.kept import TRAJECTORIES, note_recording
 from scenariogen.evaluation.pending import Task
 from scenariogen.evaluation.policy import describe_failure, resolve_policy
 from scenariogen.evaluation.policy_room import PolicyRoom, loops_for
@@ -27,14 +28,11 @@ from scenariogen.scenarios.records import Scenario
 from scenariogen.simulation.contract import ControlRoom, EndReason, Policy, Run, RunRequest, Simulator
 from scenariogen.simulation.emissions import read_emissions
 from scenariogen.window import StudyWindow
+from scenariogen.written import cut_short
 
 if TYPE_CHECKING:
     from scenariogen.evaluation.usual_traffic import UsualTraffic
     from scenariogen.simulation.project import SumoProject
-
-
-TRAJECTORIES = "trajectories.parquet"
-"""What a run that is recorded leaves in its folder: position and speed of every vehicle in every step."""
 
 
 class PolicyFailedError(Exception):
@@ -144,12 +142,20 @@ def _simulate(
         emissions=task.emissions,
         stations=() if usual is None else usual.where.stations,
         options={"ignore-route-errors": "true"} if any(isinstance(e, Closure) for e in task.scenario.effects) else {},
+        keep=task.keep,
     )
     told = usual is None
-    with simulator.open(request) as run, injected(run, task.scenario, network, tells_room=told) as injection:
-        equipment = Equipment(run, network, injection, usual=usual)
-        room = PolicyRoom(run.control_room, policy.reads, approaches)
-        measured = _drive(run, policy, room, injection, equipment)
+    is_whole = True
+    try:
+        with simulator.open(request) as run, injected(run, task.scenario, network, tells_room=told) as injection:
+            equipment = Equipment(run, network, injection, usual=usual)
+            room = PolicyRoom(run.control_room, policy.reads, approaches)
+            measured = _drive(run, policy, room, injection, equipment)
+    finally:
+        if task.record:
+            is_whole = note_recording(task.folder, task.key)
+    if not is_whole:
+        raise cut_short(task.folder / TRAJECTORIES)
     return measured | (asdict(read_emissions(task.folder)) if task.emissions else {})
 
 

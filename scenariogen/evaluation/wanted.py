@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenariogen.evaluation.expected import ExpectedRuns, expected_keys
+from scenariogen.evaluation.kept import is_recorded
 from scenariogen.evaluation.manifest import Manifest
 from scenariogen.evaluation.pending import Task
 from scenariogen.evaluation.progress import Report
 from scenariogen.evaluation.records import QUARANTINED, digest, replica_seed, scenario_content
 from scenariogen.evaluation.results_folder import ResultsFolder
-from scenariogen.evaluation.run_one import TRAJECTORIES
 from scenariogen.evaluation.store import KEPT, WORK
 from scenariogen.scenarios.records import ScenarioBatch
 
@@ -50,11 +50,12 @@ class Wanted:
         self._folder, self._batch, self._how = folder, batch, how
         table = folder.table()
         rows = table.newest(expected.keys)
-        again = self._unrecorded(expected)
-        if how.retry_quarantined and len(table):
-            reasons = np.array(table.column("end_reason").to_pylist(), dtype=object)
-            poisoned = np.isin(reasons.astype(str), [each.name for each in QUARANTINED])
-            again |= (rows >= 0) & poisoned[np.maximum(rows, 0)]
+        again, poisoned = self._unrecorded(expected), np.zeros(len(expected), bool)
+        if len(table):
+            reasons = np.array(table.column("end_reason").to_pylist(), dtype=object).astype(str)
+            of_rows = np.isin(reasons, [each.name for each in QUARANTINED])
+            poisoned = (rows >= 0) & of_rows[np.maximum(rows, 0)]
+        again = again | poisoned if how.retry_quarantined else again & ~poisoned
         rows[again] = -1
         self.before = expected.select(table, rows)
         missing = np.flatnonzero(rows < 0)
@@ -69,13 +70,13 @@ class Wanted:
         self.count = len(first)
 
     def _unrecorded(self, expected: ExpectedRuns) -> NDArray[np.bool_]:
-        """(run,) those whose trajectories are asked for and not there."""
+        """(run,) those whose trajectories are asked for and not there, or there in part, or another run's."""
         each = len(expected.policies) * expected.replicas
         found = np.repeat(np.isin(expected.index, sorted(self._how.record)), each)
         for place in np.flatnonzero(found):
             policy = expected.policies[place // expected.replicas % len(expected.policies)]
             name = _name(int(expected.index[place // each]), policy, int(place % expected.replicas))
-            found[place] = not (self._folder.path / KEPT / name / TRAJECTORIES).exists()
+            found[place] = not is_recorded(self._folder.path / KEPT / name, expected.keys[place].decode())
         return found
 
     def tasks(self, manifest: Manifest) -> Iterator[Task]:

@@ -88,6 +88,7 @@ class RunRequest:
     ``edge_data_period_s``  0, or the period at which traffic by edge is written to ``edgedata.xml``
     ``emissions``     write what vehicles emit, by edge, for :mod:`scenariogen.simulation.emissions`
     ``options``       further SUMO options, which win over the project's
+    ``keep``          the folder stays: what is otherwise shared by all runs for a time lies in it, too
     """
 
     window: StudyWindow
@@ -103,6 +104,7 @@ class RunRequest:
     edge_data_period_s: float = 0.0
     emissions: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
+    keep: bool = False
 
 
 def scale_of_entry(request: RunRequest, entry: str) -> float:

@@ -8,9 +8,10 @@ nothing. Our own blocking vehicles have the class that emits nothing.
 from dataclasses import dataclass
 from pathlib import Path
 
-from scenariogen.errors import SimulationError
+from scenariogen.errors import ProjectError, SimulationError
 from scenariogen.simulation.staging import EMISSIONS
 from scenariogen.simulation.xmlfiles import children
+from scenariogen.written import cut_short
 
 _KG_PER_MG = 1e-6
 
@@ -25,13 +26,17 @@ class Emissions:
 
 
 def read_emissions(folder: Path) -> Emissions:
-    """Of a closed run that was asked for emissions. ``SimulationError`` where it wrote none."""
+    """Of a closed run that was asked for emissions. Raises ``SimulationError`` where it wrote none, or not to the end,
+    and ``OSError`` where it could not, since the disk is full."""
     path = folder / EMISSIONS
     if not path.is_file():
         raise SimulationError(f"{path} is missing: the simulator wrote no emissions")
     mg = dict.fromkeys(("CO2", "NOx", "PMx"), 0.0)
-    for _, interval in children(path):
-        for edge in interval.findall("edge"):
-            for name in mg:
-                mg[name] += float(edge.get(f"{name}_abs", 0.0))
+    try:
+        for _, interval in children(path):
+            for edge in interval.findall("edge"):
+                for name in mg:
+                    mg[name] += float(edge.get(f"{name}_abs", 0.0))
+    except ProjectError as error:
+        raise cut_short(path) from error
     return Emissions(co2_kg=mg["CO2"] * _KG_PER_MG, nox_kg=mg["NOx"] * _KG_PER_MG, pmx_kg=mg["PMx"] * _KG_PER_MG)

@@ -35,7 +35,8 @@ _FOLDER = "@run-folder@"  # stands for the run's folder in text that is the same
 class Staging:
     """Writes run folders of one project. What is the same for all runs is worked out once.
 
-    ``work_folder``       where copies of short demand are kept for all runs; None: each run keeps its own
+    ``work_folder``       where copies of short demand are kept for all runs; None: each run keeps its own, as one whose
+                          folder stays does in any case
     ``project_outputs``   False: what the project itself would write is not written at all
     """
 
@@ -106,7 +107,8 @@ class Staging:
     def _inputs(self, request: RunRequest, folder: Path) -> dict[str, str]:
         """Options that name files to read: the project's own places, or copies with outputs redirected."""
         inputs = {name: list(files) for name, files in self.project.inputs.items()}
-        copies = write_copies(self.project, request.window, self.work_folder or folder)
+        shared = None if request.keep else self.work_folder
+        copies = write_copies(self.project, request.window, shared or folder)
         if copies is not None:
             inputs["route-files"] = [*inputs.get("route-files", []), copies]
         for name in ("net-file", "route-files", "additional-files"):

@@ -68,3 +68,10 @@ def test_vehicles_that_stand_for_an_incident_emit_nothing(tmp_path):
 def test_a_run_that_wrote_none_is_said_so(tmp_path):
     with pytest.raises(SimulationError, match=EMISSIONS):
         read_emissions(tmp_path)
+
+
+def test_a_file_that_was_not_written_to_its_end_is_no_fault_of_the_project(tmp_path):
+    """A full disk stopped the batch with words about malformed XML."""
+    (tmp_path / EMISSIONS).write_text('<meandata>\n<interval begin="0.00" end="9.00">\n<edge id="a" CO2_abs="1.0"')
+    with pytest.raises(SimulationError, match="unfinished"):
+        read_emissions(tmp_path)

@@ -2,6 +2,7 @@
 
 import gzip
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from scenariogen.simulation.contract import RunRequest
 from scenariogen.simulation.project import open_project
+from scenariogen.simulation.staging import Staging
 from scenariogen.simulation.study import study_window
 from scenariogen.simulation.sumo import SumoSimulator
 from tests.simulation.small import PLAIN, fingerprint, small_project, vehicle, window, write_project
@@ -156,6 +158,17 @@ def test_many_processes_share_prepared_demand_and_leave_the_project_alone(tmp_pa
     assert arrived == [6] * 4
     assert fingerprint(tmp_path / "project") == before
     assert len(list((tmp_path / "work").iterdir())) == 1
+
+
+def test_a_folder_that_stays_needs_none_that_goes(tmp_path):
+    """Its run.sumocfg named copies of the demand in the folder of runs in use, which the evaluation removes."""
+    path = write_project(tmp_path / "project", PLAIN + vehicle("v", 1))
+    staging = Staging(open_project(path), tmp_path / "work", project_outputs=False)
+    asked = RunRequest(window=window(400, copies=2, period_s=60), seed=1, folder=tmp_path / "kept", keep=True)
+    assert str(tmp_path / "work") not in staging.write(asked).read_text()
+    assert len(list((tmp_path / "kept").glob("demand-copies-*.rou.xml"))) == 1
+    shared = staging.write(replace(asked, folder=tmp_path / "passing", keep=False))
+    assert str(tmp_path / "work") in shared.read_text()
 
 
 def _copied_run(sumocfg: Path, folder: Path, work_folder: Path, seed: int) -> int:
