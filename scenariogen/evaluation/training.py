@@ -32,6 +32,7 @@ from scenariogen.evaluation.learned import lanes_with_green, observation
 from scenariogen.injection.environment import EnvironmentInjection, innermost, sumo_of
 from scenariogen.injection.records import InjectionWarning
 from scenariogen.network import read_network
+from scenariogen.randomness import sumo_seed
 from scenariogen.scenarios.effects import Closure
 from scenariogen.scenarios.records import Scenario, ScenarioBatch
 from scenariogen.simulation.roadside import DetectorOptions
@@ -41,9 +42,10 @@ if TYPE_CHECKING:
     from scenariogen.model.scenario_model import ScenarioModel
     from scenariogen.simulation.project import SumoProject
 
-SUMO_SEEDS = 2**31 - 1
 _SCALE = re.compile(r"--scale[ =](\S+)")
 LAG_S = DetectorOptions().lag_s
+NOTHING = Scenario(index=-1, seed=0)
+"""The scenario of an episode that others started."""
 
 
 class Episodes:
@@ -107,7 +109,7 @@ class IncidentEnv(gymnasium.Wrapper):
         self._source, self._frequency = scenarios, frequency
         self._episodes = Episodes(scenarios, seed=secrets.randbits(31), frequency=frequency)
         self._episode = -1
-        self.scenario = Scenario(index=-1, seed=0)  # of an episode that runs already
+        self.scenario = NOTHING
         self._inner = innermost(self.env, connection_of)
         self._command = getattr(self._inner, "additional_sumo_cmd", None) or ""
         self._said: set[str] = set()
@@ -119,18 +121,21 @@ class IncidentEnv(gymnasium.Wrapper):
         if seed is not None:
             self._episodes = Episodes(self._source, seed=seed, frequency=self._frequency)
             self._episode = -1
+        if not self.injection.is_on:  # it was closed
+            self.injection.__enter__()
         self._episode += 1
         self.scenario = self._episodes(self._episode)
         self._tell_sumo(self.scenario)
-        inner_seed = (self._episodes.seed + self._episode) % SUMO_SEEDS
+        inner_seed = sumo_seed(self._episodes.seed, "episode", self._episode)
         observation, info = super().reset(seed=inner_seed, options=options)
         return observation, {**info, "scenario": self.scenario.index, "incidents": len(self.scenario.incidents)}
 
     def close(self) -> None:
-        """Undo what stands and end the simulation."""
+        """Undo what stands and end the simulation. May be called twice; a reset begins anew."""
         try:
             self.injection.__exit__(None, None, None)
         finally:
+            self.scenario = NOTHING
             super().close()
 
     def _tell_sumo(self, scenario: Scenario) -> None:

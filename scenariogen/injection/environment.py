@@ -74,6 +74,7 @@ class EnvironmentInjection:
     ``options``        what else :class:`Injection` takes
 
     ``reports`` holds one entry per episode: its incidents as asked and as they happened; ``effects_reports`` likewise.
+    Leaving it twice is as good as once, and it may be entered again: episodes go on in their numbers.
     """
 
     def __init__(
@@ -95,14 +96,15 @@ class EnvironmentInjection:
         self._effects_reports: list[tuple[RealisedEffect, ...]] = []
 
     def __enter__(self) -> "EnvironmentInjection":
-        if self._reset is not None:
-            raise SimulationError("this injection was entered before: call inject(...) again")
+        if self.is_on:
+            raise SimulationError("this injection is on already: leave its block before it is entered again")
         environment = self._environment
-        self._reset, self._had_own_reset = environment.reset, "reset" in vars(environment)
+        own, self._had_own_reset = environment.reset, "reset" in vars(environment)
+        self._reset = own
 
         def reset(*args: Any, **kwargs: Any) -> Any:
             self._end("the environment was reset before its end")
-            answer = self._reset(*args, **kwargs)  # type: ignore[misc]
+            answer = own(*args, **kwargs)
             self._begin()
             return answer
 
@@ -122,6 +124,11 @@ class EnvironmentInjection:
             self._end("the environment was left before its end")
         finally:
             self._give_back()
+
+    @property
+    def is_on(self) -> bool:
+        """True between entering and leaving: resets of the environment start episodes with scenarios."""
+        return self._reset is not None
 
     @property
     def current(self) -> Injection | None:
@@ -163,7 +170,10 @@ class EnvironmentInjection:
             self._effects_reports.append(injection.effects_report())
 
     def _give_back(self) -> None:
+        reset, self._reset = self._reset, None
+        if reset is None:
+            return
         if self._had_own_reset:
-            self._environment.reset = self._reset
+            self._environment.reset = reset
         else:
             del self._environment.reset

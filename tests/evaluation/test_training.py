@@ -132,6 +132,32 @@ def test_every_reset_makes_the_drawn_scenario_happen(env, batch):
 
 
 @pytest.mark.sumo
+def test_it_may_be_closed_twice_and_a_reset_afterwards_makes_incidents_happen_again(env):
+    """The second ``close`` raised, and after the first, episodes had no incident though ``info`` told of one."""
+    env.reset(seed=5)
+    env.close()
+    env.close()
+    assert "reset" not in vars(env.unwrapped)
+    _, info = env.reset(seed=5)
+    assert info["incidents"] == 1
+    truncated = False
+    while not truncated:
+        _, _, _, truncated, _ = env.step(0)
+    assert env.injection.current.report()[0].realised and len(env.injection.reports) == 2
+
+
+@pytest.mark.sumo
+def test_environments_side_by_side_do_not_share_the_simulators_seeds(env, monkeypatch):
+    """Seeds 1 and 2, as for workers of one training, had the same seeds of SUMO one episode apart."""
+    used = []
+    monkeypatch.setattr(env.unwrapped, "_start_simulation", lambda: used.append(env.unwrapped.sumo_seed))
+    for seed in (1, None, None, 2, None, None):
+        with pytest.raises(AttributeError):  # there is no simulation to observe
+            env.reset(seed=seed)
+    assert len(set(used)) == 6
+
+
+@pytest.mark.sumo
 def test_gymnasiums_own_checker_passes(env):
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
