@@ -34,6 +34,7 @@ from scenariogen.evaluation.store import (
     Results,
     load_results,
     results_of,
+    told_where_full,
     write_atomically,
 )
 from scenariogen.evaluation.usual_traffic import UsualDays, ensure_usual, usual_recipe
@@ -186,9 +187,10 @@ def make_runs(
         if isinstance(batch.scenarios, StoredScenarios):  # the folder's own, which nobody changes
             batch = replace(batch, scenarios=batch.scenarios.moved(folder.path / SCENARIOS))
         expected = expected_runs(batch, manifest)
-        if detects:
-            ensure_usual(project, usual.batch, usual.path, work_folder=work, jobs=jobs)
         try:
+            if detects:
+                with told_where_full(folder.path):
+                    ensure_usual(project, usual.batch, usual.path, work_folder=work, jobs=jobs)
             made = _run_missing(folder, manifest, batch, expected, runner, how)
         finally:
             folder.clear_work()

@@ -150,6 +150,8 @@ class ResultsFolder:
         chunks = (table.take(rows[first : first + ROWS]) for first in range(0, len(rows), ROWS))
         with self._writing():
             self._write_table(chunks, self.path / RUNS)
+        for part in parts:  # the oldest first: what a kill leaves is newer than what is gone, as its place says
+            part.unlink(missing_ok=True)
         shutil.rmtree(self.path / PARTS, ignore_errors=True)
 
     def _write_table(self, tables: Iterable["pa.Table"], path: Path) -> None:

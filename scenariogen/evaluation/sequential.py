@@ -31,7 +31,7 @@ from scenariogen.errors import FrequencyError, ResultsError, ScenarioError
 from scenariogen.evaluation.answer import Frequency
 from scenariogen.evaluation.estimate import estimate_in_detail, weights_or_error, write_estimates
 from scenariogen.evaluation.estimates import Estimate, EstimateDetail
-from scenariogen.evaluation.evaluate import make_runs
+from scenariogen.evaluation.evaluate import make_runs, write_quarantine
 from scenariogen.evaluation.growth import GROWTH, Growth
 from scenariogen.evaluation.manifest import GROWN
 from scenariogen.evaluation.outcomes import default_threshold, outcomes, questions
@@ -239,6 +239,7 @@ def _keep(path: Path, results: Results, detailed: Sequence[tuple[Estimate, Estim
         kept.compact()
         if results.growth is not None:
             write_atomically(path / GROWTH, results.growth.to_json())
+        write_quarantine(results)
         write_estimates(path, detailed)
 
 

@@ -1,5 +1,6 @@
 """Runs that crash or hang: ended, tried once more, listed with their reason, and never left out of an estimate."""
 
+import importlib
 import json
 import math
 import os
@@ -223,3 +224,17 @@ def test_a_full_disk_at_any_write_is_mended_by_the_same_command(tmp_path, polici
     assert not [path for path in (tmp_path / "a").iterdir() if path.name.startswith((".runs", ".estim", ".diag"))]
     done = go(tmp_path / "a", policies, Poisoned(), n=3, replicas=1)
     assert done.results.missing == 0 and sorted(path.name for path in (tmp_path / "a").iterdir()) == before
+
+
+def test_a_full_disk_under_the_usual_days_is_told_too(tmp_path, monkeypatch):
+    """They are simulated before the first run, and their error came out as it was, with its traceback."""
+    module = importlib.import_module("scenariogen.evaluation.evaluate")  # the package has the function by that name
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "usual_recipe", lambda *args: "recipe")
+    monkeypatch.setattr(module, "ensure_usual", full)
+    with pytest.raises(ResultsError, match=r"no room for .*free some space, then run the same command"):
+        evaluate(PaperProject(), paper_batch(3), ["rerouting_advice"], out=tmp_path / "a", simulator="dummy")
+    assert not (tmp_path / "a" / ".work").exists()

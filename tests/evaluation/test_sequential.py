@@ -15,7 +15,7 @@ from scenariogen.evaluation.records import RunResult
 from scenariogen.evaluation.sequential import STOPPING, evaluate_until
 from scenariogen.evaluation.stage_plan import ScenarioStream
 from scenariogen.evaluation.stopping import parse_target
-from scenariogen.evaluation.store import load_results
+from scenariogen.evaluation.store import QUARANTINE, load_results
 from scenariogen.scenarios.synthesize import synthesize
 from scenariogen.simulation.contract import EndReason
 from tests.evaluation.paper_project import PaperProject
@@ -116,6 +116,24 @@ def test_the_same_call_goes_on_and_gives_the_same_to_the_last_digit(tmp_path):
         until("half_width(mean)<=0.001", tmp_path / "cut", budget=150, on_look=killed)
     again = until("half_width(mean)<=0.001", tmp_path / "cut", budget=150)
     assert again.estimates == whole.estimates and again.looks == whole.looks
+
+
+@dataclass(frozen=True)
+class Dies(Responds):
+    """The same, with one run that died."""
+
+    def __call__(self, task: Task) -> RunResult:
+        if task.scenario.index == 7 and task.policy.name == POLICIES[1]:
+            return task.failed(EndReason.SIMULATOR_DIED, "it died")
+        return super().__call__(task)
+
+
+def test_quarantine_is_listed_beside_all_results(tmp_path):
+    """The command names that file, which was not there."""
+    done = until("half_width(mean)<=0.001", tmp_path, budget=60, runner=Dies())
+    assert sum(run.is_quarantined for run in done.results.runs) == 1
+    (listed,) = json.loads((done.folder / QUARANTINE).read_text())
+    assert (listed["scenario"], listed["policy"], listed["error"]) == (7, POLICIES[1], "it died")
 
 
 def test_looks_and_target_cannot_be_changed_afterwards(tmp_path):

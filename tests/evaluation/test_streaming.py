@@ -3,6 +3,8 @@
 import dataclasses
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from scenariogen.evaluation.run_table import RunTable, to_arrow, write_runs
 from scenariogen.evaluation.store import PARTS, load_results
 from scenariogen.scenarios import stored
 from scenariogen.scenarios.files import open_batch, read_batch, write_batch
+from scenariogen.simulation.contract import EndReason
 from tests.evaluation.paper_project import PaperProject, paper_batch, write_policy
 from tests.evaluation.runners import Paper, result, tasks
 from tests.evaluation.synthetic import counted_batch
@@ -60,12 +63,12 @@ def test_the_hash_of_a_batch_is_that_of_its_whole_content():
 def test_faults_deep_in_a_file_are_told_with_their_row(tmp_path, monkeypatch):
     monkeypatch.setattr(stored, "CHUNK", 4)
     batch = paper_batch(10)
-    wrong = dataclasses.replace(batch.scenarios[9], seed=-5)
-    twice = dataclasses.replace(batch.scenarios[8], index=3)
-    write_batch(dataclasses.replace(batch, scenarios=(*batch.scenarios[:9], wrong)), tmp_path / "s.parquet")
+    wrong = replace(batch.scenarios[9], seed=-5)
+    twice = replace(batch.scenarios[8], index=3)
+    write_batch(replace(batch, scenarios=(*batch.scenarios[:9], wrong)), tmp_path / "s.parquet")
     with pytest.raises(ScenarioError, match=r"scenarios\.9\.seed"):
         open_batch(tmp_path / "s.parquet")
-    write_batch(dataclasses.replace(batch, scenarios=(*batch.scenarios[:8], twice)), tmp_path / "t.parquet")
+    write_batch(replace(batch, scenarios=(*batch.scenarios[:8], twice)), tmp_path / "t.parquet")
     with pytest.raises(ScenarioError, match="indices stand there twice"):
         open_batch(tmp_path / "t.parquet")
 
@@ -74,7 +77,7 @@ def test_rows_come_in_any_order_from_any_file_and_the_newest_of_a_key_wins(tmp_p
     made = [result(task) for task in tasks(30, tmp_path)]
     write_runs([to_arrow(made[:7]), to_arrow(made[7:12])], tmp_path / "a.parquet")
     write_runs([to_arrow(made[12:20])], tmp_path / "b.parquet")
-    newer = dataclasses.replace(made[3], wall_s=9.0)
+    newer = replace(made[3], wall_s=9.0)
     table = RunTable([tmp_path / "a.parquet", tmp_path / "b.parquet"], [newer, *made[20:]])
     assert len(table) == 31
     order = np.array([29, 3, 0, 15, 30, 3, 20])
@@ -128,6 +131,30 @@ def test_a_kill_between_part_and_journal_loses_nothing_and_counts_nothing_twice(
     again = evaluate(PaperProject(), paper_batch(6), policies, out=folder, **options)
     assert again.made == 0 and again.results.runs == done.results.runs and again.estimates == done.estimates
     assert not (folder / PARTS).exists()
+
+
+def test_a_kill_while_parts_are_removed_brings_no_older_run_back(tmp_path, monkeypatch):
+    """They went in any order: an older part that was left hid the newer run in the table."""
+    policies = [write_policy(tmp_path, "calm")]
+    options = {"jobs": 1, "runner": Paper(), "simulator": "dummy"}
+    done = evaluate(PaperProject(), paper_batch(6), policies, out=tmp_path / "a", **options)
+    (done.folder / PARTS).mkdir()
+    died = {"end_reason": EndReason.SIMULATOR_DIED, "system_delay_veh_h": None}
+    for number, changes in ((1, died), (2, {})):
+        rows = [replace(run, **changes) for run in done.results.runs]
+        write_runs([to_arrow(rows)], done.folder / PARTS / f"runs-{number:06d}.parquet")
+    real = Path.unlink
+
+    def unlink(self, missing_ok=False):
+        if self.name == "runs-000002.parquet":
+            raise KeyboardInterrupt
+        real(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(PaperProject(), paper_batch(6), policies, out=done.folder, **options)
+    assert [part.name for part in (done.folder / PARTS).iterdir()] == ["runs-000002.parquet"]
+    assert load_results(done.folder).runs == done.results.runs
 
 
 GROWTH = """
