@@ -141,10 +141,14 @@ def _write_geopackage(costs: Sequence[EdgeCost], out: Path, network: RoadNetwork
     from shapely import to_wkb
 
     lines = {name: edge_line(network.edges[name], network) for name in {each.edge for each in costs}}
-    columns = {each.name: pa.array([getattr(cost, each.name) for cost in costs]) for each in fields(EdgeCost)}
+    types = {str: pa.string(), int: pa.int64()}
+    columns = {
+        each.name: pa.array([getattr(cost, each.name) for cost in costs], types.get(each.type, pa.float64()))
+        for each in fields(EdgeCost)
+    }
     roads = [network.edges[each.edge] for each in costs]
-    columns["road_class"] = pa.array([str(road.road_class) for road in roads])
-    columns["length_m"] = pa.array([road.length_m for road in roads])
+    columns["road_class"] = pa.array([str(road.road_class) for road in roads], pa.string())
+    columns["length_m"] = pa.array([road.length_m for road in roads], pa.float64())
     columns["geometry"] = pa.array([to_wkb(lines[each.edge]) for each in costs], pa.binary())
     with written_whole(out) as partial, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided")  # a network without projection has none

@@ -248,6 +248,11 @@ def test_costs_are_written_as_csv_and_as_geopackage(views, tmp_path):
     assert {"edge", "policy", "delay_veh_h_per_year", "road_class"} <= set(info["fields"])
     plain = write_edge_costs(views.per_year, tmp_path / "plain.gpkg", square_network())
     assert tuple(pyogrio.read_info(plain)["total_bounds"]) == (0, 0, 400, 400)
+    never = replace(views.per_year[0], delay_veh_h_per_incident=None)  # a column without a number has its type as well
+    for rows in ([never], []):
+        path = write_edge_costs(rows, tmp_path / "never.gpkg", network)
+        found = pyogrio.read_info(path)
+        assert (len(found["fields"]), found["features"]) == (14, len(rows))
     with pytest.raises(ResultsError, match=r"needs the roads' geometry\. The roads are gone"):
         write_edge_costs(views.per_year, tmp_path / "no.gpkg", "The roads are gone.")
     with pytest.raises(ResultsError, match=r"expected a name in \.csv or \.gpkg"):
