@@ -148,13 +148,15 @@ def draw_to_file(
     n: int,
     frequencies: Sequence[float],
     out: Path,
+    by_kind: bool = False,
     given: str = "",
     quantifier: str = "any",
     drivers: "Drivers | None" = None,
     seed: int = 0,
     name: str = "",
 ) -> "ScenarioBatch":
-    """Draw scenarios from a model and write them. ``drivers``: what they know of incidents, by default the usual."""
+    """Draw scenarios from a model and write them. ``drivers``: what they know of incidents, by default the usual;
+    ``by_kind``: also for each kind's frequency alone."""
     from scenariogen.model.checkpoint import load_model
     from scenariogen.scenarios.drivers import USUAL_DRIVERS, driver_problems
     from scenariogen.scenarios.files import write_batch
@@ -172,6 +174,7 @@ def draw_to_file(
             load_model(model_folder, project.network()),
             n=n,
             frequencies=tuple(frequencies),
+            by_kind=by_kind,
             given=given,
             quantifier=quantifier,
             drivers=drivers,

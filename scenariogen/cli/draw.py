@@ -35,6 +35,14 @@ def sample(
     frequency: Annotated[
         str, typer.Option(help="Multipliers on the incident frequency that estimates shall be possible for.")
     ] = "0.5,1,2,5",
+    by_kind: Annotated[
+        bool,
+        typer.Option(
+            "--by-kind",
+            help="Draw also for both ends of that range for each kind of incident alone, so that frequencies by kind "
+            "can be answered well (--frequency crash=5 of evaluate).",
+        ),
+    ] = False,
     reroute_share: RerouteShare = 0.3,
     signs: Signs = "",
     radio_share: RadioShare = 0.0,
@@ -49,8 +57,9 @@ def sample(
     """Draw scenarios from a model, each with its density.
 
     The batch is drawn for a range of frequencies: any multiplier within it can be answered afterwards without
-    simulating again. A condition compares capacity_left, lanes_blocked, kind, road_class or edge and joins with &. The
-    project is the one that the model was fitted on, unless it is named.
+    simulating again, and with --by-kind also one for each kind of incident. A condition compares capacity_left,
+    lanes_blocked, kind, road_class or edge and joins with &. The project is the one that the model was fitted on,
+    unless it is named.
 
     \b
     Example:
@@ -69,6 +78,7 @@ def sample(
             project,
             n=count,
             frequencies=frequencies,
+            by_kind=by_kind,
             given=given,
             quantifier=quantifier,
             drivers=_drivers(reroute_share, signs, radio_share, navigation_share, return_share),

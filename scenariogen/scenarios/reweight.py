@@ -240,7 +240,7 @@ def _check_range(kappa: np.ndarray, mixture: FrequencyMixture) -> None:
         raise FrequencyError(
             f"the frequency {_text(kappa)} lies outside the range {low} to {high} that this batch was drawn for, or "
             "has several kinds further up together than any of its proposals: sample again with --frequency "
-            "including it"
+            f"including it{'' if np.ptp(kappa) == 0 else ', and --by-kind'}"
         )
 
 

@@ -17,10 +17,15 @@ from scenariogen.model.scenario_model import ScenarioModel
 from scenariogen.randomness import child_seed, sumo_seed, uniform
 from scenariogen.sampling.conditioned import draw_beside
 from scenariogen.sampling.discrete import draw_category
-from scenariogen.sampling.frequency import frequency_grid
 from scenariogen.sampling.points import Points
 from scenariogen.sampling.quantifier import Mode, Quantifier
-from scenariogen.scenarios.mixture import condition_noise, drawn_counts, noise_columns, with_best_shares
+from scenariogen.scenarios.mixture import (
+    condition_noise,
+    drawn_counts,
+    frequency_rows,
+    noise_columns,
+    with_best_shares,
+)
 from scenariogen.scenarios.posterior import rate_groups, road_classes
 from scenariogen.scenarios.records import (
     Condition,
@@ -43,6 +48,7 @@ def synthesize(
     *,
     n: int,
     frequencies: Sequence[float] = (1.0,),
+    by_kind: bool = False,
     given: str = "",
     quantifier: str = "any",
     seed: int = 0,
@@ -54,12 +60,14 @@ def synthesize(
     """``n`` scenarios with indices from ``first``, each a function of ``seed`` and its index alone.
 
     Without a condition one index in four is an incident-free run (that stratum's probability is known, not sampled).
+    ``by_kind`` draws also for both ends of the range for each kind of incident alone, so that frequencies by kind are
+    answered as well as common ones, at some cost to the latter.
     With ``given`` every scenario meets it as ``quantifier`` says; see :mod:`scenariogen.model.given`.
     Raises ``ConditionError`` where the condition has probability zero, ``FrequencyError`` for a bad range.
     """
     if n < 1:
         raise ConditionError(f"got n = {n}, expected at least 1 scenario")
-    grid = frequency_grid(frequencies)
+    rows = frequency_rows(frequencies, model.expected.tolist(), by_kind=by_kind)
     condition = parse_given(given, model.network)
     how_many = Quantifier.parse(quantifier)
     if how_many.mode is not Mode.ANY and not condition.text:
@@ -80,8 +88,8 @@ def synthesize(
     conditioned = bool(condition.text)
     scales, days, node_weights = model.condition.quadrature()
     design = Design(
-        multipliers=tuple((value,) * len(KINDS) for value in grid),
-        alphas=(1 / len(grid),) * len(grid),
+        multipliers=rows,
+        alphas=(1 / len(rows),) * len(rows),
         frequencies=tuple(sorted(float(value) for value in frequencies)),
         given=condition.text,
         quantifier=str(how_many),

@@ -10,6 +10,7 @@ from scenariogen.incidents.records import KINDS
 from scenariogen.model.given import parse_given
 from scenariogen.sampling.diagnostics import effective_sample_size
 from scenariogen.sampling.frequency import SMALLEST_SHARE
+from scenariogen.scenarios.mixture import frequency_rows
 from scenariogen.scenarios.reweight import frequency_weights
 from scenariogen.scenarios.synthesize import synthesize
 from tests.model.small import small_model
@@ -178,6 +179,52 @@ def test_density_of_a_scenario_is_the_models(model):
         direct = model.log_prob(scenario.incidents, scale=scenario.condition.demand_scale, day=1.0)
         assert scenario.density is not None
         assert scenario.density.log_model == pytest.approx(direct, abs=1e-8)
+
+
+ONE_OFTEN = {"crash": 5.0, "breakdown": 0.5, "obstruction": 0.5}
+
+
+def test_frequencies_by_kind_have_proposals_of_their_own_where_they_are_asked_for(model):
+    common, batch = (synthesize(model, n=6000, frequencies=[0.5, 5.0], by_kind=own, seed=21) for own in (False, True))
+    assert common.design is not None and batch.design is not None
+    rows = set(batch.design.multipliers)
+    assert set(common.design.multipliers) < rows
+    assert {(5.0, 1.0, 1.0), (0.5, 1.0, 1.0), (1.0, 5.0, 1.0), (1.0, 1.0, 0.5)} <= rows
+    assert sum(batch.design.alphas) == pytest.approx(1) and min(batch.design.alphas) >= SMALLEST_SHARE - 1e-12
+
+    def effective(drawn, frequency) -> float:
+        weights = frequency_weights(drawn, frequency)
+        hits = ~weights.is_free
+        return effective_sample_size(weights.log_w[hits]) / hits.sum()
+
+    for frequency in (ONE_OFTEN, {"crash": 5.0}, {"breakdown": 5.0, "obstruction": 0.5}):
+        assert effective(batch, frequency) > 1.2 * effective(common, frequency)
+    assert min(effective(batch, frequency) for frequency in (0.5, 1.0, 2.0, 5.0)) > 0.2
+
+
+@pytest.mark.parametrize("frequency", [1.0, 5.0, ONE_OFTEN])
+@pytest.mark.parametrize(
+    ("given", "quantifier"), [("", "any"), (GIVEN, "any"), (GIVEN, "count=1"), (GIVEN, "given-one")]
+)
+def test_weights_of_frequencies_by_kind_have_mean_one_and_stay_below_their_bound(model, frequency, given, quantifier):
+    batch = synthesize(model, n=6000, frequencies=[0.5, 5.0], by_kind=True, given=given, quantifier=quantifier, seed=22)
+    weights = frequency_weights(batch, frequency)
+    for rows, bound in zip((weights.is_free, ~weights.is_free), weights.weight_bound, strict=True):
+        if rows.any():
+            drawn = np.exp(weights.log_w[rows])
+            assert abs(drawn.mean() - 1) < 4.5 * drawn.std() / rows.sum() ** 0.5
+            assert drawn.max() <= bound * (1 + 1e-9)
+
+
+def test_rows_by_kind_leave_out_kinds_that_never_happen_and_ends_that_are_there():
+    rows = frequency_rows([1.0, 2.0], [0.3, 0.0, 0.1], by_kind=True)
+    assert rows == ((1.0,) * 3, (2.0,) * 3, (2.0, 1.0, 1.0), (1.0, 1.0, 2.0))
+    assert frequency_rows([1.0, 2.0], [0.3, 0.0, 0.1]) == rows[:2]
+    assert frequency_rows([2.0, 4.0], [0.3, 0.0, 0.0], by_kind=True)[2:] == ((4.0, 2.0, 2.0),)
+    with pytest.raises(FrequencyError, match="needs a range"):
+        frequency_rows([2.0], [1.0, 1.0, 1.0], by_kind=True)
+    with pytest.raises(FrequencyError, match="needs 24 proposals where each kind has its own ends, at most 20"):
+        frequency_rows([1e-5, 1e4], [1.0, 1.0, 1.0], by_kind=True)
 
 
 @pytest.mark.parametrize("frequencies", [[], [0.0], [-1.0, 2.0], [float("nan")], [1e-9, 1e9]])
