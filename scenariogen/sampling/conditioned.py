@@ -19,7 +19,7 @@ from scenariogen.errors import ConditionError
 from scenariogen.randomness import child_seed, uniform
 from scenariogen.sampling.contract import Noise
 from scenariogen.sampling.point_process import PointProcess, check_batch
-from scenariogen.sampling.points import Points, merge, point_noise, slots
+from scenariogen.sampling.points import COIN_FROM, COUNTS_FROM, Points, columns_from, merge, point_noise, slots
 from scenariogen.sampling.poisson import MarkedPoisson, Restricted
 from scenariogen.sampling.quantifier import Mode, Quantifier
 from scenariogen.sampling.regions import Region
@@ -37,11 +37,13 @@ def draw_beside(
     """Sets of so many points of one process, flagged ``inside``, followed by so many of another."""
     owner, slot = slots(counts[0] + counts[1])
     is_inside = slot < counts[0][owner]
-    parts = []
+    stride, parts = max(inside.noise_columns, beside.noise_columns), []
     for which, process in ((True, inside), (False, beside)):
         taken = torch.nonzero(is_inside == which).flatten()
         own = owner[taken]
-        u = point_noise(noise, seed, numbers[own], slot[taken], process.noise_columns)
+        u = point_noise(
+            noise, seed, numbers[own], slot[taken], process.noise_columns, first=COIN_FROM + 1, stride=stride
+        )
         drawn = process.sample_points(u, own, len(numbers))
         parts.append((taken, replace(drawn, inside=torch.full_like(drawn.inside, which))))
     return merge(parts)
@@ -108,7 +110,7 @@ class ConditionedPoisson:
     def sample(self, numbers: Int[Tensor, " batch"], *, seed: int, noise: Noise = uniform) -> Points:
         """Sets with these numbers of their own, those drawn as one of A flagged ``inside``."""
         check_batch(self.process, len(numbers))
-        u = noise(child_seed(seed, "count"), numbers, 2)
+        u = columns_from(noise, child_seed(seed, "count"), numbers, 2, first=COUNTS_FROM)
         size = len(numbers)
         beside = self.process if self.quantifier.mode is Mode.GIVEN_ONE else self.outside
         counts = self.quantifier.draw_counts(u, self.inside.total.expand(size), beside.total.expand(size))

@@ -198,7 +198,8 @@ def draw_blocks(
 def balanced(noise: Noise) -> Noise:
     """Marks noise whose rows fill the cube evenly together, so that they are not independent of each other.
 
-    What takes several rows for one draw, such as a set of points, takes them from several sequences then.
+    What takes noise in several parts for one draw, such as a set of points, takes each from columns of its own then
+    (:func:`scenariogen.sampling.points.columns_from`).
     """
     setattr(noise, _BALANCED, True)
     return noise

@@ -14,7 +14,7 @@ from scenariogen.sampling.conditioned import ConditionedPoisson, SetDraws, count
 from scenariogen.sampling.contract import Noise
 from scenariogen.sampling.discrete import draw_category
 from scenariogen.sampling.frequency import FrequencyMixture
-from scenariogen.sampling.points import Points
+from scenariogen.sampling.points import COIN_FROM, Points, columns_from
 from scenariogen.sampling.poisson import MarkedPoisson
 from scenariogen.sampling.regions import CellRegion, Region
 
@@ -56,7 +56,8 @@ class FrequencySets:
         means = self.process.means
         alphas = torch.tensor(self.mixture.alphas, dtype=torch.float64, device=means.device)
         rows = torch.tensor(self.mixture.multipliers, dtype=means.dtype, device=means.device)
-        component = draw_category(noise(child_seed(seed, "component"), numbers, 1)[:, 0], alphas)
+        coin = columns_from(noise, child_seed(seed, "component"), numbers, 1, first=COIN_FROM)[:, 0]
+        component = draw_category(coin, alphas)
         drawn_from = self.process.at(factor=self.process.factor, multipliers=rows[component])
         points = ConditionedPoisson(drawn_from, self.set_a, self.mixture.quantifier).sample(
             numbers, seed=seed, noise=noise

@@ -16,7 +16,7 @@ from scenariogen.errors import DensityError
 from scenariogen.randomness import child_seed, uniform
 from scenariogen.sampling.contract import Noise
 from scenariogen.sampling.discrete import draw_poisson
-from scenariogen.sampling.points import Cells, Points, check_points, point_noise, slots
+from scenariogen.sampling.points import COUNTS_FROM, Cells, Points, check_points, columns_from, point_noise, slots
 
 
 class PointProcess(ABC):
@@ -79,7 +79,7 @@ class PointProcess(ABC):
         points or more, ``ConditionError`` for a set that must hold a point and cannot.
         """
         check_batch(self, len(numbers))
-        u = noise(child_seed(seed, "count"), numbers, 1)[:, 0]
+        u = columns_from(noise, child_seed(seed, "count"), numbers, 1, first=COUNTS_FROM)[:, 0]
         counts = draw_poisson(u, self.total.expand(len(numbers)), at_least_one=at_least_one)
         return self.sample_counts(counts, numbers, seed=seed, noise=noise)
 
@@ -88,7 +88,9 @@ class PointProcess(ABC):
     ) -> Points:
         """Sets of the given sizes."""
         owner, slot = slots(counts)
-        u = point_noise(noise, child_seed(seed, "point"), numbers[owner], slot, self.noise_columns)
+        u = point_noise(
+            noise, child_seed(seed, "point"), numbers[owner], slot, self.noise_columns, first=COUNTS_FROM + 1
+        )
         return self.sample_points(u, owner, len(numbers))
 
 

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scenariogen.errors import DensityError, Problems
-from scenariogen.randomness import child_seed
+from scenariogen.randomness import child_seed, uniform
 from scenariogen.sampling.contract import (
     BLOCK,
     ConditionalDensity,
@@ -30,6 +30,10 @@ from scenariogen.sampling.contract import (
 
 SLOTS = 1 << 20
 """Room for points in the counter of the noise of one set."""
+COUNTS_FROM, COIN_FROM = 0, 2
+"""Columns of balanced noise that a set takes its counts, and the coin of a mixture, from; its points come behind."""
+EVEN_COLUMNS = 256
+"""Points of a set that would need further columns than that take independent noise: nothing is even in so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,21 +220,44 @@ class DensityMarks(MarkDensity):
         return parts
 
 
+def columns_from(noise: Noise, seed: int, rows: Tensor, columns: int, *, first: int) -> Float[Tensor, "batch columns"]:
+    """One part of the noise of draws that take it in several parts, each with a seed of its own.
+
+    Balanced noise is taken from column ``first`` on: two seeds scramble the same digits of a row, so that the same
+    column under two seeds goes together however many rows there are. Independent noise knows no such thing.
+    """
+    return noise(seed, rows, first + columns)[:, first:] if is_balanced(noise) else noise(seed, rows, columns)
+
+
 def point_noise(
-    noise: Noise, seed: int, numbers: Int[Tensor, " point"], slot: Int[Tensor, " point"], columns: int
+    noise: Noise,
+    seed: int,
+    numbers: Int[Tensor, " point"],
+    slot: Int[Tensor, " point"],
+    columns: int,
+    *,
+    first: int,
+    stride: int | None = None,
 ) -> Float[Tensor, "point columns"]:
     """Noise of point number ``slot`` of set number ``numbers``, shape (point, columns).
 
     Independent noise has a row for every point, number · :data:`SLOTS` + slot. Balanced noise has a row for every set
-    and a seed for every slot: the first points of all sets are even among themselves, and so on.
+    and columns for every slot, from ``first`` on and ``stride`` apart (None: ``columns``): sets are even in all their
+    points together, up to :data:`EVEN_COLUMNS`.
     """
     if not is_balanced(noise):
         return noise(seed, numbers * SLOTS + slot, columns)
     order = torch.argsort(slot, stable=True)
     parts = numbers[order].split(torch.bincount(slot).tolist())
     out = torch.empty((len(slot), columns), dtype=torch.float64, device=slot.device)
-    drawn = [noise(child_seed(seed, "slot", place), rows, columns) for place, rows in enumerate(parts) if len(rows)]
-    out[order] = torch.cat([out[:0], *drawn])
+    drawn = [out[:0]]
+    for place, rows in enumerate(parts):
+        own = first + place * (stride or columns)
+        if own + columns <= EVEN_COLUMNS:
+            drawn.append(columns_from(noise, seed, rows, columns, first=own))
+        else:
+            drawn.append(uniform(child_seed(seed, "slot", place), rows, columns))
+    out[order] = torch.cat(drawn)
     return out
 
 

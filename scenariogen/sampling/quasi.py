@@ -42,7 +42,8 @@ def sobol(seed: int, rows: Int[Tensor, " batch"], columns: int) -> Float[Tensor,
     """Scrambled Sobol points number ``rows``, float64 in the open interval (0, 1), shape (batch, columns).
 
     A number depends on (seed, row, column) alone: more columns leave the earlier ones as they are, and rows may be
-    asked for in any order. Another seed is an independent scramble. Has the signature of
+    asked for in any order. Another seed is an independent scramble of the same points, for a repeat of the whole: one
+    draw's parts from two seeds are not even together (:func:`.points.columns_from`). Has the signature of
     :data:`scenariogen.sampling.contract.Noise`. ``DensityError`` for rows outside 0 … 2³⁰ − 1 or more than
     :data:`MAX_COLUMNS` columns.
 
@@ -58,7 +59,8 @@ def sobol(seed: int, rows: Int[Tensor, " batch"], columns: int) -> Float[Tensor,
     problems.raise_as(DensityError)
     # Few different sizes, so that few are kept.
     digits = next(size for size in (12, 18, 24, ROW_DIGITS) if most < 1 << size)
-    directions, shift = (each.to(rows.device) for each in _scramble(seed, columns, digits))
+    kept = min(max(8, 1 << (columns - 1).bit_length()), MAX_COLUMNS)
+    directions, shift = (each[..., :columns].to(rows.device) for each in _scramble(seed, kept, digits))
     gray = rows ^ (rows >> 1)
     x = shift.expand(len(rows), columns)
     for digit in range(digits):
