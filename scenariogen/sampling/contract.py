@@ -140,7 +140,7 @@ def draw(
 
     Draw 17 is the same to the last bit in a request of any size on one device. ``device`` and ``dtype`` default to
     those of the density's parameters. ``noise`` is where the randomness comes from. Raises ``DensityError`` for a bad
-    context, and for another ``dtype`` than that of the density's parameters.
+    context, for none where the density takes one, and for another ``dtype`` than that of the density's parameters.
     """
     parts = list(
         draw_blocks(density, context, seed=seed, n=n, first=first, device=device, dtype=dtype, block=block, noise=noise)
@@ -171,8 +171,7 @@ def draw_blocks(
         raise DensityError(f"got n = {n} and {'no' if context is None else len(context)} rows of context: give one")
     if total < 1:
         raise DensityError(f"got a request for {total} draws, expected at least 1")
-    if context is not None:
-        check_context(context, density.context_width)  # the whole of it, before the first block is given out
+    check_given(context, density.context_width)  # the whole of it, before the first block is given out
     own_device, own_dtype = _home(density)
     if dtype and own_dtype and dtype != own_dtype:
         raise DensityError(
@@ -267,6 +266,14 @@ def check_same_measure(first: str, second: str) -> None:
         raise DensityError(
             f"got densities with respect to different measures, “{first}” and “{second}”: their ratio is no weight"
         )
+
+
+def check_given(context: Tensor | None, width: int) -> None:
+    """:func:`check_context`, where a density that takes none may also be given none."""
+    if context is not None:
+        check_context(context, width)
+    elif width:
+        raise DensityError(f"got no context, expected (batch, {width}): the density is one given {width} numbers")
 
 
 def check_context(context: Tensor, width: int) -> None:

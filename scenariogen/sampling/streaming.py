@@ -27,7 +27,7 @@ from scenariogen import __version__
 from scenariogen.errors import DataError, DensityError, Problems
 from scenariogen.processes import worker_pool
 from scenariogen.randomness import uniform
-from scenariogen.sampling.contract import BLOCK, ConditionalDensity, Draws, Noise, check_context, draw
+from scenariogen.sampling.contract import BLOCK, ConditionalDensity, Draws, Noise, check_given, draw
 
 GROUP = 32 * BLOCK
 """Rows of a row group, and of a worker's task: a whole number of blocks."""
@@ -163,12 +163,12 @@ def _check_request(path: Path, density, context, *, columns, measure: str, n, fi
         problems.add(f"got n = {n} and {'no' if context is None else len(context)} rows of context: give one")
     elif total < 1:
         problems.add(f"got a request for {total} draws, expected at least 1")
-    if context is not None:
-        try:
-            # An expanded row is looked at once: a test of every copy would take memory for all.
-            check_context(context[:1] if context.stride(0) == 0 else context, density.context_width)
-        except DensityError as error:
-            problems.extend(error.problems)
+    try:
+        # An expanded row is looked at once: a test of every copy would take memory for all.
+        looked_at = context[:1] if context is not None and context.stride(0) == 0 else context
+        check_given(looked_at, density.context_width)
+    except DensityError as error:
+        problems.extend(error.problems)
     problems.raise_as(DensityError)
     return int(total or 0)
 

@@ -238,6 +238,8 @@ def test_a_bad_context_says_what_was_got_and_expected(member: Member):
     with pytest.raises(DensityError, match=r"expected \(batch"):
         draw(density, wrong, seed=1, block=member.block)
     if width:
+        with pytest.raises(DensityError, match=rf"got no context, expected \(batch, {width}\)"):
+            draw(density, n=4, seed=1, block=member.block)  # a context of zeros was taken in its place
         for bad in (math.nan, math.inf):
             context = member.contexts(4)
             assert context is not None

@@ -165,6 +165,8 @@ def test_bad_requests_are_listed_at_once(tmp_path):
         store(tmp_path / "x", flow(), n=5, columns=("a", "b", "c"))
     with pytest.raises(DensityError, match=r"shape \(5, 1\), expected \(batch, 2\)"):
         store(tmp_path / "x", flow(2), torch.zeros(5, 1, dtype=torch.float64))
+    with pytest.raises(DensityError, match=r"got no context, expected \(batch, 2\)"):
+        store(tmp_path / "x", flow(2), n=5)
     with pytest.raises(DensityError, match="give one"):
         store(tmp_path / "x", flow())
     assert not list(tmp_path.iterdir())
