@@ -60,7 +60,8 @@ class WeightDiagnostics:
 def effective_sample_size(log_w: ArrayLike, where: ArrayLike | None = None) -> float:
     """Kish's (Σ w)² / Σ w² over all draws, or over the draws for which ``where`` is true.
 
-    ``log_w``: (batch,); ``where``: (batch,) bool. 0 where no draw carries weight. Kish, *Survey Sampling*, 1965.
+    ``log_w``: (batch,); ``where``: (batch,) bool. 0 where no draw carries weight. ``DensityError`` for log weights
+    that are nan or +inf. Kish, *Survey Sampling*, 1965.
 
     >>> effective_sample_size([0.0, 0.0, 0.0, 0.0])
     4.0
@@ -70,7 +71,8 @@ def effective_sample_size(log_w: ArrayLike, where: ArrayLike | None = None) -> f
     log_w = np.asarray(log_w, dtype=np.float64)
     if where is not None:
         log_w = log_w[np.asarray(where, dtype=bool)]
-    if not log_w.size or not np.isfinite(top := log_w.max()):
+    _check_weights(log_w)
+    if not log_w.size or np.isneginf(top := log_w.max()):
         return 0.0
     w = np.exp(log_w - top)
     return float(w.sum() ** 2 / (w**2).sum())
@@ -143,9 +145,7 @@ def diagnose(log_w: ArrayLike, values: ArrayLike | None = None, *, tail: ArrayLi
     effective size is asked for. ``DensityError`` for log weights that are nan or +inf, and values that are nan.
     """
     log_w = np.asarray(log_w, dtype=np.float64)
-    wrong = int((np.isnan(log_w) | np.isposinf(log_w)).sum())
-    if wrong:
-        raise DensityError(f"{wrong} of {log_w.size} log weights are nan or +inf")
+    _check_weights(log_w)
     if values is not None and np.isnan(np.asarray(values, dtype=np.float64)).any():
         raise DensityError("the values to diagnose hold nan")
     return WeightDiagnostics(
@@ -156,3 +156,9 @@ def diagnose(log_w: ArrayLike, values: ArrayLike | None = None, *, tail: ArrayLi
         k_hat_values=None if values is None else pareto_k_hat(log_w + log_abs(values)),
         threshold=pareto_threshold(log_w.size),
     )
+
+
+def _check_weights(log_w: NDArray[np.float64]) -> None:
+    wrong = int((np.isnan(log_w) | np.isposinf(log_w)).sum())
+    if wrong:
+        raise DensityError(f"{wrong} of {log_w.size} log weights are nan or +inf")

@@ -36,6 +36,8 @@ RIDGE = 0.1
 function of the other controls, would otherwise get coefficients that are noise."""
 LARGEST_LOG_WEIGHT = 300.0
 """Squares of larger weights overflow."""
+FROM_ONE = 1e-6
+"""What the probabilities of all strata may exceed 1 by, as rounding."""
 FAR_FROM_ONE = 0.5
 """Weights whose mean lies further from 1 miss part of the target: coefficients fitted to them are 0."""
 
@@ -202,6 +204,17 @@ def control_terms(
     return products - correction
 
 
+def checked(strata: Sequence[Stratum]) -> list[Stratum]:
+    """The strata that count, those of probability above 0. ``DensityError`` where all together exceed 1."""
+    total = math.fsum(s.probability for s in strata)
+    if total > 1 + FROM_ONE:
+        raise DensityError(
+            f"the probabilities of {len(strata)} strata sum to {total:.6g}, expected at most 1: several batches of one "
+            "stratum are one stratum, or each has its share of the probability"
+        )
+    return [s for s in strata if s.probability > 0]
+
+
 def combined_ess(strata: Sequence[Stratum], where: Sequence[NDArray[np.bool_]] | None = None) -> float:
     """Kish's effective sample size of all draws, each with weight A_s w / n_s, or of those in a tail set."""
     logs = [
@@ -218,7 +231,7 @@ def estimate_mean(strata: Sequence[Stratum], *, level: float = 0.95) -> Weighted
     Strata of probability 0 are left out. A stratum with fewer than 2 draws gives infinite limits and a nan
     standard error; one without draws makes the value nan as well.
     """
-    strata = [s for s in strata if s.probability > 0]
+    strata = checked(strata)
     if any(len(s) < 2 for s in strata) or not strata:
         value = sum(s.probability * float(s.terms().mean()) for s in strata) if all(map(len, strata)) else math.nan
         return _finish(strata, value if strata else math.nan, math.nan, -math.inf, math.inf)
@@ -236,7 +249,7 @@ def estimate_probability(strata: Sequence[Stratum], *, level: float = 0.95) -> W
     unbiasedness where that binds; ``plain`` is not confined. ``DensityError`` for values outside [0, 1].
     """
     _check_probabilities([s.values for s in strata])
-    strata = [s.without_controls() for s in strata if s.probability > 0]
+    strata = [s.without_controls() for s in checked(strata)]
     if not strata or not all(map(len, strata)):
         return _finish(strata, math.nan, math.nan, 0.0, 1.0)
     terms = [s.terms()[:, None] for s in strata]

@@ -31,6 +31,12 @@ _SMALL = 400_000
 """Up to this number of counts they are kept for many strata, beyond it for few."""
 
 
+def check_level(level: float) -> None:
+    """``DensityError`` unless 0 < level < 1."""
+    if not 0 < level < 1:
+        raise DensityError(f"got the level {level:g}, expected a number between 0 and 1, such as 0.95")
+
+
 def bootstrap_t(
     terms: Sequence[NDArray[np.float64]],
     scales: ArrayLike,
@@ -84,6 +90,7 @@ def studentised_limits(
     ``centre``, ``variance``, ``steps``: (answer,), of the answer itself and of one draw below and above. A limit is
     infinite where resamples without any variation decide it.
     """
+    check_level(level)
     shift, spread = resampled
     nothing = spread <= 1e-12 * variance
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -146,6 +153,7 @@ def probability_limits(
     p: NDArray[np.float64], variance: NDArray[np.float64], largest_step: float, *, level: float = 0.95
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """:func:`probability_interval` of many probabilities at once; all arrays have shape (answer,)."""
+    check_level(level)
     return 1.0 - _upper(1.0 - p, variance, largest_step, level), _upper(p, variance, largest_step, level)
 
 
@@ -194,5 +202,6 @@ def largest_unseen(probabilities: ArrayLike, draws: ArrayLike, *, level: float =
     >>> round(largest_unseen([1.0], [300]), 5)
     0.00994
     """
+    check_level(level)
     pairs = zip(np.atleast_1d(probabilities), np.atleast_1d(draws), strict=True)
     return max(float(p) * (-math.expm1(math.log(1 - level) / n) if n > 0 else 1.0) for p, n in pairs)

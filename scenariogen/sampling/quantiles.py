@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scenariogen.errors import DensityError, Problems
 from scenariogen.sampling.diagnostics import tail_size
 from scenariogen.sampling.exceedance import Exceedance, cvar_limits, quantile_limits
-from scenariogen.sampling.importance import Stratum, WeightedEstimate, cluster_means, combined_ess
+from scenariogen.sampling.importance import Stratum, WeightedEstimate, checked, cluster_means, combined_ess
 from scenariogen.sampling.intervals import difference_interval
 
 Runs = Sequence[NDArray[np.float64]] | None
@@ -205,7 +205,7 @@ def _checked(strata: Sequence[Stratum], runs: Runs, at: float) -> tuple[list[Str
     if empty or not kept:
         problems.add(f"strata without draws: {empty or 'all'}; expected draws wherever the target has mass")
     problems.raise_as(DensityError)
-    return kept, values
+    return checked(kept), values
 
 
 def _paired(

@@ -26,6 +26,7 @@ from torch import Tensor
 from scenariogen.errors import DensityError, Problems
 from scenariogen.randomness import child_seed, uniform
 from scenariogen.sampling.contract import balanced
+from scenariogen.sampling.intervals import check_level
 
 DIGITS = 52
 """Binary digits of a number; centred in its cell, so that 0 and 1 never occur."""
@@ -134,6 +135,7 @@ def rqmc_mean(mean_of: Callable[[int], float], *, seed: int, scrambles: int = 16
     """
     from scipy.stats import t
 
+    check_level(level)
     if scrambles < MIN_SCRAMBLES:
         raise DensityError(f"got {scrambles} scrambles, expected at least {MIN_SCRAMBLES} to tell their spread")
     means = [float(mean_of(child_seed(seed, "scramble", number))) for number in range(scrambles)]

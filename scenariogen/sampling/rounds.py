@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scenariogen.errors import DensityError, Problems
 from scenariogen.sampling.gate import Assessed, Fault, Finding, Limits, Need, assess
 from scenariogen.sampling.importance import Stratum, WeightedEstimate, estimate_mean, missing_mass
-from scenariogen.sampling.intervals import largest_unseen
+from scenariogen.sampling.intervals import check_level, largest_unseen
 from scenariogen.sampling.weights import log_weights, mixture_log_prob
 
 POOLED_LABEL = "consistent, not unbiased"
@@ -153,6 +153,7 @@ def rounds_estimate(
     ``estimate`` is any of this package's estimates of strata. Where the two differ by more than their joint error at
     ``level`` the verdict refuses. ``DensityError`` as :func:`record_strata`.
     """
+    check_level(level)
     strata, all_draws = record_strata(rounds), pooled_stratum(rounds)
     found, pooled = estimate(strata), estimate([all_draws])
     needs = [Need() for _ in strata]  # a round may be short; all together must not be

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scenariogen.errors import DensityError
 from scenariogen.sampling.diagnostics import (
     diagnose,
     effective_sample_size,
@@ -20,6 +21,13 @@ from scenariogen.sampling.diagnostics import (
 def test_equal_weights_count_fully_whatever_their_size():
     assert effective_sample_size(np.full(50, 900.0)) == pytest.approx(50)
     assert effective_sample_size(np.full(50, -900.0)) == pytest.approx(50)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_have_no_effective_size(wrong):
+    """They counted as no draws at all."""
+    with pytest.raises(DensityError, match="1 of 3 log weights are nan"):
+        effective_sample_size([0.0, wrong, 0.0])
 
 
 def test_one_dominating_weight_leaves_one_run():

@@ -16,6 +16,7 @@ from scenariogen.sampling.importance import (
     estimate_probability_difference,
 )
 from scenariogen.sampling.intervals import bootstrap_t, difference_interval, probability_interval
+from scenariogen.sampling.quantiles import estimate_cvar, estimate_quantile
 
 REPEATS = 2000
 BINOMIAL_ERROR = 4 * math.sqrt(0.95 * 0.05 / REPEATS)  # four standard errors of a coverage of 0.95: 0.0195
@@ -85,6 +86,26 @@ def test_a_weight_that_is_no_number_is_refused():
         one([1.0, 2.0], log_w=np.zeros(3))
     with pytest.raises(DensityError, match="expected 0 to 1"):
         one([1.0], probability=1.5)
+
+
+@pytest.mark.parametrize(
+    "estimate", [estimate_mean, estimate_probability, estimate_quantile, estimate_cvar, estimate_probability_difference]
+)
+def test_strata_that_are_more_than_everything_are_refused(estimate):
+    """Two batches of one stratum, each with its whole probability, gave twice the answer."""
+    values = (np.arange(20) % 2).astype(float)
+    both = [one(values), one(values)]
+    rest = [[values, values]] if estimate is estimate_probability_difference else []
+    with pytest.raises(DensityError, match="of 2 strata sum to 2, expected at most 1"):
+        estimate(both, *rest)
+
+
+@pytest.mark.parametrize("estimate", [estimate_mean, estimate_probability, estimate_quantile, estimate_cvar])
+@pytest.mark.parametrize("level", [0.0, 1.0, 95.0, math.nan])
+def test_a_level_that_is_no_probability_is_refused(estimate, level):
+    """At level 95 a probability had limits that were nan."""
+    with pytest.raises(DensityError, match=f"got the level {level:g}, expected a number between 0 and 1"):
+        estimate([one((np.arange(20) % 2).astype(float))], level=level)
 
 
 def test_numbers_that_are_none_are_refused_all_at_once():

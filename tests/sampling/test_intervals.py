@@ -13,11 +13,19 @@ from scenariogen.sampling.intervals import (
     BOOTSTRAP_SEED,
     bootstrap_t,
     difference_interval,
+    largest_unseen,
     probability_interval,
     probability_limits,
     resamples,
     studentised_limits,
 )
+
+
+def test_levels_that_are_no_probability_are_refused():
+    with pytest.raises(DensityError, match="got the level 95, expected a number between 0 and 1"):
+        largest_unseen([1.0], [300], level=95.0)
+    with pytest.raises(DensityError, match=r"got the level 1\.5"):
+        probability_interval(0.1, 0.01, 0.1, level=1.5)
 
 
 def test_the_bootstraps_limits_are_those_of_resamples_worked_out_one_by_one():

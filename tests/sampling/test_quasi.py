@@ -212,5 +212,7 @@ def test_what_cannot_be_asked_is_said():
         sobol(1, torch.tensor([0]), 0)
     with pytest.raises(DensityError, match="got 7 scrambles, expected at least 8"):
         rqmc_mean(lambda s: 0.0, seed=1, scrambles=7)
+    with pytest.raises(DensityError, match="got the level 95, expected a number between 0 and 1"):
+        rqmc_mean(lambda s: 0.0, seed=1, level=95.0)
     with pytest.raises(DensityError, match="the mean over scramble 0 is nan"):
         rqmc_mean(lambda s: math.nan, seed=1)
