@@ -26,14 +26,32 @@ _SECONDS_PER = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
 
 def parse_duration_s(text: str) -> float:
-    """Seconds in ``"35min"``, ``"90s"``, ``"1.5h"`` or a bare number of seconds.
+    """Seconds in ``"35min"``, ``"90s"`` or ``"1.5h"``; a bare number other than 0 has no unit and is refused.
 
     >>> parse_duration_s("35min")
     2100.0
     """
     match = _DURATION.match(text)
-    if match is None:
+    if match is None or (match["unit"] is None and float(match["value"])):
         raise ValueError(f"got the duration {text!r}, expected a number with s, min or h, for example 35min")
+    return _in_seconds(match)
+
+
+def parse_time_s(text: str) -> float:
+    """Simulation seconds in ``"07:40"`` (after midnight), ``"600s"``, ``"10min"`` or, as SUMO writes them, ``"600"``.
+
+    >>> parse_time_s("07:40"), parse_time_s("600")
+    (27600.0, 600.0)
+    """
+    if ":" in text:
+        return parse_clock_s(text)
+    match = _DURATION.match(text)
+    if match is None:
+        raise ValueError(f"got {text!r}, expected a clock time such as 07:40 or simulation seconds such as 600s")
+    return _in_seconds(match)
+
+
+def _in_seconds(match: re.Match[str]) -> float:
     return float(match["value"]) * _SECONDS_PER[(match["unit"] or "s").lower()]
 
 

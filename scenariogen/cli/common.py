@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenariogen.units import parse_clock_s, parse_duration_s
+from scenariogen.units import parse_duration_s, parse_time_s
 
 if TYPE_CHECKING:
     from scenariogen.simulation.project import SumoProject
@@ -146,7 +146,7 @@ def lanes(text: str) -> tuple[int, ...]:
 def time_s(text: str, option: str) -> float:
     """Simulation seconds from a clock time (seconds after midnight) or from ``600s``."""
     try:
-        return parse_clock_s(text) if ":" in text else parse_duration_s(text)
+        return parse_time_s(text)
     except ValueError:
         raise typer.BadParameter(
             f"{option} is {text!r}, expected a clock time such as 07:40 or simulation seconds such as 600s"

@@ -10,7 +10,7 @@ import typer
 from scenariogen.cli import common
 from scenariogen.cli.draw import FORMATS
 from scenariogen.errors import Problems, ScenarioError
-from scenariogen.units import parse_clock_s, parse_distance_m, parse_duration_s, parse_speed_mps
+from scenariogen.units import parse_distance_m, parse_duration_s, parse_speed_mps, parse_time_s
 
 if TYPE_CHECKING:
     from scenariogen.network import RoadNetwork
@@ -176,7 +176,7 @@ class _Typed:
     def _times(self, at: str, duration: str) -> dict[str, float]:
         found = {}
         if at:
-            found["start_s"] = self._read("--from", at, _start_s)
+            found["start_s"] = self._read("--from", at, parse_time_s)
         if duration:
             found["duration_s"] = self._read("--for", duration, parse_duration_s)
         return found
@@ -214,13 +214,6 @@ class _Typed:
         except ValueError as error:
             self.problems.add(f"{option}: {error}")
             return None
-
-
-def _start_s(text: str) -> float:
-    try:
-        return parse_clock_s(text) if ":" in text else parse_duration_s(text)
-    except ValueError:
-        raise ValueError(f"got {text!r}, expected a clock time such as 07:40 or seconds such as 600s") from None
 
 
 def _warning(text: str) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from scenariogen.network import RoadNetwork
 from scenariogen.scenarios.drivers import USUAL_DRIVERS, Drivers, driver_problems
 from scenariogen.scenarios.effects import Effect, effect_problems
 from scenariogen.trajectories.entries import OTHERS
-from scenariogen.units import clock_text
+from scenariogen.units import clock_text, duration_text
 from scenariogen.window import StudyWindow
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Scenario:
         what = "; ".join(
             [
                 f"{i.kind} on {i.edge} lanes {list(i.lanes) or 'shoulder'} at {self.condition.clock_at(i.start_s)} for "
-                f"{i.duration_s / 60:.0f} min, capacity left {i.capacity_left:.2f}"
+                f"{duration_text(i.duration_s)}, capacity left {i.capacity_left:.2f}"
                 for i in self.incidents
             ]
             + [str(effect) for effect in self.effects]

@@ -170,3 +170,16 @@ def test_networks_as_json_is_json():
 def test_how_policies_learn_of_incidents_is_one_of_two(verb: str):
     options = ("--network", "cologne1", "--scenarios", "none.parquet", "--incidents-known", "guessed")
     refused(verb, *options, code=2, says=("'guessed'", "detected or reported"))
+
+
+def test_a_duration_without_a_unit_is_not_taken_for_seconds(tmp_path: Path):
+    """Who types ``--for 20`` means minutes as often as seconds, and got 20 s, told as "0 min"."""
+    where = ("--network", "cologne1", "--edge", "32038051#0", "--at", "27000")
+    out = tmp_path / "one.json"
+    refused("incident", *where, "--for", "20", "--out", out, code=2, says=("the duration '20'", "for example 35min"))
+    assert not out.exists()
+    assert "for 45 s, capacity" in scenariogen("incident", *where, "--for", "45s", "--out", out).stdout
+    refused(
+        *("effect", out, "weather", "--kind", "rain", "--at", "27000", "--for", "20", "--network", "cologne1"),
+        says=("--for: got the duration '20'",),
+    )
