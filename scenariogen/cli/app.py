@@ -11,6 +11,8 @@ from scenariogen.errors import ScenariogenError
 
 USERS_FAULT = 1
 INTERRUPTED = 130
+RESUMES = ("evaluate",)
+"""Verbs of which the same command goes on with what was finished when it was interrupted."""
 
 
 class Stages(TyperGroup):
@@ -22,7 +24,8 @@ class Stages(TyperGroup):
         except ScenariogenError as error:
             text = error.text()
         except KeyboardInterrupt:
-            print("\ninterrupted; what was finished is kept", file=sys.stderr)
+            kept = "; the same command goes on with what was finished" if ctx.invoked_subcommand in RESUMES else ""
+            print(f"\ninterrupted{kept}", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
         except OSError as error:
             if error.filename is None:

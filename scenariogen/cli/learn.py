@@ -18,7 +18,9 @@ def record(
     ] = None,
     seed: common.Seed = 0,
     jobs: common.Jobs = 1,
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("history"),
+    out: Annotated[
+        Path, typer.Option(help="Folder to write; a recording that lies there is replaced when the new one is done.")
+    ] = Path("history"),
     json: common.Json = False,
 ) -> None:
     """Simulate days with incidents and record all movement.
@@ -32,7 +34,11 @@ def record(
     """
     project, name = common.open_target(network, sumocfg)
     from scenariogen.recording import record as record_days
+    from scenariogen.recording.folder import what_is_replaced
 
+    before = what_is_replaced(out)
+    if before:
+        common.note(f"when this is done it replaces the recording in {out}: {before}; Ctrl-C before then keeps that")
     with common.progress("days") as update:
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         summary = record_days(

@@ -43,11 +43,28 @@ def check_out(out: Path) -> str | None:
 
 
 def _is_recording(folder: Path) -> bool:
+    return bool(_header(folder))
+
+
+def what_is_replaced(out: Path) -> str:
+    """Days, network and seed of the recording that a new one in ``out`` takes the place of; empty without one."""
+    header = _header(out)
+    if not header:
+        return ""
+    days = header.get("days", "?")
+    return (
+        f"{days} {'day' if days == 1 else 'days'} of {header.get('network_name', '?')} with seed "
+        f"{header.get('seed', '?')}"
+    )
+
+
+def _header(folder: Path) -> dict[str, Any]:
+    """What a recording says of itself; empty where ``folder`` is none."""
     try:
         header: Any = json.loads((folder / HEADER_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(header, dict) and header.get("format") == FORMAT
+        return {}
+    return header if isinstance(header, dict) and header.get("format") == FORMAT else {}
 
 
 @contextmanager

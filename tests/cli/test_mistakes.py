@@ -183,3 +183,33 @@ def test_a_duration_without_a_unit_is_not_taken_for_seconds(tmp_path: Path):
         *("effect", out, "weather", "--kind", "rain", "--at", "27000", "--for", "20", "--network", "cologne1"),
         says=("--for: got the duration '20'",),
     )
+
+
+def test_record_tells_which_recording_it_will_replace_and_promises_nothing_when_interrupted(tmp_path, monkeypatch):
+    """A first recording went without a word, and Ctrl-C was answered with "what was finished is kept"."""
+    history = tmp_path / "history"
+    history.mkdir()
+    header = {"format": "scenariogen recording", "days": 6, "network_name": "cologne8", "seed": 3}
+    (history / "history.json").write_text(json.dumps(header), encoding="utf-8")
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scenariogen.recording.record", interrupted)
+    refused(
+        *("record", "--network", "cologne1", "--out", history),
+        code=130,
+        says=(f"replaces the recording in {history}: 6 days of cologne8 with seed 3", "\ninterrupted\n"),
+    )
+    assert json.loads((history / "history.json").read_text(encoding="utf-8")) == header
+    new = scenariogen("record", "--network", "cologne1", "--out", tmp_path / "new")
+    assert "replaces" not in new.stderr
+
+
+def test_an_interrupted_evaluation_says_that_it_can_go_on(tmp_path, monkeypatch):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scenariogen.cli.common.open_target", interrupted)
+    command = ("evaluate", "--network", "cologne1", "--scenarios", "s.parquet", "--out", tmp_path / "results")
+    refused(*command, code=130, says=("the same command goes on with what was finished",))
