@@ -20,11 +20,9 @@ The factors are our convention, chosen so that two equal candidates get at most 
 
 import math
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +30,7 @@ import numpy as np
 from scenariogen.accounts import AccountBook, FileAccount
 from scenariogen.errors import DataError, Problems
 from scenariogen.heads import open_bytes
+from scenariogen.incidents.located_facts import LocationMethod, tell_places
 from scenariogen.mapgeometry import LaneIndex, Projection
 from scenariogen.network import RoadNetwork
 from scenariogen.trajectories.mapmatch_routes import RouteLengths
@@ -62,14 +61,6 @@ _DIRECTION_WORDS = {
     "n", "e", "s", "w", "nb", "eb", "sb", "wb", "north", "east", "south", "west", "northbound", "eastbound",
     "southbound", "westbound",
 }  # fmt: skip
-
-
-class LocationMethod(StrEnum):
-    """How a record was put on its edge."""
-
-    POLYLINE = "polyline"
-    POINT = "point"
-    MILEPOST = "milepost"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,16 +122,7 @@ def locate(
         location_confidence=np.array([each.confidence for each in places], float),
         location_method=[str(each.method) for each in places],
     )
-    methods = Counter(str(each.method) for each in places)
-    book.facts["methods"] = ", ".join(f"{count:,} by {name}" for name, count in methods.most_common()) or "none"
-    if places:
-        confidence = result["location_confidence"].to_numpy()
-        low, middle = np.quantile(confidence, [0.05, 0.5])
-        book.facts["confidence"] = (
-            f"median {middle:.2f}, 95 % above {low:.2f}, {np.mean(confidence < 0.5):.0%} below 0.5"
-        )
-    named = sum(1 for name in network.edges if names.get(name))
-    book.facts["names"] = f"{named:,} of {len(network.edges):,} edges bear a road name"
+    tell_places(book, result, network, names)
     return result, book.close(kept=len(places), subjects=len(places), rows=len(events))
 
 

@@ -112,7 +112,7 @@ def use_records(
     if unsure:
         remarks += (
             f"{unsure} records that count were left out for their place alone: rates are too low by up to "
-            f"{unsure} in {unsure + len(table)}",
+            f"{unsure} in {unsure + len(table)}; `match` says what made them unsure, --least-confidence takes them",
         )
     return RecordedIncidents(
         table=table,

@@ -32,7 +32,7 @@ def summary_lines(model) -> list[str]:
 def _record_lines(records: dict) -> list[str]:
     left_out = ", ".join(f"{count:,} {why}" for why, count in records["left_out"].items())
     return [
-        f"records: {records['used']:,} of {records['days']} {records['day_type']} days, "
+        f"records: {records['used']:,} incidents of {records['days']} {records['day_type']} days, "
         f"{records['since'][:16]} to {records['until'][:16]} {records['time_zone']}, SUMO's second 0 at "
         f"{clock_text(records['clock_s'])}",
         *([f"records left out: {left_out}"] if left_out else []),

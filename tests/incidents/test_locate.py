@@ -210,3 +210,16 @@ def test_records_on_a_real_network_are_found_again():
     assert right_by_point.mean() < right.mean() - 0.1
     trust, less = (float(np.median(each["location_confidence"])) for each in (by_line, by_point))
     assert less < 0.6 * trust
+
+
+def test_what_makes_places_unsure_is_told_with_the_way_on():
+    """A log with coordinates alone was located without a word, and then not one record of it was used."""
+    _, sure = located(line((180, 2), (100, 2)))
+    assert sure.findings == ()
+    _, account = located(record(100, 2), record(180, 2), line((180, 2), (100, 2)), file="log.csv")
+    (told,) = account.findings
+    assert told.rows == 2 and not told.is_problem
+    assert told.text == (
+        "have a place less sure than 0.5, and `fit` leaves them out unless --least-confidence says otherwise: "
+        "2 have no direction (0.5 at most), 2 no road name, of their own or of the edge (times 0.7)"
+    )
