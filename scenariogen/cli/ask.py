@@ -23,9 +23,12 @@ def query(
     DuckDB answers, over four tables: runs (one row for each run), scenarios, incidents (one row for each incident of
     each run) and estimates. The query sees these alone, no file and no network, and changes nothing.
 
+    What holds at a frequency stands in estimates. A plain mean over runs is that of the scenarios as they were drawn,
+    in which incidents are far more frequent than in life.
+
     \b
     Example:
-      scenariogen query results "select policy, avg(system_delay_veh_h) as delay from runs group by 1" --json
+      scenariogen query results "select policy, frequency, value from estimates where estimand='mean_delay_veh_h'"
     """
     from scenariogen.evaluation.query import FORMATS, write_answer
     from scenariogen.evaluation.query import query as ask

@@ -12,6 +12,8 @@ from scenariogen.errors import ResultsError
 if TYPE_CHECKING:
     from scenariogen.evaluation import Results, Seen, SequentialEvaluation
 
+USUAL_POLICIES = ("no_control", "max_pressure")
+
 
 def evaluate(
     scenarios: Annotated[Path, typer.Option(help="A file of scenarios, .parquet or .json.")],
@@ -21,7 +23,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help=f"A policy's name or file, or learned:FILE; repeat it. {common.TOGETHER} The first is what others are "
-            "compared with."
+            f"compared with. By default {' and '.join(USUAL_POLICIES)}."
         ),
     ] = None,
     incidents_known: common.IncidentsKnown = "detected",
@@ -123,7 +125,7 @@ def evaluate(
 
     target = parse_target(until) if until else None
     batch = open_batch(scenarios)
-    policies = policy or ["no_control", "max_pressure"]
+    policies = policy or list(USUAL_POLICIES)
     resolve_policies(policies)
     if not allow_lock_up and not (out / ("stopping.json" if grows else "results.json")).exists():
         with common.progress("runs without incidents") as update:

@@ -50,6 +50,20 @@ def test_links_lead_somewhere(path: Path):
     assert missing == []
 
 
+def test_the_page_of_formats_names_all_that_stands_in_estimates_and_in_a_model():
+    from dataclasses import fields
+
+    from scenariogen.evaluation.estimates import Estimate
+    from scenariogen.evaluation.outcomes import EMITTED, LOCK_UP, MEAN, SOMETIMES
+    from scenariogen.model.checkpoint import DESCRIPTION, NETWORK, TENSORS
+
+    text = (DOCS / "formats.md").read_text(encoding="utf-8")
+    asked = [MEAN, LOCK_UP, *SOMETIMES, "quantile_0.95_delay_veh_h", "cvar_0.95_delay_veh_h", "P(delay>… veh h)"]
+    named = [*(each.name for each in fields(Estimate)), *asked, *EMITTED.values()]
+    assert [name for name in named if f"`{name}`" not in text] == []
+    assert [name for name in (DESCRIPTION, NETWORK, TENSORS) if f"`model/{name}`" not in text] == []
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_every_command_on_a_page_names_a_verb_and_options_that_exist(path: Path):
     for command in commands(path):

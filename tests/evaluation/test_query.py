@@ -11,6 +11,7 @@ from scenariogen.evaluation.estimates import Estimate
 from scenariogen.evaluation.query import _estimates, query
 from scenariogen.evaluation.store import ESTIMATES
 from tests.cli.runner import scenariogen
+from tests.docs.test_pages import PAGES, commands
 from tests.evaluation.paper_project import PaperProject, PaperRunner, paper_batch, write_policy
 
 
@@ -22,6 +23,16 @@ def folder(tmp_path_factory):
         PaperProject(), paper_batch(6), policies, out=place / "results", runner=PaperRunner(), simulator="dummy"
     )  # fmt: skip
     return place / "results"
+
+
+def test_queries_on_the_pages_work_and_take_no_plain_mean_of_delays(folder):
+    """Scenarios are drawn with far more incidents than there are: the mean over runs answers for no frequency."""
+    asked = [command[3] for page in PAGES for command in commands(page) if command[1] == "query"]
+    assert len(asked) >= 3
+    for sql in asked:
+        query(folder, sql)
+        assert "avg(" not in sql
+    assert any(query(folder, sql).num_rows for sql in asked)
 
 
 def test_a_query_gives_what_the_runs_say(folder):
