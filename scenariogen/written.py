@@ -23,6 +23,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield partial
+        allow_as_usual(partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -33,3 +34,13 @@ def cut_short(path: Path) -> OSError | SimulationError:
     if shutil.disk_usage(path.parent).free < FULL_BYTES:
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     return SimulationError(f"SUMO left {path} unfinished: expected it whole, look for room on that disk")
+
+
+def allow_as_usual(path: Path) -> None:
+    """Let others read a file or folder as far as the user's umask says.
+
+    Temporary ones, and what safetensors writes, are private, and would stay so under their final name.
+    """
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)

@@ -1,5 +1,6 @@
 """What a user brings: what a file is, and how it becomes ours."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -281,5 +282,5 @@ def _export_scenario(
             }
         )
         return
-    print(f"written to {made.folder}; run it: sumo -c {made.configuration}")
+    print(f"written to {made.folder}; run it: {shlex.join(['sumo', '-c', str(made.configuration)])}")
     print("\n".join(["what XML cannot say:", *(f"  {text}" for text in made.limits)]))

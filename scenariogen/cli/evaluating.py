@@ -1,5 +1,6 @@
 """Simulating all scenarios under every policy, and estimating."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -156,7 +157,8 @@ def evaluate(
             print(line)
         if grown is not None:
             print(_ended(grown, until))
-        print(f"written to {done.folder / 'estimates.json'}; for a page: scenariogen report {done.folder}")
+        page = shlex.join(["scenariogen", "report", str(done.folder)])
+        print(f"written to {done.folder / 'estimates.json'}; for a page: {page}")
     _tell_failures(done.results)
     if all(each.is_refused for each in done.estimates):
         raise ResultsError(f"every estimate is refused, for example: {done.estimates[0].verdict}")

@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from scenariogen.errors import PolicyError, Problems
 from scenariogen.evaluation.sb3_files import layers_of_state, layers_of_zip
+from scenariogen.written import written_whole
 
 SCHEMA = 1
 HEADER = "scenariogen-agent"
@@ -115,7 +116,8 @@ def save_agent(model: Any, path: str | Path, settings: AgentSettings | None = No
     for number, (weight, bias) in enumerate(agent.layers):
         tensors[f"{number}.weight"] = np.ascontiguousarray(weight)
         tensors[f"{number}.bias"] = np.ascontiguousarray(bias)
-    save_file(tensors, path, metadata={HEADER: json.dumps(header)})
+    with written_whole(path) as partial:
+        save_file(tensors, partial, metadata={HEADER: json.dumps(header)})
     return path
 
 

@@ -104,7 +104,8 @@ def _is_bare_ahead(cells: Cells, unusual: Unusual, cell: int, settings: DetectSe
     if not nexts or cells.length_m[nexts].min() < LEAST_CELL_M:
         return np.zeros(unusual.queued.shape[1], dtype=bool)
     jam = cells.length_m[nexts] * cells.lanes[nexts] / settings.jam_spacing_m
-    return (unusual.vehicles[nexts] < BARE_SHARE * jam[:, None]).all(axis=0) & ~unusual.queued[nexts].any(axis=0)
+    is_bare = (unusual.vehicles[nexts] < BARE_SHARE * jam[:, None]) & ~unusual.queued[nexts]
+    return np.asarray(is_bare.all(axis=0))
 
 
 def _is_shut_in(cells: Cells, unusual: Unusual, cell: int, first: int, last: int) -> bool:

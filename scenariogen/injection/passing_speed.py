@@ -4,6 +4,7 @@
 looked up stands in ``table``, and whatever the injection cannot promise is a line of ``warnings``.
 """
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -107,7 +108,7 @@ def difference_warning(traffic: Traffic, sumocfg: str = "") -> str:
     return (
         "shares of capacity are those of SUMO's default car at steps of 1 s, and this traffic differs from it: "
         f"{'; '.join(found[:_DIFFERENCES_TOLD])}{more}. Measure it once: "
-        f"scenariogen calibrate --sumocfg {sumocfg or 'FILE'}"
+        f"scenariogen calibrate --sumocfg {shlex.quote(sumocfg) if sumocfg else 'FILE'}"
     )
 
 

@@ -27,6 +27,7 @@ from scenariogen.simulation.overrides import overrides
 from scenariogen.simulation.project import SumoProject
 from scenariogen.simulation.staging import Staging
 from scenariogen.simulation.xmlfiles import elements as read_elements
+from scenariogen.written import allow_as_usual
 
 FOR_OUR_RUNS = frozenset({
     "error-log", "no-step-log", "no-warnings", "verbose", "duration-log.disable", "duration-log.statistics",
@@ -59,7 +60,7 @@ def export_plain(project: SumoProject, batch: ScenarioBatch, scenario: Scenario,
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
     try:
-        draft.chmod(0o755)
+        allow_as_usual(draft)
         made = _write(project, batch, scenario, draft, folder)
         draft.replace(folder)
     finally:

@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 from scenariogen.errors import DataError
 from scenariogen.trajectories.columns import HEADER_FILE, TRAJECTORIES_FILE
+from scenariogen.written import allow_as_usual
 
 TRUTH_FILE = "truth.parquet"
 RATES_FILE = "truth_rates.parquet"
@@ -102,7 +102,7 @@ def _is_at_work(draft: Path) -> bool:
 
 
 def _put_in_place(draft: Path, out: Path) -> None:
-    draft.chmod(0o777 & ~_umask())  # mkdtemp makes private folders
+    allow_as_usual(draft)
     problem = check_out(out)
     if problem:  # somebody wrote there meanwhile
         raise DataError(problem)
@@ -115,9 +115,3 @@ def _put_in_place(draft: Path, out: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
     else:
         draft.rename(out)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

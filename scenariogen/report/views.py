@@ -73,7 +73,8 @@ class Views:
     def per_year_or_why(self) -> Sequence[EdgeCost]:
         """Delay per edge and year, or a ``ResultsError`` with the reason why there is none."""
         if not self.per_year:
-            why = f"there is no delay per edge to write. {left_out_text(self)}".rstrip()
+            left_out = left_out_text(self)
+            why = f"there is no delay per edge to write; leave --costs out for the page alone. {left_out}".rstrip()
             raise ResultsError(why_no_costs(self.results) or why)
         return self.per_year
 

@@ -17,6 +17,7 @@ from scenariogen.simulation.options import parse_time_s
 from scenariogen.simulation.project import SumoProject
 from scenariogen.simulation.xmlfiles import children
 from scenariogen.window import StudyWindow
+from scenariogen.written import allow_as_usual
 
 SUFFIX = "~"
 """Between an id and the number of its copy: no character that SUMO refuses, and rare in ids."""
@@ -44,6 +45,7 @@ def write_copies(project: SumoProject, window: StudyWindow, folder: Path) -> Pat
             stream.write("<routes>\n")
             stream.writelines(_copies(project, window))
             stream.write("</routes>\n")
+        allow_as_usual(draft)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

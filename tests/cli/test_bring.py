@@ -1,6 +1,7 @@
 """What a file is, and how it becomes ours, from the command line."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -259,6 +260,16 @@ def test_a_scenario_becomes_a_configuration_that_plain_sumo_takes(by_hand, tmp_p
     again = scenariogen("export", by_hand, *ours)
     assert again.exit_code == 1
     assert "not empty" in again.stderr
+
+
+@pytest.mark.sumo
+def test_the_command_that_plays_an_export_can_be_pasted_where_names_have_blanks(by_hand, tmp_path):
+    import shlex
+
+    made = scenariogen("export", by_hand, "--to", "sumo", "--network", "corridor", "--out", tmp_path / "my files")
+    command = shlex.split(made.stdout.splitlines()[0].partition("run it: ")[2])
+    assert command[:2] == ["sumo", "-c"] and len(command) == 3
+    assert Path(command[2]).is_file()
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,11 @@ def test_a_torch_module_survives_its_file(tmp_path, activation):
         torch.nn.Linear(7, 16), activation(), torch.nn.Linear(16, 8, bias=False), activation(), torch.nn.Linear(8, 3)
     )
     settings = AgentSettings(delta_time_s=10, min_green_s=7, signals=("J",))
-    agent = read_agent(save_agent(module, tmp_path / "agent.safetensors", settings))
+    file = save_agent(module, tmp_path / "agent.safetensors", settings)
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    (tmp_path / "beside").touch()
+    assert file.stat().st_mode == (tmp_path / "beside").stat().st_mode
+    agent = read_agent(file)
     assert (agent.inputs, agent.actions, agent.settings) == (7, 3, settings)
     for row in torch.rand(50, 7):
         assert agent.act(row.numpy()) == int(module(row).argmax())

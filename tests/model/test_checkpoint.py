@@ -27,6 +27,10 @@ def folder(tmp_path, model):
     return save_model(model, tmp_path / "model")
 
 
+def test_a_model_may_be_read_by_whom_the_umask_lets(folder):
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {folder.stat().st_mode & 0o666}
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [("[]", "schema None"), (json.dumps({"schema": SCHEMA}), "it lacks network_hash"), ("{", "not JSON")],

@@ -331,7 +331,7 @@ def test_what_the_gate_refuses_is_not_taken_apart(tmp_path):
     views = work_out(load_results(folder))
     assert not views.carried and set(views.left_out) == {"no_control", "max_pressure", "max_pressure − no_control"}
     assert "Refused:" in verdict_paragraph(views)
-    with pytest.raises(ResultsError, match=r"there is no delay per edge to write\. Not taken apart"):
+    with pytest.raises(ResultsError, match=r"leave --costs out for the page alone\. Not taken apart"):
         views.per_year_or_why()
 
 

@@ -22,6 +22,7 @@ def copies(tmp_path: Path, routes: str, *, count: int = 3, period_s: float = 600
         whole = type(whole)(**{**whole.__dict__, "begin_s": begin_s, "count_from_s": begin_s})
     path = write_copies(project, whole, tmp_path / "work")
     assert path is not None
+    assert path.stat().st_mode & 0o777 == path.parent.stat().st_mode & 0o666  # mkstemp's are private
     return list(parse(path).getroot())
 
 
