@@ -51,6 +51,14 @@ IN_QUEUE = 25.0
 """... and so many where traffic beyond the place is slower than usual: in the queue of another incident."""
 AT_SIGNAL = 25.0
 """Near a signal who turns which way decides which lane is used; where so many are missing that does not explain it."""
+PAUSE_S = 300.0
+"""In use for so long at most between two times without use, a lane was blocked all the time."""
+CLEARLY_UNUSED = 100.0
+"""In the queue of another incident so many must be missing on a lane ..."""
+USED_M, USED_SHARE = 50.0, 0.5
+"""... which on so long a stretch before the place, and beyond it, is in use for so much of the time ..."""
+MOVING_MPS = 0.3
+"""... by vehicles that move: between those that stand there is always room that nobody uses."""
 
 
 def gap_rows(
@@ -73,7 +81,11 @@ def gap_rows(
         if is_closed and not _is_closed_head(gap, tracks, usual, network, ends):
             continue
         clear = at_signal or (share < ALL_SEEN and gap.expected < IN_QUEUE)
-        if not is_closed and not any(_is_head(part, tracks, usual, network, clear=clear) for part in _parts(gap)):
+        if not (
+            is_closed
+            or any(_is_head(part, tracks, usual, network, clear=clear) for part in _parts(gap))
+            or (share >= ALL_SEEN and not at_signal and _is_left_in_queue(gap, tracks))
+        ):
             continue
         row = _row(gap, tracks, network, settings, share)
         same = [number for number, other in enumerate(kept) if same_queue_head(row, other, network)]
@@ -81,33 +93,39 @@ def gap_rows(
             kept.append(row)
         elif len(same) == 1 and _is_before(row, kept[same[0]], network):
             kept[same[0]] = row
-    return [_with_earlier(row, gaps, network) for row in kept]
+    once: list[dict[str, Any]] = []
+    for row in (_whole(row, gaps, network) for row in kept):
+        if not any(same_queue_head(row, other, network) for other in once):
+            once.append(row)
+    return once
 
 
-def _with_earlier(row: dict[str, Any], gaps: list[LaneGap], network: "RoadNetwork") -> dict[str, Any]:
-    """The row from when its lane began to lie unused: as long as the queue of another incident reaches past the place,
-    nobody is faster beyond it, and a driver who cuts in then parts one pause from the next."""
-    begins_s = row["start_s"]
-    lanes = set(row["lanes"])
-    earlier = [
+def _whole(row: dict[str, Any], gaps: list[LaneGap], network: "RoadNetwork") -> dict[str, Any]:
+    """The row over all the time that its lane lay unused: drivers who cut in part one pause from the next, and as long
+    as the queue of another incident reaches past the place, nobody is faster beyond it. A closed road drains."""
+    if len(row["lanes"]) == len(network.edges[row["edge"]].driving_lanes):
+        return row
+    here = [
         gap
         for gap in gaps
         if gap.expected >= IN_QUEUE
-        and lanes & set(gap.lanes)
-        and gap.begin_s < begins_s <= gap.end_s + SETTLING_S
-        and gap.end_s < begins_s + row["duration_s"]
         and network.edge_ids[gap.edge] == row["edge"]
         and abs(gap.position_m - row["position_m"]) <= UNUSED_M
     ]
-    if not earlier:
-        return row
-    first = max(earlier, key=lambda gap: gap.expected)
-    return {
-        **row,
-        "start_s": first.begin_s,
-        "duration_s": begins_s + row["duration_s"] - first.begin_s,
-        **_lanes(lanes | set(first.lanes)),
-    }
+    begin_s, end_s, lanes = row["start_s"], row["start_s"] + row["duration_s"], set(row["lanes"])
+    while joins := [
+        gap
+        for gap in here
+        if lanes & set(gap.lanes)
+        and gap.begin_s <= end_s + PAUSE_S
+        and gap.end_s >= begin_s - PAUSE_S
+        and (gap.begin_s < begin_s or gap.end_s > end_s)
+    ]:
+        begin_s, end_s = min(begin_s, joins[0].begin_s), max(end_s, joins[0].end_s)
+        lanes |= set(joins[0].lanes)
+    is_open = row["duration_is_censored"] or any(gap.is_open and gap.end_s >= end_s for gap in here)
+    span = {"start_s": begin_s, "duration_s": end_s - begin_s, "duration_is_censored": is_open}
+    return {**row, **span, **_lanes(lanes)}
 
 
 def _lanes(lanes: Iterable[int]) -> dict[str, Any]:
@@ -156,6 +174,22 @@ def _is_head(gap: LaneGap, tracks: "Tracks", usual: "list[Tracks]", network: "Ro
         return False
     least_mps = max(FASTER * before.mean(), FREE_MPS)
     return bool(beyond.mean() > max(least_mps, SLOWED * normal_beyond.mean() if clear or gap.is_first else 0.0))
+
+
+def _is_left_in_queue(gap: LaneGap, tracks: "Tracks") -> bool:
+    """In a queue that moves, drivers leave the lane before the place and take it again beyond."""
+    if gap.expected < CLEARLY_UNUSED:
+        return False
+    begin_s = gap.begin_s + SETTLING_S
+    rows = tracks.on_edge(gap.edge)
+    rows = rows[np.isin(tracks.lane[rows], gap.lanes)]
+    rows = rows[(tracks.time_s[rows] >= begin_s) & (tracks.time_s[rows] <= gap.end_s)]
+    ahead_m = tracks.position_m[rows] - gap.position_m
+    for part in (rows[(ahead_m < 0) & (ahead_m >= -USED_M)], rows[(ahead_m > 0) & (ahead_m <= USED_M)]):
+        used_s = len(np.unique(tracks.time_s[part])) * tracks.period_s
+        if used_s < USED_SHARE * (gap.end_s - begin_s) or tracks.speed_mps[part].mean() < MOVING_MPS:
+            return False
+    return True
 
 
 def _is_closed_head(gap: LaneGap, tracks: "Tracks", usual: "list[Tracks]", network: "RoadNetwork", ends: Ends) -> bool:

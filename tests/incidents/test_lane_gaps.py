@@ -13,7 +13,7 @@ from scenariogen.incidents.lane_gaps import LaneGap, find_lane_gaps
 from scenariogen.incidents.lane_shares import lane_chances, number_chances
 from scenariogen.incidents.leftovers import is_aftermath, road_m, without_leftovers
 from scenariogen.incidents.records import check_observed
-from scenariogen.incidents.sparse_gaps import AT_SIGNAL, IN_QUEUE, gap_rows, stretch_speeds
+from scenariogen.incidents.sparse_gaps import AT_SIGNAL, CLEARLY_UNUSED, IN_QUEUE, gap_rows, stretch_speeds
 from scenariogen.trajectories.tracks import Tracks, load_day
 from tests.trajectories.handmade import LENGTH_M, LIMIT_MPS, Traffic, record, road
 
@@ -111,7 +111,7 @@ def test_a_lane_left_at_a_signal_is_blocked_where_too_many_are_missing_for_who_t
     ("changes", "start_s", "lanes"),
     [
         ({}, 100.0, [0, 1]),
-        ({"end_s": 400.0}, SPAN_S[0], [0]),  # in use meanwhile
+        ({"end_s": 250.0}, SPAN_S[0], [0]),  # in use meanwhile
         ({"lanes": (1,)}, SPAN_S[0], [0]),
         ({"position_m": 340.0}, SPAN_S[0], [0]),
         ({"expected": IN_QUEUE - 1}, SPAN_S[0], [0]),
@@ -128,6 +128,44 @@ def test_a_blocked_lane_that_lay_unused_before_was_blocked_before(tmp_path, chan
     (row,) = gap_rows([*gaps, earlier], tracks, usual, network, DetectSettings(), share=1.0)
     assert row["lanes"] == lanes and row["start_s"] == pytest.approx(start_s, abs=40)
     assert row["start_s"] + row["duration_s"] == pytest.approx(SPAN_S[1], abs=40)
+
+
+def test_a_lane_that_some_cut_into_meanwhile_is_one_incident_to_its_end(tmp_path):
+    network = road(3)
+    usual = [day(tmp_path / "a"), day(tmp_path / "b", headway_s=5.5)]
+    tracks = day(tmp_path / "c", blocked=True)
+    (gap,) = [
+        gap
+        for gap in find_lane_gaps(tracks, usual, network, DetectSettings())
+        if gap.edge == network.edge_index["here"] and abs(gap.position_m - 250.0) < 25.0
+    ]
+    parts = [replace(gap, end_s=1000.0), replace(gap, begin_s=1100.0, end_s=1250.0), replace(gap, begin_s=1400.0)]
+    (row,) = gap_rows(parts, tracks, usual, network, DetectSettings(), share=1.0)
+    assert (row["start_s"], row["start_s"] + row["duration_s"]) == (gap.begin_s, gap.end_s)
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_a_lane_that_drivers_leave_and_take_again_in_a_moving_queue_is_blocked(tmp_path, moves):
+    """Nobody is faster past the place. Between vehicles that stand there is also room that nobody uses."""
+    network = road(3)
+    usual = [day(tmp_path / "a"), day(tmp_path / "b", headway_s=5.5)]
+    traffic = made(emptied=True)
+    for number, begin_s in enumerate(np.arange(SPAN_S[0], SPAN_S[1], 10.0)):
+        for part, x in enumerate(SPOT_M + np.array([-50.0, 8.0, 60.0])):
+            times = np.arange(begin_s, begin_s + 40.0, 2.0)
+            at = x + (times - begin_s if moves else np.zeros(len(times)))
+            rows = {"time_s": times, "vehicle": f"q{number}_{part}", "lane": 0, "x": at, "speed_mps": float(moves)}
+            traffic.add_rows(pd.DataFrame(rows))
+    tracks = load_day(record(tmp_path / "c", traffic), network, 0)
+    gap = LaneGap(
+        edge=network.edge_index["here"], lanes=(0,), position_m=250.0, begin_s=SPAN_S[0], end_s=SPAN_S[1],
+        is_open=False, expected=CLEARLY_UNUSED, is_first=False,
+    )  # fmt: skip
+    found = gap_rows([gap], tracks, usual, network, DetectSettings(), share=1.0)
+    assert [row["lanes"] for row in found] == ([[0]] if moves else [])
+    weak = replace(gap, expected=CLEARLY_UNUSED - 1)
+    assert gap_rows([weak], tracks, usual, network, DetectSettings(), share=1.0) == []
+    assert gap_rows([gap], tracks, usual, network, DetectSettings(), share=0.1) == []
 
 
 def test_before_a_place_only_those_are_looked_at_who_come_there(tmp_path):
