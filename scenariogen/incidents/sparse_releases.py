@@ -57,6 +57,8 @@ def release_row(
         number = before
         position_m = max(0.0, position_m + network.edges[network.edge_ids[number]].length_m)
     edge = network.edges[network.edge_ids[number]]
+    if not edge.predecessors and position_m <= error_m:  # where vehicles enter, they are slow for another reason
+        return None
     # Between the last who passed freely and the first released, but where nobody passed for long, it was for another
     # reason.
     headway_s = (place.end_s - place.begin_s) / max(place.passed - 1, 1)

@@ -56,6 +56,16 @@ def test_who_squeezes_past_is_released_there(tmp_path, step):
     assert row["capacity_left_is_lower_bound"]
 
 
+@pytest.mark.parametrize(("at_m", "is_one"), [(5.0, False), (100.0, True)])
+def test_who_is_slow_where_vehicles_enter_the_network_is_held_up_by_that(tmp_path, at_m, is_one):
+    network = road(1)
+    day = loaded(tmp_path / "day", street(slow=[(0.0, at_m, 2.0, *SPAN_S)]), network)
+    usual = loaded(tmp_path / "usual", street(10.5), network)
+    (place,) = release_places(day, [usual], network, SETTINGS)
+    assert network.edge_ids[place.edge] == "before"
+    assert (release_row(place, day, network, SETTINGS, share=1.0) is not None) == is_one
+
+
 def test_a_queue_tells_the_capacity_that_was_left(tmp_path):
     network = road(1)
     day = loaded(tmp_path / "day", squeezed(5.0), network)
