@@ -102,13 +102,16 @@ def gap_rows(
 
 def _whole(row: dict[str, Any], gaps: list[LaneGap], network: "RoadNetwork") -> dict[str, Any]:
     """The row over all the time that its lane lay unused: drivers who cut in part one pause from the next, and as long
-    as the queue of another incident reaches past the place, nobody is faster beyond it. A closed road drains."""
-    if len(row["lanes"]) == len(network.edges[row["edge"]].driving_lanes):
+    as the queue of another incident reaches past the place, nobody is faster beyond it. A closed road drains, and that
+    nobody comes on any lane tells nothing of one."""
+    lanes_there = len(network.edges[row["edge"]].driving_lanes)
+    if len(row["lanes"]) == lanes_there:
         return row
     here = [
         gap
         for gap in gaps
         if gap.expected >= IN_QUEUE
+        and len(gap.lanes) < lanes_there
         and network.edge_ids[gap.edge] == row["edge"]
         and abs(gap.position_m - row["position_m"]) <= UNUSED_M
     ]

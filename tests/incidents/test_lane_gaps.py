@@ -113,10 +113,11 @@ def test_a_lane_left_at_a_signal_is_blocked_where_too_many_are_missing_for_who_t
         ({}, 100.0, [0, 1]),
         ({"end_s": 250.0}, SPAN_S[0], [0]),  # in use meanwhile
         ({"lanes": (1,)}, SPAN_S[0], [0]),
+        ({"lanes": (0, 1, 2)}, SPAN_S[0], [0]),  # nobody came at all
         ({"position_m": 340.0}, SPAN_S[0], [0]),
         ({"expected": IN_QUEUE - 1}, SPAN_S[0], [0]),
     ],
-    ids=["same", "before", "other lane", "other place", "few"],
+    ids=["same", "before", "other lane", "all lanes", "other place", "few"],
 )
 def test_a_blocked_lane_that_lay_unused_before_was_blocked_before(tmp_path, changes, start_s, lanes):
     network = road(3)
