@@ -43,22 +43,13 @@ class Scores:
         self.false_alarms += other.false_alarms
 
 
-def match(truths: list[dict], found: pd.DataFrame, network: RoadNetwork) -> dict[int, int]:
-    """True incident -> detection on its edge that starts when it does, nearest starts first."""
+def match(truths: list[dict], found: pd.DataFrame, network: RoadNetwork, *, across: bool = False) -> dict[int, int]:
+    """True incident -> detection that starts when it does, nearest starts first; ``across``: also where an edge ends in
+    between."""
     pairs = sorted(
         (abs(row.start_s - truth["start_s"]), number, row.Index)
         for number, truth, row in _near(truths, found, network)
-        if row.edge == truth["edge"] and abs(row.start_s - truth["start_s"]) <= SAME_START_S
-    )
-    return _each_once(pairs)
-
-
-def match_along_road(truths: list[dict], found: pd.DataFrame, network: RoadNetwork) -> dict[int, int]:
-    """True incident -> detection as near along the road, wherever an edge ends; the same starts."""
-    pairs = sorted(
-        (abs(row.start_s - truth["start_s"]), number, row.Index)
-        for number, truth, row in _near(truths, found, network)
-        if abs(row.start_s - truth["start_s"]) <= SAME_START_S
+        if (across or row.edge == truth["edge"]) and abs(row.start_s - truth["start_s"]) <= SAME_START_S
     )
     return _each_once(pairs)
 
@@ -97,7 +88,7 @@ def score(variant: str, name: str, found: pd.DataFrame, truths: list[dict], netw
     """The detections of a day with incidents beside the truth."""
     scores = Scores()
     matched = match(truths, found, network)
-    others = {"near": match_along_road(truths, found, network), "overlaps": match_by_overlap(truths, found, network)}
+    others = {"near": match(truths, found, network, across=True), "overlaps": match_by_overlap(truths, found, network)}
     for number, truth in enumerate(truths):
         row = found.loc[matched[number]].to_dict() if number in matched else None
         seen = {

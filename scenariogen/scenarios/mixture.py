@@ -108,9 +108,8 @@ def drawn_counts(
 ) -> tuple[Tensor, Tensor]:
     """How many incidents each scenario has in A and beside, (batch,), from its noise, factors (batch, kind) and
     expected counts by kind."""
-    inside, beside = (factors * expected_given).sum(-1), (factors * expected).sum(-1)
-    if quantifier.mode is not Mode.GIVEN_ONE:
-        beside = (beside - inside).clamp_min(0.0)
+    inside = (factors * expected_given).sum(-1)
+    beside = (factors * _beside(quantifier, expected, expected_given)).sum(-1)
     return quantifier.draw_counts(noise[:, 3:5], inside, beside)
 
 
